@@ -1,0 +1,394 @@
+//! The writing side of one core's log as a value that is stepped: it decides what is written where, and others write.
+//!
+//! The driver's part of the bargain, on which recovery leans:
+//! - a batch is written by one write followed by one fdatasync, and [`Appender::written`] is told after the fdatasync;
+//! - a segment is handed in ([`Appender::prepared`]) when its header is durable under its final name and every other
+//!   sector carries a valid stamp;
+//! - segments are given up ([`Appender::take_retired`]) oldest first, each rename or removal durable before the next;
+//! - after any failed write or fsync nothing more is asked of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::batch::{BatchBuilder, BatchPlace};
+use crate::carry::Carry;
+use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, RaftIndex, SegmentSeq};
+use crate::record::Record;
+use crate::recovery::{Inherited, Resume};
+use crate::sector::BLOCK;
+use crate::segment::{SEGMENT_BYTES_MIN, SegmentHeader};
+use crate::tail::MAX_IN_FLIGHT;
+
+/// How a log begins, or goes on.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Whose log.
+    pub identity: LogIdentity,
+    /// Where the log ended.
+    pub resume: Resume,
+    /// Size of new segments in bytes, a multiple of the block size.
+    pub segment_bytes: u64,
+}
+
+/// A segment given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Written in this start, or made ready and never used.
+    Own(SegmentHeader),
+    /// Left by an earlier start.
+    Inherited(Inherited),
+}
+
+/// A batch to be written as one disk write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteTicket {
+    /// Its number.
+    pub seq: BatchSeq,
+    /// The segment to write to.
+    pub segment: SegmentSeq,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: usize,
+}
+
+/// The segment being written.
+#[derive(Debug)]
+struct Open {
+    header: SegmentHeader,
+    next_block: u32,
+    groups: BTreeMap<GroupId, RaftIndex>,
+}
+
+impl Open {
+    fn new(header: SegmentHeader) -> Self {
+        Self { header, next_block: 1, groups: BTreeMap::new() }
+    }
+
+    fn blocks_left(&self) -> usize {
+        (self.header.blocks - self.next_block) as usize
+    }
+}
+
+/// A full segment, or one of an earlier start.
+#[derive(Debug)]
+struct Full {
+    file: Closed,
+    blocks: u32,
+    groups: BTreeMap<GroupId, RaftIndex>,
+    /// The batch that must be durable before this segment may go: the first of the segment after it.
+    superseded_by: BatchSeq,
+}
+
+/// The writing side of one core's log.
+///
+/// Invariants: batch numbers grow by one; at most [`MAX_IN_FLIGHT`] batches are under way; the first batch of a segment
+/// ends with the newest state of every group.
+#[derive(Debug)]
+pub struct Appender {
+    identity: LogIdentity,
+    core: CoreId,
+    cores: u16,
+    epoch: Epoch,
+    segment_blocks: u32,
+    builder: BatchBuilder,
+    pending_groups: BTreeMap<GroupId, Pending>,
+    carry: Carry,
+    current: Option<Open>,
+    next: Option<SegmentHeader>,
+    full: VecDeque<Full>,
+    retired: Vec<Closed>,
+    floors: BTreeMap<GroupId, RaftIndex>,
+    in_flight: VecDeque<(BatchSeq, bool)>,
+    next_batch: BatchSeq,
+    durable: BatchSeq,
+    next_segment: SegmentSeq,
+    /// What the next segment's header continues: the last segment that counts, and in an opening one where that ended.
+    previous: SegmentSeq,
+    opening: Option<BatchSeq>,
+}
+
+/// The entries of one group in the batch being gathered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    lowest: Option<RaftIndex>,
+    highest: RaftIndex,
+}
+
+impl Appender {
+    /// Begins a new epoch. Its first segment has to be made ready before anything can be written.
+    pub fn new(start: Start) -> Self {
+        assert!(start.segment_bytes >= SEGMENT_BYTES_MIN && start.segment_bytes.is_multiple_of(BLOCK as u64));
+        let resume = start.resume;
+        let full = resume.inherited.into_iter().map(|inherited| Full {
+            blocks: inherited.blocks,
+            groups: inherited.groups.clone(),
+            file: Closed::Inherited(inherited),
+            superseded_by: resume.first_batch,
+        });
+        Self {
+            identity: start.identity,
+            core: resume.core,
+            cores: resume.cores,
+            epoch: resume.epoch,
+            segment_blocks: (start.segment_bytes / BLOCK as u64) as u32,
+            builder: BatchBuilder::default(),
+            pending_groups: BTreeMap::new(),
+            carry: Carry::default(),
+            current: None,
+            next: None,
+            full: full.collect(),
+            retired: Vec::new(),
+            floors: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            next_batch: resume.first_batch,
+            durable: resume.first_batch.previous(),
+            next_segment: resume.next_segment,
+            previous: resume.previous,
+            opening: Some(resume.resumed_after),
+        }
+    }
+
+    /// Copies a record into the batch being gathered.
+    pub fn push(&mut self, record: &Record<'_>) {
+        self.builder.push(record);
+        self.carry.note(record, self.next_batch);
+        let pending = self.pending_groups.entry(record.group()).or_default();
+        if let Record::Entry { index, .. } = *record {
+            pending.lowest = Some(pending.lowest.map_or(index, |lowest| lowest.min(index)));
+            // Not the maximum: a lower index overrides what was pushed before.
+            pending.highest = index;
+        }
+    }
+
+    /// Bytes gathered and not yet under way.
+    pub fn pending_bytes(&self) -> usize {
+        self.builder.records_bytes()
+    }
+
+    /// Batches under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Everything up to this batch is on the disk.
+    pub fn durable_upto(&self) -> BatchSeq {
+        self.durable
+    }
+
+    /// The number that the batch being gathered will have.
+    pub fn next_batch(&self) -> BatchSeq {
+        self.next_batch
+    }
+
+    /// Starts a batch with everything gathered. `None`: there is nothing, or two are under way, or the segment for it is
+    /// not ready yet (see [`Appender::wants_segment`]).
+    ///
+    /// The caller must then fetch its bytes with [`Appender::encode`], before it pushes again.
+    pub fn begin_write(&mut self) -> Option<WriteTicket> {
+        if self.builder.is_empty() || self.in_flight.len() >= MAX_IN_FLIGHT || !self.make_room() {
+            return None;
+        }
+        let current = self.current.as_mut()?;
+        let seq = self.next_batch;
+        let blocks = self.builder.blocks();
+        assert!(blocks <= current.blocks_left());
+        let offset = u64::from(current.next_block) * BLOCK as u64;
+        self.in_flight.push_back((seq, false));
+        Some(WriteTicket { seq, segment: current.header.seq, offset, length: blocks * BLOCK })
+    }
+
+    /// Writes the bytes of the batch just begun into `out`, of exactly the ticket's length.
+    pub fn encode(&mut self, ticket: &WriteTicket, out: &mut [u8]) {
+        let Some(current) = self.current.as_mut() else { panic!("no segment is open") };
+        assert!(ticket.seq == self.next_batch && ticket.segment == current.header.seq);
+        let place = BatchPlace {
+            seed: current.header.seed(),
+            life: current.header.seq,
+            block: current.next_block,
+            seq: ticket.seq,
+            synced_upto: self.durable,
+        };
+        self.builder.finish(&place, out);
+        current.next_block += (ticket.length / BLOCK) as u32;
+        self.next_batch = self.next_batch.next();
+        self.account();
+    }
+
+    /// The batch is on the disk: written, and the fdatasync begun after that has succeeded.
+    pub fn written(&mut self, seq: BatchSeq) {
+        let Some(slot) = self.in_flight.iter_mut().find(|(under_way, _)| *under_way == seq) else {
+            panic!("batch {seq} is not under way")
+        };
+        slot.1 = true;
+        // In order: a batch counts only when those before it do.
+        while let Some((seq, true)) = self.in_flight.front() {
+            self.durable = *seq;
+            self.in_flight.pop_front();
+        }
+        self.retire();
+    }
+
+    /// The segment to make ready now, if one is missing: the one after the current, or a larger one for what is gathered.
+    /// It is formatted anew, or a file of the same size is recycled (which keeps its own `birth`). Ask again after
+    /// [`Appender::prepared`].
+    pub fn wants_segment(&mut self) -> Option<SegmentHeader> {
+        let blocks = self.blocks_wanted();
+        if let Some(next) = self.next {
+            if next.blocks as usize >= blocks {
+                return None;
+            }
+            // Too small for what has to go into it: it is given up unused.
+            self.next = None;
+            self.retired.push(Closed::Own(next));
+        }
+        let seq = self.next_segment;
+        let previous = self.current.as_ref().map_or(self.previous, |current| current.header.seq);
+        let (resumed_after, first_batch) = match self.opening {
+            Some(resumed_after) => (resumed_after, self.next_batch),
+            None => (BatchSeq::NONE, BatchSeq::NONE),
+        };
+        Some(SegmentHeader {
+            identity: self.identity,
+            core: self.core,
+            cores: self.cores,
+            seq,
+            birth: seq,
+            previous,
+            blocks: blocks as u32,
+            epoch: self.epoch,
+            resumed_after,
+            first_batch,
+        })
+    }
+
+    /// The segment asked for is ready; `header` is what was written to it.
+    pub fn prepared(&mut self, header: SegmentHeader) {
+        assert!(header.seq == self.next_segment && self.next.is_none());
+        self.next_segment = self.next_segment.next();
+        if self.current.is_none() {
+            self.current = Some(Open::new(header));
+            self.opening = None;
+        } else {
+            self.next = Some(header);
+        }
+    }
+
+    /// Whether the segment after the current one is ready.
+    pub fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Bytes left in the segment being written.
+    pub fn room_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| (current.blocks_left() * BLOCK) as u64)
+    }
+
+    /// Bytes of all segments, of earlier starts too.
+    pub fn size_bytes(&self) -> u64 {
+        let full: u64 = self.full.iter().map(|full| u64::from(full.blocks)).sum();
+        let current = self.current.as_ref().map_or(0, |current| current.header.blocks);
+        let next = self.next.map_or(0, |next| next.blocks);
+        (full + u64::from(current) + u64::from(next)) * BLOCK as u64
+    }
+
+    /// Gives up segments of which every entry is at or below its group's index in `upto`.
+    ///
+    /// An index must not be above the snapshot that the group could be loaded from; for this core's own groups a durable
+    /// [`Record::SnapshotMark`] is awaited as well. Segments of earlier starts also hold groups that other cores have
+    /// now: they go only when every group in them has been named (0 will do when it has no entries), which a core does
+    /// once its own log is open, and for all cores' writers.
+    pub fn compact(&mut self, upto: &[(GroupId, RaftIndex)]) {
+        for (group, index) in upto {
+            let floor = self.floors.entry(*group).or_default();
+            *floor = (*floor).max(*index);
+        }
+        self.retire();
+    }
+
+    /// The group, and the index that it would have to be compacted to, that keeps the oldest segment from being given up.
+    pub fn oldest_pin(&self) -> Option<(GroupId, RaftIndex)> {
+        let oldest = self.full.front()?;
+        oldest
+            .groups
+            .iter()
+            .find(|(group, index)| !self.allows(**group, **index))
+            .map(|(group, index)| (*group, *index))
+    }
+
+    /// Segments given up since the last call, in the order in which they must go.
+    pub fn take_retired(&mut self) -> Vec<Closed> {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// Blocks that the next segment must have: the usual, or room for everything gathered and carried.
+    fn blocks_wanted(&self) -> usize {
+        const HEADER_BLOCKS: usize = 1;
+        let usual = self.segment_blocks as usize;
+        if self.current.as_ref().is_some_and(|current| self.builder.blocks() <= current.blocks_left()) {
+            return usual;
+        }
+        usual.max(self.builder.blocks_with(self.carry.size_bytes()) + HEADER_BLOCKS)
+    }
+
+    /// Makes sure that what is gathered fits the current segment; changes over to the next one if it does not.
+    fn make_room(&mut self) -> bool {
+        let Some(current) = &self.current else { return false };
+        if self.builder.blocks() <= current.blocks_left() {
+            return true;
+        }
+        let wanted = self.blocks_wanted();
+        let Some(next) = self.next.take_if(|next| next.blocks as usize >= wanted) else { return false };
+        let Some(current) = self.current.replace(Open::new(next)) else { return false };
+        self.full.push_back(Full {
+            blocks: current.header.blocks,
+            file: Closed::Own(current.header),
+            groups: current.groups,
+            superseded_by: self.next_batch,
+        });
+        // At the end: it is the newest state, what is gathered included.
+        for record in self.carry.records() {
+            self.builder.push(&record);
+            self.pending_groups.entry(record.group()).or_default();
+        }
+        true
+    }
+
+    /// Books the entries of the batch just encoded on the current segment.
+    fn account(&mut self) {
+        let Some(current) = self.current.as_mut() else { return };
+        for (group, pending) in std::mem::take(&mut self.pending_groups) {
+            let highest = current.groups.entry(group).or_default();
+            if let Some(lowest) = pending.lowest {
+                // Entries that these override no longer pin what they stand in.
+                let below = RaftIndex::new(lowest.get().saturating_sub(1));
+                for full in &mut self.full {
+                    if let Some(old) = full.groups.get_mut(&group) {
+                        *old = (*old).min(below);
+                    }
+                }
+                *highest = (*highest).min(below);
+            }
+            *highest = (*highest).max(pending.highest);
+        }
+    }
+
+    fn retire(&mut self) {
+        while let Some(oldest) = self.full.front() {
+            let allowed = oldest.groups.iter().all(|(group, index)| self.allows(*group, *index));
+            if !allowed || oldest.superseded_by > self.durable {
+                break;
+            }
+            let Some(oldest) = self.full.pop_front() else { break };
+            self.retired.push(oldest.file);
+        }
+    }
+
+    fn allows(&self, group: GroupId, index: RaftIndex) -> bool {
+        let Some(floor) = self.floors.get(&group) else { return false };
+        let marked = match self.carry.durable_mark(group, self.durable) {
+            Some(mark) => mark.unwrap_or_default().index,
+            None => *floor,
+        };
+        index <= (*floor).min(marked)
+    }
+}

@@ -1,0 +1,65 @@
+//! What every segment repeats, so that an old one is needed for its entries only: the newest hard state, frontier and
+//! snapshot mark of each group. An idle group then never pins a segment by its vote.
+
+use std::collections::BTreeMap;
+
+use crate::groups::Frontier;
+use crate::ids::{BatchSeq, GroupId, Position};
+use crate::record::{HardState, Record};
+
+/// The newest of what is repeated, per group of one core.
+#[derive(Debug, Default)]
+pub(crate) struct Carry {
+    groups: BTreeMap<GroupId, Newest>,
+}
+
+#[derive(Debug, Default)]
+struct Newest {
+    hard_state: Option<HardState>,
+    frontier: Option<Frontier>,
+    mark: Option<(Position, BatchSeq)>,
+}
+
+impl Newest {
+    fn records(&self, group: GroupId) -> impl Iterator<Item = Record<'static>> {
+        let mark = self.mark.map(|(position, _)| Record::SnapshotMark { group, position });
+        let state = self.hard_state.map(|state| Record::HardState { group, state });
+        let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
+        mark.into_iter().chain(state).chain(frontier)
+    }
+}
+
+impl Carry {
+    /// Notes a record that goes into batch `seq`.
+    pub(crate) fn note(&mut self, record: &Record<'_>, seq: BatchSeq) {
+        let newest = self.groups.entry(record.group()).or_default();
+        match *record {
+            Record::Entry { .. } => {}
+            Record::HardState { state, .. } => newest.hard_state = Some(state),
+            Record::Frontier { visible, clock, .. } => newest.frontier = Some(Frontier { visible, clock }),
+            Record::SnapshotMark { position, .. } => {
+                // A repeated mark keeps the batch in which it first became durable.
+                if newest.mark.is_none_or(|(known, _)| known < position) {
+                    newest.mark = Some((position, seq));
+                }
+            }
+        }
+    }
+
+    /// All of it, as records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'static>> {
+        self.groups.iter().flat_map(|(group, newest)| newest.records(*group))
+    }
+
+    /// Bytes that [`Carry::records`] take in a batch.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.records().map(|record| record.size_bytes()).sum()
+    }
+
+    /// The mark of a group of this core that is durable when everything up to `durable` is; the outer `None`: the group
+    /// is not this core's.
+    pub(crate) fn durable_mark(&self, group: GroupId, durable: BatchSeq) -> Option<Option<Position>> {
+        let newest = self.groups.get(&group)?;
+        Some(newest.mark.filter(|(_, seq)| *seq <= durable).map(|(position, _)| position))
+    }
+}

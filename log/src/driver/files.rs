@@ -1,0 +1,192 @@
+//! The files of one core's folder: made, recycled, given up.
+//!
+//! A name ending in `.log` is a promise (a good header, valid stamps everywhere), so a file gets it last and loses it
+//! first: whatever happens in between happens under the name of a spare.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use glommio::io::{DmaFile, OpenOptions, remove, rename};
+
+use super::system;
+use crate::appender::Closed;
+use crate::ids::CoreId;
+use crate::recovery::Spare;
+use crate::sector::BLOCK;
+use crate::segment::{SegmentHeader, file_name, format_block, spare_name};
+
+/// One spare is what a steady log needs (a segment is given up for each that is begun); more would hold space for nothing.
+const SPARES_MAX: usize = 1;
+
+/// Formatting goes in steps of this many blocks (256 KiB), so that other tasks of the core get their turn.
+const FORMAT_STEP_BLOCKS: u32 = 64;
+
+/// One core's folder, and the files kept to be recycled.
+#[derive(Debug)]
+pub(super) struct Folder {
+    core: CoreId,
+    path: PathBuf,
+    spares: Vec<Spare>,
+}
+
+impl Folder {
+    /// Takes over the folder after a start: what is not part of the log becomes a spare, or goes.
+    pub(super) async fn open(
+        core: CoreId,
+        path: PathBuf,
+        spares: Vec<Spare>,
+        litter: Vec<PathBuf>,
+    ) -> io::Result<Self> {
+        let mut folder = Self { core, path, spares: Vec::new() };
+        for file in litter {
+            remove(&file).await.map_err(system)?;
+        }
+        for spare in spares {
+            folder.keep_or_remove(spare).await?;
+        }
+        folder.sync().await?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn segment_path(&self, header: &SegmentHeader) -> PathBuf {
+        self.path.join(file_name(header.seq))
+    }
+
+    /// Gives up a segment; durable when it returns.
+    pub(super) async fn retire(&mut self, closed: Closed) -> io::Result<()> {
+        match closed {
+            Closed::Own(header) => {
+                let file = self.segment_path(&header);
+                self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
+                self.sync().await
+            }
+            Closed::Inherited(segment) if segment.core == self.core => {
+                self.keep_or_remove(Spare { file: segment.file, birth: segment.birth, blocks: segment.blocks }).await?;
+                self.sync().await
+            }
+            // Another core's file carries stamps of another seed.
+            Closed::Inherited(segment) => {
+                remove(&segment.file).await.map_err(system)?;
+                sync_dir(segment.file.parent().unwrap_or(&self.path)).await
+            }
+        }
+    }
+
+    async fn keep_or_remove(&mut self, spare: Spare) -> io::Result<()> {
+        if self.spares.len() >= SPARES_MAX {
+            return remove(&spare.file).await.map_err(system);
+        }
+        let file = self.path.join(spare_name(spare.birth));
+        if file != spare.file {
+            rename(&spare.file, &file).await.map_err(system)?;
+        }
+        self.spares.push(Spare { file, ..spare });
+        Ok(())
+    }
+
+    /// Makes the segment `wanted` ready, from a spare or anew. Returns the header as written, and the open file.
+    pub(super) async fn prepare(&mut self, wanted: SegmentHeader) -> io::Result<(SegmentHeader, Rc<DmaFile>)> {
+        let fitting = self.spares.iter().position(|spare| spare.blocks == wanted.blocks);
+        let (header, path, file) = if let Some(place) = fitting {
+            // Off the list before it is touched: should this fail, the file is as good as gone until the next start.
+            let spare = self.spares.swap_remove(place);
+            let header = SegmentHeader { birth: spare.birth, ..wanted };
+            let file = open(&spare.file, false).await?;
+            allocate(&file, &header).await?;
+            (header, spare.file, file)
+        } else {
+            self.drop_spares().await?;
+            let path = self.path.join(spare_name(wanted.birth));
+            let file = match make(&path, &wanted).await {
+                Ok(file) => file,
+                Err(error) => {
+                    // Space is what is short: a half-made file must not hold any. Its name makes it harmless if it stays.
+                    let _ = remove(&path).await;
+                    return Err(error);
+                }
+            };
+            (wanted, path, file)
+        };
+        write_header(&file, &header).await?;
+        rename(&path, self.segment_path(&header)).await.map_err(system)?;
+        self.sync().await?;
+        Ok((header, Rc::new(file)))
+    }
+
+    /// Spares of another size (an oversize segment's, or from before the size was changed) only hold space.
+    async fn drop_spares(&mut self) -> io::Result<()> {
+        for spare in std::mem::take(&mut self.spares) {
+            remove(&spare.file).await.map_err(system)?;
+        }
+        Ok(())
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        sync_dir(&self.path).await
+    }
+}
+
+/// Makes the names in `dir` durable, on a thread that may block: opening and syncing a directory can wait for the
+/// filesystem's journal.
+pub(super) async fn sync_dir(dir: &Path) -> io::Result<()> {
+    // An empty path is the working directory.
+    let dir = if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir.to_owned() };
+    glommio::executor().spawn_blocking(move || std::fs::File::open(dir)?.sync_all()).await
+}
+
+async fn open(path: &Path, fresh: bool) -> io::Result<DmaFile> {
+    const OWNER_ONLY: u32 = 0o600;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(fresh).truncate(fresh).mode(OWNER_ONLY);
+    options.dma_open(path).await.map_err(system)
+}
+
+/// A new file with its space taken and every sector formatted.
+async fn make(path: &Path, header: &SegmentHeader) -> io::Result<DmaFile> {
+    let file = open(path, true).await?;
+    allocate(&file, header).await?;
+    let mut number = 0;
+    while number < header.blocks {
+        let step = FORMAT_STEP_BLOCKS.min(header.blocks - number);
+        let mut buffer = file.alloc_dma_buffer(step as usize * BLOCK);
+        for (block, number) in buffer.as_bytes_mut().chunks_exact_mut(BLOCK).zip(number..) {
+            format_block(block, header.seed(), number, header.birth);
+        }
+        write_all(&file, buffer, u64::from(number) * BLOCK as u64).await?;
+        number += step;
+        glommio::executor().yield_now().await;
+    }
+    file.fdatasync().await.map_err(system)?;
+    Ok(file)
+}
+
+/// Takes the file's space. On a recycled file it changes nothing, and waits for direct writes of a process that was killed.
+async fn allocate(file: &DmaFile, header: &SegmentHeader) -> io::Result<()> {
+    match file.pre_allocate(header.size_bytes(), false).await.map_err(system) {
+        // Not every file system can; formatting writes every block anyway.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        other => other,
+    }
+}
+
+async fn write_header(file: &DmaFile, header: &SegmentHeader) -> io::Result<()> {
+    let mut buffer = file.alloc_dma_buffer(BLOCK);
+    header.encode(buffer.as_bytes_mut());
+    write_all(file, buffer, 0).await?;
+    file.fdatasync().await.map_err(system)
+}
+
+/// Writes the whole buffer, or fails: a short write means that space or the device gave out in the middle.
+pub(super) async fn write_all(file: &DmaFile, buffer: glommio::io::DmaBuffer, at: u64) -> io::Result<()> {
+    let length = buffer.len();
+    let written = file.write_at(buffer, at).await.map_err(system)?;
+    if written == length {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::WriteZero, format!("only {written} of {length} bytes were written")))
+}

@@ -1,0 +1,181 @@
+//! What the records mean to raft's log: which entries stand, which were overridden, what a snapshot replaced.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::error::{Damage, RecoveryError};
+use crate::ids::{CoreId, Epoch, GroupId, Position, RaftIndex};
+use crate::record::{EntryType, HardState, OwnedRecord, Record};
+use crate::scan::Batch;
+
+/// One raft entry, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its term.
+    pub term: u64,
+    /// Its index.
+    pub index: RaftIndex,
+    /// What raft takes it for.
+    pub entry_type: EntryType,
+    /// The first etcd index of its commands; 0 when it has none.
+    pub first: u64,
+    /// How many commands it holds.
+    pub count: u32,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// How far a node may show what it holds, and when that was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    /// Everything up to this etcd index is complete.
+    pub visible: u64,
+    /// What the primary's clock read, in nanoseconds of the Unix epoch.
+    pub clock: u64,
+}
+
+/// What one raft group had made durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupLog {
+    /// The snapshot that the entries continue, as the caller of [`crate::recover`] named it; `None` for the empty log.
+    pub base: Option<Position>,
+    /// The newest hard state.
+    pub hard_state: Option<HardState>,
+    /// The newest frontier.
+    pub frontier: Option<Frontier>,
+    /// The newest snapshot mark. It can be ahead of `base`, when an older snapshot had to be loaded.
+    pub mark: Option<Position>,
+    /// The entries after `base`, without gaps.
+    pub entries: Vec<Entry>,
+}
+
+impl GroupLog {
+    /// The index of the last entry, or of the snapshot that stands for it.
+    pub fn last_index(&self) -> RaftIndex {
+        self.entries.last().map_or(self.base.unwrap_or_default().index, |entry| entry.index)
+    }
+
+    /// The records that repeat the group's state, for the log that it goes on in (see [`crate::LogWriter::open`]).
+    pub fn state_records(&self, group: GroupId) -> impl Iterator<Item = Record<'static>> {
+        let mark = self.mark.map(|position| Record::SnapshotMark { group, position });
+        let state = self.hard_state.map(|state| Record::HardState { group, state });
+        let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
+        mark.into_iter().chain(state).chain(frontier)
+    }
+
+    fn entry_at(&self, index: RaftIndex) -> Option<&Entry> {
+        let first = self.entries.first()?.index;
+        self.entries.get(index.get().checked_sub(first.get())? as usize)
+    }
+
+    /// Takes one record; `Err` is what is wrong with it.
+    fn take(&mut self, record: &OwnedRecord) -> Result<(), &'static str> {
+        match record.as_record() {
+            Record::HardState { state, .. } => self.hard_state = Some(state),
+            Record::Frontier { visible, clock, .. } => self.frontier = Some(Frontier { visible, clock }),
+            Record::SnapshotMark { position, .. } => self.replace_by(position),
+            Record::Entry { term, index, entry_type, first, count, .. } => {
+                let payload = record.payload().clone();
+                return self.append(Entry { term, index, entry_type, first, count, payload });
+            }
+        }
+        Ok(())
+    }
+
+    /// A mark of our own snapshot lies within the entries and changes nothing; one that was received lies beyond them,
+    /// or contradicts one, and is all that stands.
+    fn replace_by(&mut self, mark: Position) {
+        let contradicts = self.entry_at(mark.index).is_some_and(|entry| entry.term != mark.term);
+        let beyond = self.entries.last().is_some_and(|last| last.index < mark.index);
+        if contradicts || beyond {
+            self.entries.clear();
+        }
+        self.mark = self.mark.max(Some(mark));
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<(), &'static str> {
+        let Some((first, last)) = self.entries.first().zip(self.entries.last()) else {
+            self.entries.push(entry);
+            return Ok(());
+        };
+        if entry.index > last.index.next() {
+            return Err("an entry does not follow the one before it");
+        }
+        let kept = entry.index.get().saturating_sub(first.index.get());
+        self.entries.truncate(kept as usize);
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Lets the entries continue `base`, and checks that nothing between it and the log's end is missing.
+    fn rest_on(&mut self, group: GroupId, base: Option<Position>) -> Result<(), RecoveryError> {
+        let floor = base.unwrap_or_default();
+        self.base = base;
+        if self.entry_at(floor.index).is_some_and(|entry| entry.term != floor.term) {
+            self.entries.clear();
+        }
+        if self.entries.last().is_some_and(|last| last.index < floor.index) {
+            self.entries.clear();
+        }
+        let kept_from = self.entries.partition_point(|entry| entry.index <= floor.index);
+        self.entries.drain(..kept_from);
+        let missing = |from: RaftIndex, to| RecoveryError::MissingEntries { group, from, to: RaftIndex::new(to) };
+        if let Some(first) = self.entries.first()
+            && first.index > floor.index.next()
+        {
+            return Err(missing(floor.index.next(), first.index.get() - 1));
+        }
+        let marked = self.mark.unwrap_or_default().index;
+        let committed = self.hard_state.unwrap_or_default().commit;
+        let needed = marked.max(committed);
+        if needed > self.last_index() {
+            return Err(missing(self.last_index().next(), needed.get()));
+        }
+        Ok(())
+    }
+}
+
+/// All groups, while the logs are read in the order in which they were written.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    logs: BTreeMap<GroupId, GroupLog>,
+    home: BTreeMap<GroupId, (Epoch, CoreId)>,
+}
+
+impl Groups {
+    /// Takes the records of one batch of `core`'s log. `file` is for reports.
+    pub(crate) fn take(&mut self, epoch: Epoch, core: CoreId, file: &Path, batch: &Batch) -> Result<(), RecoveryError> {
+        for record in &batch.records {
+            let group = record.as_record().group();
+            let damage = |what| {
+                let mut damage = Damage::new(file, batch.offset, what);
+                damage.group = Some(group);
+                if let Record::Entry { index, .. } = record.as_record() {
+                    damage.index = Some(index);
+                }
+                damage
+            };
+            let (lived, home) = self.home.insert(group, (epoch, core)).unwrap_or((epoch, core));
+            if lived == epoch && home != core {
+                return Err(
+                    damage("the group is in two logs of the same start: files of two directories were mixed").into()
+                );
+            }
+            self.logs.entry(group).or_default().take(record).map_err(damage)?;
+        }
+        Ok(())
+    }
+
+    /// The finished logs, each resting on the snapshot that `base` names.
+    pub(crate) fn finish(
+        mut self,
+        base: &dyn Fn(GroupId) -> Option<Position>,
+    ) -> Result<BTreeMap<GroupId, GroupLog>, RecoveryError> {
+        for (group, log) in &mut self.logs {
+            log.rest_on(*group, base(*group))?;
+        }
+        Ok(self.logs)
+    }
+}

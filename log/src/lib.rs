@@ -1,0 +1,49 @@
+//! `log` keeps bytes: one segmented log per core, recovery, snapshot files, the lock of the data directory.
+//!
+//! It promises that what was reported durable comes back after any crash, in order and unchanged, or that the loss is
+//! named (file, offset, group, index); an unfinished write is told from rot. It gives no meaning to a payload and decides
+//! nothing about raft.
+//!
+//! Two layers. The *pure* one (formats, [`Appender`], [`recover`]) has no executor and no clock: a simulation runs it
+//! over a simulated disk. The *driver* ([`LogWriter`], [`SnapshotWriter`]) does what the pure one asks for, on glommio.
+
+mod error;
+mod ids;
+
+pub mod batch;
+pub mod record;
+pub mod sector;
+pub mod segment;
+
+mod appender;
+mod carry;
+
+mod chain;
+mod disk;
+mod groups;
+mod recovery;
+mod scan;
+mod tail;
+
+mod dir;
+mod snapshot;
+
+mod driver;
+
+pub use appender::{Appender, Closed, Start, WriteTicket};
+pub use batch::{BatchBuilder, BatchHeader};
+pub use dir::{DataDir, DirError};
+pub use disk::{Disk, FileBytes, OsDisk};
+pub use driver::{LogError, LogOptions, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};
+pub use error::{Damage, RecoveryError, TornTail};
+pub use groups::{Entry, Frontier, GroupLog};
+pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
+pub use record::{EntryType, HardState, Record};
+pub use recovery::{Inherited, Recovered, Resume, Spare, recover};
+pub use scan::{Break, SegmentScan, scan_segment};
+pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
+pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
+pub use snapshot::{
+    SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, snapshot_file_name,
+};
+pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

@@ -1,0 +1,236 @@
+//! One segment, read on its own: the batches that stand in a row from its begin, and what is there behind them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::batch::{BATCH_HEADER, BatchHeader};
+use crate::error::Damage;
+use crate::ids::{BatchSeq, GroupId, RaftIndex};
+use crate::record::{OwnedRecord, RECORD_HEADER, claim, decode};
+use crate::sector::{BLOCK, BLOCK_SECTORS, SECTOR, SECTOR_PAYLOAD, SectorVerdict, inspect};
+use crate::segment::SegmentHeader;
+use crate::tail::Found;
+
+/// A whole batch.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Its head.
+    pub header: BatchHeader,
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+    /// What it holds, in the order pushed.
+    pub records: Vec<OwnedRecord>,
+}
+
+/// Why the row of batches ends.
+#[derive(Clone, Debug)]
+pub struct Break {
+    /// Where the next batch would begin, in bytes.
+    pub offset: u64,
+    /// What the sectors there say about that batch.
+    pub found: Found,
+    /// The damage, when `found` is [`Found::Rotten`].
+    pub damage: Option<Damage>,
+}
+
+/// What a segment holds.
+#[derive(Clone, Debug)]
+pub struct SegmentScan {
+    /// Its header.
+    pub header: SegmentHeader,
+    /// The whole batches from its begin, with consecutive numbers.
+    pub batches: Vec<Batch>,
+    /// What stands behind the last of them.
+    pub end: Break,
+    /// Batches of which sectors were written behind `end`: how many sectors, and what the header says of the batches
+    /// durable then, if it can be read.
+    pub leftovers: BTreeMap<BatchSeq, Leftover>,
+}
+
+/// What is left of a batch that does not stand in the row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftover {
+    /// How many of its sectors are there.
+    pub sectors: u64,
+    /// Which batches were durable when it was submitted.
+    pub synced_upto: Option<BatchSeq>,
+}
+
+impl SegmentScan {
+    /// The highest batch number seen, in whole or in part.
+    pub fn highest(&self) -> BatchSeq {
+        let whole = self.batches.last().map_or(BatchSeq::NONE, |batch| batch.header.seq);
+        self.leftovers.last_key_value().map_or(whole, |(seq, _)| whole.max(*seq))
+    }
+}
+
+/// Reads a segment of which `bytes` is the whole file and `header` has been checked. `file` is for reports.
+pub fn scan_segment(file: &Path, header: SegmentHeader, bytes: &[u8]) -> SegmentScan {
+    Scanner::new(file, header, bytes).run()
+}
+
+struct Scanner<'a> {
+    file: &'a Path,
+    header: SegmentHeader,
+    bytes: &'a [u8],
+    sectors: Vec<SectorVerdict>,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(file: &'a Path, header: SegmentHeader, bytes: &'a [u8]) -> Self {
+        let seed = header.seed();
+        let sectors = bytes
+            .chunks_exact(SECTOR)
+            .zip(0..)
+            .map(|(sector, position)| inspect(sector, seed, position, header.seq))
+            .collect();
+        Self { file, header, bytes, sectors }
+    }
+
+    fn run(self) -> SegmentScan {
+        let mut batches: Vec<Batch> = Vec::new();
+        // The first block is the header's.
+        let mut at = BLOCK_SECTORS;
+        let end = loop {
+            let opening = self.header.opens_epoch().then_some(self.header.first_batch);
+            let expected = batches.last().map_or(opening, |batch| Some(batch.header.seq.next()));
+            match self.batch_at(at, expected) {
+                Ok(batch) => {
+                    at += batch.header.blocks() * BLOCK_SECTORS;
+                    batches.push(batch);
+                }
+                Err(end) => break end,
+            }
+        };
+        let leftovers = self.leftovers(at);
+        SegmentScan { header: self.header, batches, end, leftovers }
+    }
+
+    /// The whole batch that begins at sector `at`, or what is there instead.
+    fn batch_at(&self, at: usize, expected: Option<BatchSeq>) -> Result<Batch, Break> {
+        let seq = match self.sectors.get(at) {
+            None => return Err(self.stop(at, Found::Absent)),
+            Some(SectorVerdict::Stale) => return Err(self.unfinished(at, at)),
+            Some(SectorVerdict::Rotten) => {
+                return Err(self.rotten(at, at, "a sector is not as it was written, and may begin a batch"));
+            }
+            Some(SectorVerdict::Current(seq)) => *seq,
+        };
+        if expected.is_some_and(|expected| expected != seq) {
+            return Err(self.rotten(at, at, format!("batch {seq} stands in another batch's place")));
+        }
+        let header = self.batch_header(at).filter(|header| header.seq == seq);
+        let Some(header) = header else { return Err(self.rotten(at, at, "the head of a batch cannot be read")) };
+        let end = at + header.blocks() * BLOCK_SECTORS;
+        let Some(sectors) = self.sectors.get(at..end) else {
+            return Err(self.rotten(at, at, "a batch reaches beyond the file"));
+        };
+        if let Some(bad) = sectors.iter().position(|sector| *sector == SectorVerdict::Rotten) {
+            return Err(self.rotten(at, at + bad, "a sector is not as it was written"));
+        }
+        if sectors.iter().any(|sector| *sector != SectorVerdict::Current(seq)) {
+            return Err(self.unfinished(at, end));
+        }
+        self.records(at, header)
+    }
+
+    fn batch_header(&self, at: usize) -> Option<BatchHeader> {
+        BatchHeader::decode(&self.bytes[at * SECTOR..at * SECTOR + SECTOR_PAYLOAD])
+    }
+
+    fn records(&self, at: usize, header: BatchHeader) -> Result<Batch, Break> {
+        let payload = Bytes::from(self.payload(at, header.length));
+        let mut rest = payload.slice(BATCH_HEADER..);
+        // The count comes from a header with a good checksum, yet it must not size an allocation beyond the batch.
+        let mut records = Vec::with_capacity((header.records as usize).min(rest.len() / 8));
+        for _ in 0..header.records {
+            let before = header.length - rest.len();
+            let Some(record) = decode(&mut rest) else {
+                return Err(self.rotten(at, at + before / SECTOR_PAYLOAD, "a record is not as it was pushed"));
+            };
+            records.push(record);
+        }
+        if !rest.is_empty() {
+            return Err(self.rotten(at, at, "a batch holds more than its records"));
+        }
+        Ok(Batch { header, offset: (at * SECTOR) as u64, records })
+    }
+
+    /// The first `length` payload bytes from sector `at` on, without the stamps.
+    fn payload(&self, at: usize, length: usize) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(length.next_multiple_of(SECTOR_PAYLOAD));
+        for sector in self.bytes[at * SECTOR..].chunks_exact(SECTOR).take(length.div_ceil(SECTOR_PAYLOAD)) {
+            payload.extend_from_slice(&sector[..SECTOR_PAYLOAD]);
+        }
+        payload.truncate(length);
+        payload
+    }
+
+    fn stop(&self, at: usize, found: Found) -> Break {
+        Break { offset: (at * SECTOR) as u64, found, damage: None }
+    }
+
+    /// The batch at `at` lacks a sector: a write that did not finish, unless something in what unfinished writes cover
+    /// (up to `declared` by its own head, and to the last sector written) is neither old nor new.
+    fn unfinished(&self, at: usize, declared: usize) -> Break {
+        let written = |sector: &SectorVerdict| matches!(sector, SectorVerdict::Current(_));
+        let last = self.sectors[at..].iter().rposition(written).map_or(at, |last| at + last + 1);
+        let covered = &self.sectors[at..last.max(declared)];
+        if let Some(bad) = covered.iter().position(|sector| *sector == SectorVerdict::Rotten) {
+            return self.rotten(
+                at,
+                at + bad,
+                "a sector within an unfinished write is neither as before nor as after it",
+            );
+        }
+        self.stop(at, if covered.iter().any(written) { Found::Unfinished } else { Found::Absent })
+    }
+
+    fn rotten(&self, at: usize, bad: usize, what: impl Into<String>) -> Break {
+        let mut damage = Damage::new(self.file, (bad * SECTOR) as u64, what);
+        if let Some((group, index)) = self.owner(at, bad) {
+            damage.group = Some(group);
+            damage.index = index;
+        }
+        Break { offset: (at * SECTOR) as u64, found: Found::Rotten, damage: Some(damage) }
+    }
+
+    /// Whose bytes sector `bad` of the batch at `at` holds: the first record in it that does not verify, and if all do
+    /// (the damage is in a stamp or in padding), the first one. Nothing that may itself be damaged is reported.
+    fn owner(&self, at: usize, bad: usize) -> Option<(GroupId, Option<RaftIndex>)> {
+        let header = self.batch_header(at)?;
+        let payload = Bytes::from(self.payload(at, header.length));
+        let bad_from = (bad - at) * SECTOR_PAYLOAD;
+        let mut first = None;
+        let mut from = BATCH_HEADER;
+        while from < payload.len().min(bad_from + SECTOR_PAYLOAD) {
+            let (group, index, size) = claim(&payload[from..])?;
+            if from + size > bad_from {
+                if decode(&mut payload.slice(from..)).is_none() {
+                    return (from + RECORD_HEADER <= bad_from).then_some((group, index));
+                }
+                first = first.or(Some((group, index)));
+            }
+            from += size;
+        }
+        first
+    }
+
+    fn leftovers(&self, from: usize) -> BTreeMap<BatchSeq, Leftover> {
+        let mut leftovers: BTreeMap<BatchSeq, Leftover> = BTreeMap::new();
+        for (at, verdict) in self.sectors.iter().enumerate().skip(from) {
+            let SectorVerdict::Current(seq) = verdict else { continue };
+            let leftover = leftovers.entry(*seq).or_default();
+            leftover.sectors += 1;
+            if (at * SECTOR).is_multiple_of(BLOCK)
+                && let Some(header) = self.batch_header(at).filter(|header| header.seq == *seq)
+            {
+                // The first is the head; one further in could only be payload that looks like one.
+                leftover.synced_upto = leftover.synced_upto.or(Some(header.synced_upto));
+            }
+        }
+        leftovers
+    }
+}

@@ -1,0 +1,240 @@
+//! One request head: the request line and the header fields that matter, and what they say about the body.
+//!
+//! Where Go is lenient about how a message ends, this is not: two parsers that disagree there are how requests are
+//! smuggled past a proxy. The deliberate differences: bare LF and obs-fold, an empty header name, `Content-Length` given
+//! twice (even equal) or empty, `Content-Length` beside `Transfer-Encoding`, and `Transfer-Encoding` in HTTP/1.0 are all
+//! 400 here.
+
+use super::reject::Reject;
+use super::request::{Method, Version};
+use super::syntax;
+use super::uri::{self, Uri};
+use crate::decimal;
+
+/// How a request's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// That many bytes after the head; 0 when the head says nothing.
+    Sized(u64),
+    Chunked,
+}
+
+/// A parsed head; borrows the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) method: Method<'a>,
+    pub(crate) uri: Uri<'a>,
+    pub(crate) version: Version,
+    pub(crate) framing: Framing,
+    /// `Expect: 100-continue`, of an HTTP/1.1 client.
+    pub(crate) expects_continue: bool,
+    /// The client can use the connection for another request.
+    pub(crate) keep_alive: bool,
+    pub(crate) content_type: Option<&'a [u8]>,
+    pub(crate) origin: Option<&'a [u8]>,
+    pub(crate) authorization: Option<&'a [u8]>,
+    pub(crate) accept: Option<&'a [u8]>,
+    pub(crate) accept_encoding: Option<&'a [u8]>,
+}
+
+/// Parses `head`, which begins with the request line and ends with an empty line, each line ending in CRLF.
+pub(crate) fn parse(head: &[u8], fields_max: usize) -> Result<Head<'_>, Reject> {
+    let (line, mut rest) = next_line(head);
+    let (method, uri, version) = parse_request_line(line)?;
+    let mut fields = Fields::default();
+    for count in 0.. {
+        let (line, after) = next_line(rest);
+        if line.is_empty() {
+            break;
+        }
+        if count == fields_max {
+            return Err(Reject::HeadTooLarge);
+        }
+        fields.add(line)?;
+        rest = after;
+    }
+    fields.check_host(method, version)?;
+    Ok(Head {
+        method,
+        uri,
+        version,
+        framing: fields.framing(version)?,
+        expects_continue: fields.expects_continue()? && version == Version::Http11,
+        keep_alive: fields.connection.keeps_alive(version),
+        content_type: fields.content_type,
+        origin: fields.origin,
+        authorization: fields.authorization,
+        accept: fields.accept,
+        accept_encoding: fields.accept_encoding,
+    })
+}
+
+/// The first line, without its CRLF, and what follows it.
+fn next_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let line_feed = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    let (line, rest) = text.split_at(line_feed);
+    (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or(&[]))
+}
+
+fn parse_request_line(line: &[u8]) -> Result<(Method<'_>, Uri<'_>, Version), Reject> {
+    let (method, rest) = cut(line, b' ')?;
+    let (target, version) = cut(rest, b' ')?;
+    if !syntax::is_token(method) {
+        return Err(Reject::Malformed);
+    }
+    let method = Method::from_bytes(method);
+    let version = parse_version(version)?;
+    if !syntax::is_visible(target) {
+        return Err(Reject::Malformed);
+    }
+    Ok((method, uri::parse(method, target)?, version))
+}
+
+fn parse_version(text: &[u8]) -> Result<Version, Reject> {
+    match text {
+        // A later HTTP/1 speaks to us as to any HTTP/1.1 server.
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Reject::UnsupportedVersion),
+        _ => Err(Reject::Malformed),
+    }
+}
+
+fn cut(text: &[u8], at: u8) -> Result<(&[u8], &[u8]), Reject> {
+    let place = memchr::memchr(at, text).ok_or(Reject::Malformed)?;
+    Ok((&text[..place], &text[place + 1..]))
+}
+
+/// `Expect`, as far as it was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expect {
+    #[default]
+    Nothing,
+    Continue,
+    Other,
+}
+
+/// The options of `Connection` that matter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Connection {
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Connection {
+    fn keeps_alive(self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::Http11)
+    }
+}
+
+/// The fields seen so far. Of a field that may be given once, the first counts, as in Go.
+#[derive(Default)]
+struct Fields<'a> {
+    has_host: bool,
+    content_length: Option<u64>,
+    is_chunked: bool,
+    expect: Expect,
+    connection: Connection,
+    content_type: Option<&'a [u8]>,
+    origin: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
+    accept: Option<&'a [u8]>,
+    accept_encoding: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    /// Takes one field line. A line that begins with a blank would continue the previous one (obs-fold): not a token.
+    fn add(&mut self, line: &'a [u8]) -> Result<(), Reject> {
+        let colon = line.iter().position(|&byte| !syntax::is_token_byte(byte)).ok_or(Reject::Malformed)?;
+        if colon == 0 || line[colon] != b':' {
+            return Err(bad_name(line));
+        }
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !syntax::is_field_value(value) {
+            // A bare CR could end the line for somebody else.
+            let bare_cr = memchr::memchr(b'\r', value).is_some();
+            return Err(if bare_cr { Reject::Malformed } else { Reject::InvalidHeaderValue });
+        }
+        self.note(name, syntax::trim(value))
+    }
+
+    fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Reject> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.note_host(value)?,
+            6 if name.eq_ignore_ascii_case(b"accept") => _ = self.accept.get_or_insert(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.note_expect(value),
+            6 if name.eq_ignore_ascii_case(b"origin") => _ = self.origin.get_or_insert(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
+            12 if name.eq_ignore_ascii_case(b"content-type") => _ = self.content_type.get_or_insert(value),
+            13 if name.eq_ignore_ascii_case(b"authorization") => _ = self.authorization.get_or_insert(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value)?,
+            15 if name.eq_ignore_ascii_case(b"accept-encoding") => _ = self.accept_encoding.get_or_insert(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_host(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.has_host {
+            return Err(Reject::Malformed);
+        }
+        self.has_host = true;
+        if syntax::is_host(value) { Ok(()) } else { Err(Reject::MalformedHost) }
+    }
+
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.content_length.is_some() {
+            return Err(Reject::Malformed);
+        }
+        self.content_length = Some(decimal::parse_u64(value).ok_or(Reject::Malformed)?);
+        Ok(())
+    }
+
+    fn note_coding(&mut self, value: &[u8]) -> Result<(), Reject> {
+        if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Reject::UnsupportedTransferEncoding);
+        }
+        self.is_chunked = true;
+        Ok(())
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        self.connection.close |= syntax::list_has(value, b"close");
+        self.connection.keep_alive |= syntax::list_has(value, b"keep-alive");
+    }
+
+    fn note_expect(&mut self, value: &[u8]) {
+        if self.expect == Expect::Nothing && !value.is_empty() {
+            let is_continue = syntax::list_has(value, b"100-continue");
+            self.expect = if is_continue { Expect::Continue } else { Expect::Other };
+        }
+    }
+
+    fn check_host(&self, method: Method<'_>, version: Version) -> Result<(), Reject> {
+        let needed = version == Version::Http11 && method != Method::Connect;
+        if needed && !self.has_host { Err(Reject::MissingHost) } else { Ok(()) }
+    }
+
+    fn framing(&self, version: Version) -> Result<Framing, Reject> {
+        match (self.is_chunked, self.content_length) {
+            (false, length) => Ok(Framing::Sized(length.unwrap_or(0))),
+            (true, None) if version == Version::Http11 => Ok(Framing::Chunked),
+            (true, _) => Err(Reject::Malformed),
+        }
+    }
+
+    fn expects_continue(&self) -> Result<bool, Reject> {
+        match self.expect {
+            Expect::Nothing => Ok(false),
+            Expect::Continue => Ok(true),
+            Expect::Other => Err(Reject::ExpectationFailed),
+        }
+    }
+}
+
+/// What Go answers to a field line whose name is not a token: a line that is no field at all has its own text.
+fn bad_name(line: &[u8]) -> Reject {
+    let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+    if is_folded || memchr::memchr(b':', line).is_none() { Reject::Malformed } else { Reject::InvalidHeaderName }
+}

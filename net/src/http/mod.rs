@@ -1,0 +1,13 @@
+//! HTTP/1.1: requests in, responses out, and the reverse for our own clients.
+
+pub mod client;
+pub mod date;
+pub mod reject;
+pub mod request;
+pub mod response;
+pub mod status;
+
+mod chunk;
+mod head;
+mod syntax;
+mod uri;

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what the tests need, where it is missing, and runs all tests. Nothing is skipped: what cannot be installed is an error.
+#
+#   ops/test.sh                  everything, as on every commit
+#   ops/test.sh --full           the same with the long randomized runs (200+ differential seeds, 100+ rounds of kill -9)
+#   ops/test.sh -E 'test(ttl)'   further arguments go to `cargo nextest run`
+#
+# The black-box suite tests the binary that users get: the release profile, with its optimisation, LTO and `panic = "abort"`. The tests
+# themselves, and all unit tests, stay in the dev profile: they build in a fraction of the time, and unit tests want overflow checks and debug
+# assertions. Hence UETCD_BIN instead of `--cargo-profile release`, which would build every test with LTO. UETCD_BIN set from outside is kept:
+# that tests any other build, such as a package's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing.
+readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl cc:gcc make:make)
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+install_packages() {
+    local missing=()
+    for pair in "${NEEDED[@]}"; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    echo "installing: ${missing[*]}"
+    as_root apt-get update -qq
+    # The packages would start a server of their own on 2379.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq "${missing[@]}"
+}
+
+check_programs() {
+    for pair in "${NEEDED[@]}"; do
+        command -v "${pair%%:*}" >/dev/null || { echo "${pair%%:*} is missing: apt-get install ${pair#*:}" >&2; exit 1; }
+    done
+    etcd --help 2>&1 | grep -q -- --enable-v2 || { echo "this etcd has no v2 API; the tests compare with 3.4 (or 3.5)" >&2; exit 1; }
+    cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+}
+
+main() {
+    if [ "${1:-}" = --full ]; then
+        shift
+        export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}"
+        export NEXTEST_PROFILE=full
+    fi
+    install_packages
+    check_programs
+    if [ -z "${UETCD_BIN:-}" ]; then
+        cargo build --release --bin uetcd
+        UETCD_BIN="$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/uetcd"
+        export UETCD_BIN
+    fi
+    [ -x "$UETCD_BIN" ] || { echo "$UETCD_BIN is not a program" >&2; exit 1; }
+    cargo nextest run --workspace "$@"
+    cargo test --workspace --doc
+}
+
+main "$@"

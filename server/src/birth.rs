@@ -1,0 +1,87 @@
+//! Who this member is: decided when its data directory is made, and read back at every later start.
+
+use log::{DataDir, LogIdentity};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, Config, SHARDS};
+use crate::failure::{End, Fatal};
+
+/// What is written once and never changes: part of it is where every key lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    /// This member's id.
+    pub(crate) member: u64,
+    /// The cluster's id.
+    pub(crate) cluster: u64,
+    /// The number of shards of the cluster.
+    pub(crate) shards: u16,
+    /// Its members when it was born.
+    pub(crate) founders: Vec<Founder>,
+}
+
+/// A member that was there from the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Founder {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) peer_urls: Vec<String>,
+}
+
+impl Birth {
+    /// Whose log it is.
+    pub(crate) fn log_identity(&self) -> LogIdentity {
+        LogIdentity { cluster: self.cluster, member: self.member }
+    }
+}
+
+/// Reads who this member is, or decides it for an empty directory. `has_data`: there is a log.
+pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool) -> Result<Birth, End> {
+    let file = dir.read_identity().map_err(|error| Fatal::Other(error.to_string()))?;
+    match file {
+        Some(bytes) => {
+            let birth: Birth = serde_json::from_slice(&bytes).map_err(|error| {
+                let file = dir.member().join("identity");
+                let file = file.display();
+                Fatal::Other(format!("{file} can not be read: {error}. It was written by another version of uetcd"))
+            })?;
+            check(config, &birth)?;
+            Ok(birth)
+        }
+        None if has_data => Err(Fatal::Other(format!(
+            "there is a log in {} but no file {}/identity, which says whose it is. Put it back from a backup",
+            config.log_dir().display(),
+            dir.member().display()
+        ))
+        .into()),
+        None => {
+            let birth = bear(config)?;
+            let text = serde_json::to_vec(&birth).map_err(|error| Fatal::Other(error.to_string()))?;
+            dir.write_identity(&text).map_err(|error| Fatal::Other(error.to_string()))?;
+            Ok(birth)
+        }
+    }
+}
+
+/// What the command line says must not contradict what was decided at birth.
+fn check(config: &Config, birth: &Birth) -> Result<(), Fatal> {
+    match config.shards {
+        Some(given) if given != birth.shards => Err(Fatal::Other(format!(
+            "--shards={given} was given, but this cluster was born with {born} shards, and the number can not change: start \
+             without --shards, or with --shards={born}",
+            born = birth.shards
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn bear(config: &Config) -> Result<Birth, End> {
+    let founding = config::found(config)?;
+    let founder =
+        |member: config::Founder| Founder { id: member.id.get(), name: member.name, peer_urls: member.peer_urls };
+    Ok(Birth {
+        member: founding.local.get(),
+        cluster: founding.cluster.get(),
+        shards: config.shards.unwrap_or(SHARDS),
+        founders: founding.members.into_iter().map(founder).collect(),
+    })
+}

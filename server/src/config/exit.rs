@@ -1,0 +1,55 @@
+//! How a process ends that did not become a server.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::logging::{self, LogLine, Severity};
+
+/// The end of a process that did not become a server, with everything it still says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// 0 after `--help` and `--version`, 2 when the command line could not be parsed, 1 for everything found later.
+    pub(crate) status: u8,
+    /// Text for standard output.
+    pub(crate) stdout: String,
+    /// Text for standard error, to be written before [`Self::log`].
+    pub(crate) stderr: String,
+    /// Lines for the log.
+    pub(crate) log: Vec<LogLine>,
+}
+
+impl Exit {
+    /// Says all of it. An output that is closed does not change how the process ends.
+    pub(crate) fn report(&self) -> ExitCode {
+        let _ = io::stdout().write_all(self.stdout.as_bytes());
+        let _ = io::stderr().write_all(self.stderr.as_bytes());
+        self.log.iter().for_each(logging::emit);
+        ExitCode::from(self.status)
+    }
+
+    /// Something on the command line, found after it was parsed.
+    pub(super) fn verifying(text: &str) -> Self {
+        let text = format!("error verifying flags, {text}. See 'etcd --help'.");
+        Self { status: 1, log: vec![LogLine::new(Severity::Error, "etcdmain", text)], ..Self::default() }
+    }
+
+    /// Anything else that makes it impossible to start.
+    pub(super) fn critical(package: &'static str, text: impl Into<String>) -> Self {
+        Self { status: 1, log: vec![LogLine::new(Severity::Critical, package, text)], ..Self::default() }
+    }
+
+    /// Something of etcd that this version cannot do.
+    pub(super) fn unsupported(what: &str) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self::critical(
+            "etcdmain",
+            format!("{what} is not supported by uetcd {version}, which runs one member in plain text"),
+        )
+    }
+
+    /// The same end, with what was to be logged before it.
+    pub(super) fn after(mut self, log: &[LogLine]) -> Self {
+        self.log.splice(0..0, log.iter().cloned());
+        self
+    }
+}

@@ -1,0 +1,252 @@
+//! The data directory: whose it is, and whether it can be written.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use super::super::{Bootstrap, Config, Exit, go_reason};
+use crate::logging::{LogLine, Severity};
+
+/// A data directory that can be used.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// There is a log: the member restarts, and ids and membership come from the disk.
+    pub(crate) has_data: bool,
+    /// What is to be logged about it.
+    pub(crate) log: Vec<LogLine>,
+}
+
+/// Looks at the data directory, then makes what is missing (mode 0700; what exists keeps its mode).
+///
+/// Source: etcd 2.3, its texts included. Not etcd's: a directory with snapshots but no log is refused (etcd starts empty, so a
+/// forgotten `--wal-dir` loses everything), and so is a directory that etcd itself has written.
+pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
+    let mut log = Vec::new();
+    identify(config, &mut log)?;
+    let has_data = has_entries(&config.log_dir())?;
+    if !has_data && has_entries(&config.snapshot_dir())? {
+        let (snapshots, wal) = (config.snapshot_dir(), config.log_dir());
+        let (snapshots, wal) = (snapshots.display(), wal.display());
+        let text = format!(
+            "there are snapshots in {snapshots} but no log in {wal}: set -wal-dir to where the log is, or move the data away"
+        );
+        return Err(Exit::critical("etcdserver", text));
+    }
+    create(config)?;
+    if let (true, Bootstrap::Discovery(_)) = (has_data, &config.bootstrap) {
+        let wal = config.log_dir();
+        let text = format!(
+            "discovery token ignored since a cluster has already been initialized. Valid log found at \"{}\"",
+            wal.display()
+        );
+        log.push(LogLine::new(Severity::Warning, "etcdserver", text));
+    }
+    Ok(Directory { has_data, log })
+}
+
+/// What `DATA` holds decides what the process is.
+fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<(), Exit> {
+    let dir = config.data_dir.display();
+    let Ok(names) = names(&config.data_dir) else {
+        return Err(Exit::critical("etcdmain", format!("error listing data dir: {dir}")));
+    };
+    let has = |name: &str| names.iter().any(|found| found == name);
+    for name in names.iter().filter(|name| !["member", "proxy"].contains(&name.as_str())) {
+        let text =
+            format!("found invalid file/dir {name} under data dir {dir} (Ignore this if you are upgrading etcd)");
+        log.push(LogLine::new(Severity::Warning, "etcdmain", text));
+    }
+    match (has("member"), has("proxy")) {
+        (true, true) => Err(Exit::critical("etcdmain", "invalid datadir. Both member and proxy directories exist.")),
+        (false, true) => Err(Exit::unsupported(&format!("a data dir of a proxy ({dir})"))),
+        (true, false) if written_by_etcd(config) => {
+            let text =
+                format!("data dir {dir} was written by etcd, whose files uetcd cannot read: choose another -data-dir");
+            Err(Exit::critical("etcdmain", text))
+        }
+        (true, false) => {
+            let text = "the server is already initialized as member before, starting as etcd member...";
+            log.push(LogLine::new(Severity::Notice, "etcdmain", text));
+            Ok(())
+        }
+        (false, false) => Ok(()),
+    }
+}
+
+/// etcd names its log files by two numbers of 16 hex digits, and keeps a database from 3.0 on.
+fn written_by_etcd(config: &Config) -> bool {
+    let is_log = |name: &String| {
+        let stem = name.strip_suffix(".wal").unwrap_or_default();
+        let is_number = |text: &str| text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        stem.split_once('-').is_some_and(|(number, index)| is_number(number) && is_number(index))
+    };
+    config.snapshot_dir().join("db").exists() || names(&config.log_dir()).is_ok_and(|names| names.iter().any(is_log))
+}
+
+fn has_entries(dir: &Path) -> Result<bool, Exit> {
+    let listed = names(dir).map(|names| !names.is_empty());
+    listed.map_err(|error| Exit::critical("etcdserver", format!("open {}: {}", dir.display(), go_reason(&error))))
+}
+
+/// The names in a directory, sorted; none if it is not there.
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn create(config: &Config) -> Result<(), Exit> {
+    for dir in [&config.data_dir, &config.member_dir(), &config.snapshot_dir(), &config.log_dir()] {
+        let what = if *dir == config.data_dir { "data" } else { "member" };
+        let made = make(dir).and_then(|()| touch(dir));
+        made.map_err(|text| Exit::critical("etcdserver", format!("cannot access {what} directory: {text}")))?;
+    }
+    Ok(())
+}
+
+/// Makes a directory and what is missing above it; the error names the one that failed.
+fn make(dir: &Path) -> Result<(), String> {
+    let mut missing: Vec<&Path> =
+        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
+    missing.reverse();
+    for dir in missing {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+                return Err(format!("mkdir {}: {}", dir.display(), go_reason(&error)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Proves that files can be made in a directory.
+fn touch(dir: &Path) -> Result<(), String> {
+    let file = dir.join(".touch");
+    let touched = File::create(&file).and_then(|_| fs::remove_file(&file));
+    touched.map_err(|error| format!("open {}: {}", file.display(), go_reason(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::command::tests::{config_of, lines};
+
+    /// A directory of this test alone, gone at its end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("uetcd-directory-{}-{name}", std::process::id()));
+            fs::create_dir_all(&dir).expect("a directory for temporary files");
+            Self(dir)
+        }
+
+        /// The configuration of a server whose data directory is `d1` in here.
+        fn config(&self, more: &[&str]) -> Config {
+            let dir = self.0.join("d1");
+            config_of(&[&["--data-dir", dir.to_str().expect("text")], more].concat())
+        }
+
+        fn with(self, files: &[&str]) -> Self {
+            for file in files {
+                let path = self.0.join("d1").join(file);
+                fs::create_dir_all(path.parent().expect("has one")).expect("a directory");
+                fs::write(path, "x").expect("a file");
+            }
+            self
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_new_directory_is_made_for_the_owner_only() {
+        let scratch = Scratch::new("new");
+        let config = scratch.config(&[]);
+        let found = directory(&config).expect("can be made");
+        assert!(!found.has_data);
+        assert_eq!(lines(&found.log), "");
+        for dir in [&config.data_dir, &config.member_dir(), &config.log_dir(), &config.snapshot_dir()] {
+            assert_eq!(fs::metadata(dir).expect("was made").permissions().mode() & 0o777, 0o700, "{}", dir.display());
+        }
+        let again = directory(&config).expect("can be used again");
+        assert!(!again.has_data);
+    }
+
+    #[test]
+    fn any_entry_in_the_log_directory_is_data() {
+        let scratch = Scratch::new("data").with(&["member/wal/anything", "notes.txt"]);
+        let config = scratch.config(&["--discovery", "http://h:1/v2/keys/t", "--discovery-fallback", "exit"]);
+        let found = directory(&config).expect("usable");
+        assert!(found.has_data);
+        let dir = config.data_dir.display();
+        let want = format!(
+            "W etcdmain: found invalid file/dir notes.txt under data dir {dir} (Ignore this if you are upgrading etcd)\n\
+             N etcdmain: the server is already initialized as member before, starting as etcd member...\n\
+             W etcdserver: discovery token ignored since a cluster has already been initialized. Valid log found at \
+             \"{dir}/member/wal\"\n"
+        );
+        assert_eq!(lines(&found.log), want);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_the_reason() {
+        for (name, files, want) in [
+            (
+                "both",
+                &["member/wal/x", "proxy/cluster"][..],
+                "C etcdmain: invalid datadir. Both member and proxy directories exist.\n",
+            ),
+            ("proxy", &["proxy/cluster"], "C etcdmain: a data dir of a proxy (DIR) is not supported by uetcd"),
+            (
+                "no log",
+                &["member/snap/x"],
+                "C etcdserver: there are snapshots in DIR/member/snap but no log in DIR/member/wal",
+            ),
+            ("etcd 3", &["member/snap/db", "member/wal/0.tmp"], "C etcdmain: data dir DIR was written by etcd"),
+            (
+                "etcd 2",
+                &["member/wal/0000000000000000-0000000000000000.wal"],
+                "C etcdmain: data dir DIR was written by etcd, whose files uetcd cannot read: choose another -data-dir\n",
+            ),
+        ] {
+            let scratch = Scratch::new(name).with(files);
+            let config = scratch.config(&[]);
+            let exit = directory(&config).expect_err(name);
+            let want = want.replace("DIR", &config.data_dir.display().to_string());
+            assert_eq!(exit.status, 1, "{name}");
+            assert!(lines(&exit.log).starts_with(&want), "{name}: {}", lines(&exit.log));
+        }
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_directory_is_named() {
+        let scratch = Scratch::new("file");
+        let config = scratch.config(&[]);
+        fs::write(&config.data_dir, "x").expect("a file");
+        let exit = directory(&config).expect_err("a file");
+        assert_eq!(lines(&exit.log), format!("C etcdmain: error listing data dir: {}\n", config.data_dir.display()));
+
+        let wal = config.data_dir.join("wal");
+        let elsewhere = scratch.0.join("d2");
+        let config =
+            config_of(&["--data-dir", elsewhere.to_str().expect("text"), "--wal-dir", wal.to_str().expect("text")]);
+        let exit = directory(&config).expect_err("below a file");
+        assert_eq!(lines(&exit.log), format!("C etcdserver: open {}: not a directory\n", wal.display()));
+    }
+}

@@ -1,0 +1,103 @@
+//! The addresses to listen on, tried before anything else is done.
+//!
+//! The executors share each port with `SO_REUSEPORT`, under which a second server of the same user would be let in without
+//! a word and take half of the connections. So each address is first bound without it, all at the same time.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::super::urls::{Endpoint, Url};
+use super::super::{Config, Exit, go_reason};
+use crate::logging::{LogLine, Severity};
+
+/// Binds every address and lets go of it. The result is what is to be logged once the server listens.
+///
+/// Source: etcd 2.3: peers first, then clients; after a failure what was opened is closed, with a line for each.
+pub(crate) fn ports(config: &Config) -> Result<Vec<LogLine>, Exit> {
+    let peers = config.listen_peer.iter().map(|url| (url, "peers"));
+    let clients = config.listen_client.iter().map(|url| (url, "client requests"));
+    let metrics = config.listen_metrics.iter().map(|url| (url, "metrics"));
+    let mut held = Vec::new();
+    let mut log = Vec::new();
+    for (url, whom) in peers.chain(clients).chain(metrics) {
+        match hold(url) {
+            Ok(listener) => {
+                held.push((listener, format!("stopping listening for {whom} on {url}")));
+                log.push(line(format!("listening for {whom} on {url}")));
+            }
+            Err(text) => {
+                log.extend(held.into_iter().map(|(_, text)| line(text)));
+                return Err(Exit::critical("etcdmain", text).after(&log));
+            }
+        }
+    }
+    Ok(log)
+}
+
+fn line(text: String) -> LogLine {
+    LogLine::new(Severity::Info, "etcdmain", text)
+}
+
+/// A socket file is not tried: its last owner's is replaced, as etcd does.
+fn hold(url: &Url) -> Result<Option<TcpListener>, String> {
+    let Some(address) = url.listen_address()? else { return Ok(None) };
+    // The standard library sets SO_REUSEADDR, so that connections still closing do not count, and not SO_REUSEPORT.
+    let listener = TcpListener::bind(address);
+    let named = shown(url, address);
+    listener.map(Some).map_err(|error| format!("listen tcp {named}: bind: {}", go_reason(&error)))
+}
+
+/// As Go shows it: an address as it was given, a name as what it stands for.
+fn shown(url: &Url, address: SocketAddr) -> String {
+    match url.endpoint() {
+        Endpoint::Tcp(host, _) if !host.is_empty() && host.parse::<std::net::IpAddr>().is_err() => address.to_string(),
+        _ => url.host_port().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::command::tests::config_of;
+
+    fn texts(log: &[LogLine]) -> Vec<&str> {
+        log.iter().map(|line| line.text.as_str()).collect()
+    }
+
+    /// Holds a port that was free.
+    fn some_port() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("is bound").port();
+        (listener, port)
+    }
+
+    #[test]
+    fn a_taken_port_is_named_and_the_others_are_let_go() {
+        let (held, taken) = some_port();
+        let (_, free) = some_port();
+        let (peer, client) = (format!("http://127.0.0.1:{free}"), format!("http://localhost:{taken}"));
+        let flags = ["--listen-peer-urls", &peer, "--listen-client-urls", &client, "--advertise-client-urls", &client];
+        let exit = ports(&config_of(&flags)).expect_err("taken");
+        let want = [
+            format!("listening for peers on {peer}"),
+            format!("stopping listening for peers on {peer}"),
+            format!("listen tcp 127.0.0.1:{taken}: bind: address already in use"),
+        ];
+        assert_eq!(exit.status, 1);
+        assert_eq!(texts(&exit.log), want);
+
+        drop(held);
+        let log = ports(&config_of(&flags)).expect("both are free");
+        let want = [format!("listening for peers on {peer}"), format!("listening for client requests on {client}")];
+        assert_eq!(texts(&log), want);
+    }
+
+    #[test]
+    fn the_same_url_twice_is_taken_by_itself() {
+        let (_, port) = some_port();
+        let url = format!("http://127.0.0.1:{port}");
+        let flags = ["--listen-peer-urls", &url, "--listen-client-urls", &url, "--advertise-client-urls", &url];
+        let exit = ports(&config_of(&flags)).expect_err("twice");
+        let want = format!("listen tcp 127.0.0.1:{port}: bind: address already in use");
+        assert_eq!(texts(&exit.log).last(), Some(&want.as_str()));
+    }
+}

@@ -1,0 +1,134 @@
+//! From what was applied to those who wait for it.
+
+use shard::command::Command;
+use shard::ids::{Index, RaftIndex, Term};
+use shard::refusal::{Code, Refusal};
+use shard::shard as machine;
+use shard::stats::Operation;
+use shard::store::Outcome;
+
+use super::Inner;
+use super::Waiter;
+use super::message::{Answer, KeysAnswer, Message};
+use super::ticket::Ticket;
+use crate::body;
+
+/// The answer to a command that could not be committed.
+pub(crate) fn raft_error(cause: &str) -> Answer {
+    let refusal = Refusal::new(Code::RaftInternal, cause);
+    Answer::Keys(refused(&refusal, Index::ZERO))
+}
+
+/// The answer to a refused request; `index` is where the check was made.
+pub(crate) fn refused(refusal: &Refusal, index: Index) -> KeysAnswer {
+    let mut body = Vec::with_capacity(128);
+    body::refusal(refusal, index, &mut body);
+    KeysAnswer { status: refusal.code.http_status(), index, raft: None, body }
+}
+
+fn done(outcome: &Outcome, index: Index, raft: (RaftIndex, Term)) -> KeysAnswer {
+    let mut body = Vec::new();
+    let mut status = 200;
+    if let Outcome::Event { event, .. } = outcome {
+        body.reserve(body::event_size_hint(event));
+        body::event(event, &mut body);
+        status = if event.created_something() { 201 } else { 200 };
+    }
+    if let Outcome::System(Err(_)) = outcome {
+        status = 409;
+    }
+    KeysAnswer { status, index, raft: Some(raft), body }
+}
+
+impl Inner {
+    /// Applies one shard up to `visible` and hands out answers and events.
+    pub(super) fn apply(&mut self, seat: usize, visible: Index) {
+        let mut applied = std::mem::take(&mut self.applied);
+        self.shards[seat].apply(visible, &mut applied);
+        if applied.commands > 0 {
+            self.after_applying(seat, &mut applied);
+        }
+        self.applied = applied;
+    }
+
+    fn after_applying(&mut self, seat: usize, applied: &mut machine::Applied) {
+        let id = self.shards[seat].id();
+        let counters = &mut self.metrics.shards[seat];
+        counters.committed.add(applied.commands);
+        counters.applied.add(applied.commands);
+        self.snapshots.applied(seat, applied.commands, std::mem::take(&mut applied.bytes));
+        applied.commands = 0;
+        for answer in applied.answers.drain(..) {
+            let keys = match &answer.result {
+                Ok(outcome) => done(outcome, answer.index, (answer.at, answer.term)),
+                Err(refusal) => refused(refusal, answer.index),
+            };
+            self.deliver(Ticket(answer.ticket), Answer::Keys(keys));
+        }
+        self.hand_out(id, &mut applied.deliveries);
+        if std::mem::take(&mut applied.system) {
+            self.node.set_system(self.shards[seat].store().system().clone());
+        }
+    }
+
+    /// Gives an answer to whoever holds the ticket, on whichever executor.
+    pub(super) fn deliver(&mut self, ticket: Ticket, answer: Answer) {
+        let Some(core) = ticket.core() else { return };
+        if core != self.me {
+            self.send(core, Message::Answer(ticket, answer));
+            return;
+        }
+        match self.waiting.find(ticket) {
+            Some(Waiter::Post(post)) => post.put(answer),
+            Some(Waiter::Feed(feed)) => feed.answer(answer),
+            Some(Waiter::Request { .. }) => {
+                if let Some(Waiter::Request { lane, slot, .. }) = self.waiting.take(ticket) {
+                    lane.fill(slot, answer);
+                }
+            }
+            // It has given up: a timeout, or its connection is gone.
+            None => {}
+        }
+    }
+
+    /// Answers a command that the state refuses, without a place in the log.
+    pub(super) fn refused_unlogged(
+        &mut self,
+        seat: usize,
+        ticket: Ticket,
+        index: Index,
+        command: &Command,
+        refusal: &Refusal,
+    ) {
+        if let Some(operation) = operation(command) {
+            self.shards[seat].store_mut().count(operation, false);
+        }
+        self.deliver(ticket, Answer::Keys(refused(refusal, index)));
+    }
+
+    /// Ends the waiting of requests that have waited for `ticks` ticks.
+    pub(super) fn time_out(&mut self, ticks: u64) {
+        let now = self.ticks;
+        let over = self.waiting.select(|waiter| match waiter {
+            Waiter::Request { since_tick, .. } => since_tick + ticks <= now,
+            Waiter::Post(_) | Waiter::Feed(_) => false,
+        });
+        for ticket in over {
+            self.metrics.proposals_failed.add(1);
+            self.queue.retain(|proposal| proposal.ticket != ticket);
+            self.deliver(ticket, raft_error("etcdserver: request timed out"));
+        }
+    }
+}
+
+fn operation(command: &Command) -> Option<Operation> {
+    match command {
+        Command::Set { .. } => Some(Operation::Set),
+        Command::Create { .. } => Some(Operation::Create),
+        Command::Update { .. } => Some(Operation::Update),
+        Command::CompareAndSwap { .. } => Some(Operation::CompareAndSwap),
+        Command::Delete { .. } => Some(Operation::Delete),
+        Command::CompareAndDelete { .. } => Some(Operation::CompareAndDelete),
+        Command::Expire { .. } | Command::Rebase { .. } | Command::System(_) => None,
+    }
+}

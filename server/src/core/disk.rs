@@ -1,0 +1,152 @@
+//! The log of this executor, and whose writes are under way in it.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use log::{BatchSeq, EntryType, GroupId, HardState, LogError, LogWatch, LogWriter, Position, Record, Seen};
+use shard::ids::{Index, RaftIndex, ShardId, Term};
+use shard::shard::{Write, indices_of};
+
+use crate::failure::Fatal;
+
+/// The log with what the shards wait for.
+pub(crate) struct Disk {
+    writer: LogWriter,
+    watch: LogWatch,
+    seen: Seen,
+    /// Ready numbers whose records are gathered and not under way.
+    gathered: Vec<(ShardId, u64)>,
+    under_way: VecDeque<UnderWay>,
+    /// What the clock read when it was noted last, per shard, as found at the start.
+    clocks: HashMap<ShardId, u64>,
+}
+
+struct UnderWay {
+    seq: BatchSeq,
+    begun: Instant,
+    readies: Vec<(ShardId, u64)>,
+}
+
+/// One write that has become durable.
+pub(super) struct Written {
+    /// To be reported to the shards, in order.
+    pub(super) readies: Vec<(ShardId, u64)>,
+    /// From its start to its durability.
+    pub(super) took: Duration,
+}
+
+impl Disk {
+    /// A log that was opened for this executor, and the clocks that were found in it.
+    pub(crate) fn new(writer: LogWriter, clocks: HashMap<ShardId, u64>) -> Self {
+        let watch = writer.watch();
+        let (gathered, under_way) = (Vec::new(), VecDeque::new());
+        Self { writer, watch, seen: Seen::default(), gathered, under_way, clocks }
+    }
+
+    /// The clock that was noted last for a shard before this start; 0 if none was.
+    pub(super) fn clock_of(&self, shard: ShardId) -> u64 {
+        self.clocks.get(&shard).copied().unwrap_or(0)
+    }
+
+    /// Gathers what a shard wants to be durable.
+    pub(super) fn push(&mut self, write: &Write) {
+        let group = group(write.shard);
+        for entry in &write.entries {
+            let (first, count) = indices_of(&entry.data).unwrap_or_default();
+            self.writer.push(&Record::Entry {
+                group,
+                term: entry.term.0,
+                index: log::RaftIndex::new(entry.index.0),
+                entry_type: if entry.conf_change { EntryType::ConfChangeV2 } else { EntryType::Normal },
+                first: first.0,
+                count: count as u32,
+                payload: &entry.data,
+            });
+        }
+        if let Some(vote) = write.vote {
+            let state = HardState { term: vote.term, vote: vote.vote, commit: log::RaftIndex::new(vote.commit) };
+            self.writer.push(&Record::HardState { group, state });
+        }
+        self.gathered.extend(write.number.map(|number| (write.shard, number)));
+    }
+
+    /// Notes how far the node may show what it holds, and what its clock reads.
+    pub(super) fn push_frontier(&mut self, shard: ShardId, visible: Index, clock: u64) {
+        self.writer.push(&Record::Frontier { group: group(shard), visible: visible.0, clock });
+    }
+
+    /// Notes that a snapshot of the shard up to here is durable.
+    pub(super) fn push_snapshot(&mut self, shard: ShardId, upto: (RaftIndex, Term)) {
+        let position = Position { index: log::RaftIndex::new(upto.0.0), term: upto.1.0 };
+        self.writer.push(&Record::SnapshotMark { group: group(shard), position });
+    }
+
+    /// Starts writing what is gathered, if a write may start; returns its size in bytes.
+    pub(super) fn submit(&mut self) -> Result<Option<u64>, Fatal> {
+        let bytes = self.writer.pending_bytes();
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let Some(seq) = self.writer.submit().map_err(fatal)? else { return Ok(None) };
+        let readies = std::mem::take(&mut self.gathered);
+        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), readies });
+        Ok(Some(bytes as u64))
+    }
+
+    /// The next write that has become durable.
+    pub(super) fn next_durable(&mut self) -> Result<Option<Written>, Fatal> {
+        let durable = self.writer.durable_upto();
+        let done = self.under_way.pop_front_if(|write| write.seq <= durable);
+        Ok(done.map(|write| Written { readies: write.readies, took: write.begun.elapsed() }))
+    }
+
+    /// Whether something has happened; if not, the task is woken when it does.
+    pub(super) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fatal>> {
+        self.watch.poll_progress(cx, &mut self.seen).map_err(fatal)
+    }
+
+    /// Nothing is gathered or under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.writer.pending_bytes() == 0
+    }
+
+    /// No room for commands, until space is back.
+    pub(super) fn is_full(&self) -> bool {
+        self.writer.is_full()
+    }
+
+    /// Housekeeping, every half second or so.
+    pub(super) fn tick(&mut self) {
+        self.writer.tick();
+    }
+
+    /// Gives up what the snapshots up to these positions make unnecessary.
+    pub(super) fn compact(&mut self, upto: &[(ShardId, RaftIndex)]) {
+        let upto: Vec<(GroupId, log::RaftIndex)> =
+            upto.iter().map(|(shard, index)| (group(*shard), log::RaftIndex::new(index.0))).collect();
+        self.writer.compact(&upto);
+    }
+
+    /// The shard that keeps the oldest segment.
+    pub(super) fn oldest_pin(&self) -> Option<ShardId> {
+        self.writer.oldest_pin().map(|(group, _)| ShardId(group.get()))
+    }
+
+    /// Bytes of segments on the disk.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.writer.size_bytes()
+    }
+}
+
+fn group(shard: ShardId) -> GroupId {
+    GroupId::new(shard.0)
+}
+
+fn fatal(error: LogError) -> Fatal {
+    match error {
+        LogError::WriteFailed { .. } => Fatal::LogWrite(error),
+        LogError::SyncFailed { .. } => Fatal::LogSync(error),
+        LogError::PrepareFailed { .. } => Fatal::LogFiles(error),
+    }
+}

@@ -1,0 +1,234 @@
+//! The events of one watch, on the executor of its connection.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::task::Waker;
+
+use bytes::Bytes;
+use shard::ids::Index;
+
+use super::message::{Answer, KeysAnswer, Standing};
+
+/// Bytes of events that may wait for one client. A client that lags this far behind a burst is ended, so that it can
+/// resume from its last index, instead of growing the server's memory.
+pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
+/// Events that may wait for one client, however small they are.
+pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
+
+/// What a watch has for its connection.
+pub(crate) enum Next {
+    /// It is registered: the head of the response can be sent.
+    Standing(Standing),
+    /// It is refused.
+    Refused(KeysAnswer),
+    /// An event, as the JSON document with its newline.
+    Event(Bytes),
+    /// The client did not keep up; nothing more will come.
+    Cut,
+}
+
+/// The receiving end of a watch.
+pub(crate) struct Feed {
+    inner: RefCell<Inner>,
+}
+
+struct Inner {
+    /// Executors that have not answered yet.
+    missing: usize,
+    /// Set once all have; taken by the connection.
+    standing: Option<Result<Standing, KeysAnswer>>,
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+    merge: Option<Merge>,
+    cut: bool,
+    waker: Option<Waker>,
+}
+
+/// Puts the events of several executors in order.
+struct Merge {
+    /// `X-Etcd-Index` of the answer: taken before the first executor was asked.
+    standing: Standing,
+    waiting: BinaryHeap<Reverse<(Index, Bytes)>>,
+    waiting_bytes: usize,
+}
+
+impl Feed {
+    /// For a watch on one shard.
+    pub(crate) fn single() -> Self {
+        Self::new(1, None)
+    }
+
+    /// For a watch on the shards of `executors`; the answer stands where it was asked.
+    pub(crate) fn spread(executors: usize, standing: Standing) -> Self {
+        Self::new(executors, Some(Merge { standing, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
+    }
+
+    fn new(missing: usize, merge: Option<Merge>) -> Self {
+        let (queue, waker) = (VecDeque::new(), None);
+        Self {
+            inner: RefCell::new(Inner { missing, standing: None, queue, queued_bytes: 0, merge, cut: false, waker }),
+        }
+    }
+
+    pub(crate) fn is_spread(&self) -> bool {
+        self.inner.borrow().merge.is_some()
+    }
+
+    /// One executor has registered the watch, or refused it.
+    pub(super) fn answer(&self, answer: Answer) {
+        let Answer::Watching(registered) = answer else { panic!("a watch was answered with {answer:?}") };
+        let mut inner = self.inner.borrow_mut();
+        inner.missing -= 1;
+        match registered {
+            Err(refused) => inner.standing = Some(Err(refused)),
+            Ok(standing) if inner.missing == 0 && inner.standing.is_none() => {
+                let standing = inner.merge.as_ref().map_or(standing, |merge| merge.standing);
+                inner.standing = Some(Ok(standing));
+            }
+            Ok(_) => {}
+        }
+        inner.wake();
+    }
+
+    /// An event from one of the executors.
+    pub(super) fn event(&self, index: Index, body: Bytes) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.cut {
+            return;
+        }
+        match &mut inner.merge {
+            Some(merge) => {
+                merge.waiting_bytes += body.len();
+                merge.waiting.push(Reverse((index, body)));
+                if merge.waiting_bytes > FEED_BYTES_MAX || merge.waiting.len() > FEED_EVENTS_MAX {
+                    inner.cut_off();
+                }
+            }
+            None => inner.queue(body),
+        }
+    }
+
+    /// Everything up to `complete` has arrived from all executors: releases it in order.
+    pub(super) fn release(&self, complete: Index) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.missing > 0 {
+            return;
+        }
+        while let Some(merge) = &mut inner.merge {
+            if merge.waiting.peek().is_none_or(|Reverse((index, _))| *index > complete) {
+                break;
+            }
+            let Some(Reverse((_, body))) = merge.waiting.pop() else { break };
+            merge.waiting_bytes -= body.len();
+            inner.queue(body);
+        }
+    }
+
+    /// What there is for the connection.
+    pub(crate) fn next(&self) -> Option<Next> {
+        let mut inner = self.inner.borrow_mut();
+        if let Some(standing) = inner.standing.take() {
+            return Some(standing.map_or_else(Next::Refused, Next::Standing));
+        }
+        if inner.missing > 0 {
+            return None;
+        }
+        if let Some(event) = inner.queue.pop_front() {
+            inner.queued_bytes -= event.len();
+            return Some(Next::Event(event));
+        }
+        inner.cut.then_some(Next::Cut)
+    }
+
+    /// Whether [`Feed::next`] has something.
+    pub(crate) fn is_ready(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.standing.is_some() || inner.missing == 0 && (inner.cut || !inner.queue.is_empty())
+    }
+
+    /// Whom to wake when there is something.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.inner.borrow_mut().waker = Some(waker.clone());
+    }
+}
+
+impl Inner {
+    fn queue(&mut self, body: Bytes) {
+        self.queued_bytes += body.len();
+        self.queue.push_back(body);
+        if self.queued_bytes > FEED_BYTES_MAX || self.queue.len() > FEED_EVENTS_MAX {
+            self.cut_off();
+        }
+        self.wake();
+    }
+
+    /// What the client has not taken is dropped: it resumes from the last event that it has seen.
+    fn cut_off(&mut self) {
+        self.cut = true;
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+        if let Some(merge) = &mut self.merge {
+            merge.waiting = BinaryHeap::new();
+            merge.waiting_bytes = 0;
+        }
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(feed: &Feed) -> Vec<Bytes> {
+        std::iter::from_fn(|| feed.next())
+            .filter_map(|next| if let Next::Event(body) = next { Some(body) } else { None })
+            .collect()
+    }
+
+    fn registered(feed: &Feed) {
+        feed.answer(Answer::Watching(Ok(Standing::default())));
+    }
+
+    #[test]
+    fn events_of_several_executors_leave_in_index_order_and_not_before_they_are_complete() {
+        let feed = Feed::spread(2, Standing::default());
+        registered(&feed);
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.release(Index(9));
+        assert!(events(&feed).is_empty(), "the other executor has not registered the watch");
+        registered(&feed);
+        feed.event(Index(5), Bytes::from_static(b"5"));
+        feed.release(Index(6));
+        assert_eq!(events(&feed), ["5"]);
+        feed.release(Index(7));
+        assert_eq!(events(&feed), ["7"]);
+    }
+
+    #[test]
+    fn a_client_that_does_not_keep_up_is_cut_off_and_told_so() {
+        let feed = Feed::single();
+        registered(&feed);
+        let big = Bytes::from(vec![b'x'; 1 << 20]);
+        for n in 0..10 {
+            feed.event(Index(n), big.clone());
+        }
+        assert!(matches!(feed.next(), Some(Next::Standing(_))));
+        assert!(matches!(feed.next(), Some(Next::Cut)));
+    }
+
+    #[test]
+    fn one_refusal_refuses_the_whole_watch() {
+        let feed = Feed::spread(2, Standing::default());
+        registered(&feed);
+        let body = b"{}".to_vec();
+        feed.answer(Answer::Watching(Err(KeysAnswer { status: 400, index: Index(9), raft: None, body })));
+        assert!(matches!(feed.next(), Some(Next::Refused(answer)) if answer.status == 400));
+    }
+}

@@ -1,0 +1,141 @@
+//! What executors say to each other. Everything in here is owned and may cross threads.
+
+use bytes::Bytes;
+use shard::command::Command;
+use shard::ids::{Index, RaftIndex, ShardId, Term};
+use shard::regime::Report;
+use shard::stats::Stats;
+
+use super::ticket::Ticket;
+use crate::metrics::CoreMetrics;
+use crate::page::Page;
+
+/// One message.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A command for a shard of the receiver.
+    Propose(Proposal),
+    /// A question for the receiver; the answer is a [`Message::Answer`] to the ticket's executor.
+    Ask(Ticket, Question),
+    /// The answer to a question or a command.
+    Answer(Ticket, Answer),
+    /// A watch for the receiver's shards.
+    Watch(Ticket, WatchRequest),
+    /// The watcher is gone.
+    Unwatch(Ticket),
+    /// An event for a watcher on the receiver's executor.
+    Event(Ticket, Index, Bytes),
+    /// For the keeper of the regime, executor 0.
+    Report(Report),
+    /// Confirm the leadership of every group by a quorum round.
+    Confirm {
+        /// Number of the round, to come back in the report.
+        round: u64,
+    },
+    /// A regime has opened, or the node is about to stop: look around.
+    Wake,
+}
+
+/// A command on its way to its shard.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    /// Where it goes.
+    pub(crate) shard: ShardId,
+    /// Who waits for the answer.
+    pub(crate) ticket: Ticket,
+    /// What to do.
+    pub(crate) command: Command,
+}
+
+/// What one executor may ask another.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// A node of one of the receiver's shards.
+    Get(Get),
+    /// The receiver's part of a spread directory at the index at which `visible` is held.
+    Cut {
+        /// The index.
+        at: Index,
+        /// Everything below, or one level.
+        recursive: bool,
+    },
+    /// A quorum round on one of the receiver's groups.
+    Quorum,
+    /// Counters of the receiver's shards.
+    Stats,
+    /// The receiver's metrics.
+    Metrics,
+}
+
+/// A read of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Get {
+    /// Where it is.
+    pub(crate) shard: ShardId,
+    /// Its clean path.
+    pub(crate) path: Vec<u8>,
+    /// Everything below, or one level.
+    pub(crate) recursive: bool,
+    /// Confirm leadership first.
+    pub(crate) quorum: bool,
+}
+
+/// A watch, on the way to the shards that it concerns.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchRequest {
+    /// One shard, or all of them for a spread directory.
+    pub(crate) shard: Option<ShardId>,
+    /// The watched path.
+    pub(crate) path: Vec<u8>,
+    /// Also everything below.
+    pub(crate) recursive: bool,
+    /// More than one event.
+    pub(crate) stream: bool,
+    /// The first index of interest; 0: from now on.
+    pub(crate) since: Index,
+}
+
+/// What comes back to a ticket.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The answer to a request on the key space.
+    Keys(KeysAnswer),
+    /// The receiver's shards have been cut; the parts follow with [`Answer::Part`].
+    CutTaken,
+    /// Listing of one executor's part of a spread directory: (name, JSON of the node), sorted by name.
+    Part(Vec<(Vec<u8>, Vec<u8>)>),
+    /// A watch is registered, or refused.
+    Watching(Result<Standing, KeysAnswer>),
+    /// The quorum round was confirmed, as of this index.
+    Confirmed(Standing),
+    /// Counters of one executor's shards, and its watchers.
+    Stats(Box<Stats>, u64),
+    /// One executor's metrics.
+    Metrics(Box<CoreMetrics>),
+    /// A response that concerns no key, made by a task of the connection's executor.
+    Page(Page),
+}
+
+/// Where an answer stands in the one order and in raft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// `X-Etcd-Index`.
+    pub(crate) index: Index,
+    /// `X-Raft-Index`: position in the log of the shard concerned.
+    pub(crate) raft_index: RaftIndex,
+    /// `X-Raft-Term`.
+    pub(crate) term: Term,
+}
+
+/// A finished answer of the key space: status, body and what its headers say.
+#[derive(Debug)]
+pub(crate) struct KeysAnswer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// `X-Etcd-Index`.
+    pub(crate) index: Index,
+    /// `X-Raft-Index` and `X-Raft-Term`; none on errors.
+    pub(crate) raft: Option<(RaftIndex, Term)>,
+    /// The JSON document, with its final newline.
+    pub(crate) body: Vec<u8>,
+}

@@ -1,0 +1,377 @@
+//! One executor's part of the node: its shards, its log, and those who wait.
+//!
+//! Everything that changes shards happens in [`turn`]: take what has arrived, number it, write it, apply what has been
+//! committed, answer. Connections read from the shards between turns.
+
+mod deliver;
+mod disk;
+pub(crate) mod feed;
+pub(crate) mod lane;
+mod mailbox;
+pub(crate) mod message;
+mod post;
+mod read;
+mod regime;
+mod snapshot;
+mod spread;
+mod ticker;
+pub(crate) mod ticket;
+mod turn;
+pub(crate) mod watch;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use glommio::sync::Semaphore;
+use net::http::date::{DateCache, DateStamp};
+use shard::command::Command;
+use shard::ids::{Index, RaftIndex, ShardId, Term};
+use shard::order::Order;
+use shard::regime::Regimes;
+use shard::route::Route;
+use shard::shard::{Applied, Outputs, Shard};
+use shard::system::System;
+
+use crate::birth::Birth;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::CoreMetrics;
+use disk::Disk;
+use lane::Lane;
+use mailbox::{Mailbox, Outbox};
+use message::{Answer, Message, Proposal};
+use post::Post;
+use ticket::{Ticket, WAITING_MAX, Waiting};
+
+pub(crate) use deliver::{raft_error, refused};
+pub(crate) use disk::Disk as CoreDisk;
+pub(crate) use snapshot::unframe;
+
+/// What all executors of the node share.
+pub(crate) struct Node {
+    /// The configuration, as checked.
+    pub(crate) config: Config,
+    /// This member's id.
+    pub(crate) member: u64,
+    /// The cluster's id as the `X-Etcd-Cluster-Id` header has it.
+    pub(crate) cluster_id: String,
+    /// Number of shards, fixed when the cluster was born.
+    pub(crate) shards: u16,
+    /// The one-order atomics.
+    pub(crate) order: Order,
+    /// The node's clock.
+    pub(crate) clock: Clock,
+    mailboxes: Vec<Mailbox<Message>>,
+    /// Per executor: it has watches over several executors, and wants to know when any of them has applied something.
+    spread: Vec<AtomicBool>,
+    /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
+    system: Mutex<Arc<System>>,
+    phase: AtomicU8,
+    /// When the regime opened, in nanoseconds of the Unix epoch.
+    primary_since_ns: AtomicU64,
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Elections, replay of the log, publication of the own attributes.
+    Starting = 0,
+    /// Requests are served.
+    Serving = 1,
+    /// What was begun is finished, nothing new is taken.
+    Stopping = 2,
+}
+
+impl Node {
+    /// The shared part of a node with one mailbox per executor.
+    pub(crate) fn new(config: Config, birth: &Birth) -> Self {
+        let cores = config.cores.len();
+        Self {
+            member: birth.member,
+            cluster_id: format!("{:x}", birth.cluster),
+            shards: birth.shards,
+            order: Order::new(usize::from(birth.shards), cores, Index::ZERO),
+            clock: Clock::start(),
+            mailboxes: (0..cores).map(|_| Mailbox::new()).collect(),
+            spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            system: Mutex::new(Arc::new(System::default())),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            primary_since_ns: AtomicU64::new(0),
+            config,
+        }
+    }
+
+    /// Number of executors.
+    pub(crate) fn cores(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// The executor of a shard.
+    pub(crate) fn core_of(&self, shard: ShardId) -> usize {
+        usize::from(shard.0) % self.cores()
+    }
+
+    /// Where a clean path lives.
+    pub(crate) fn route(&self, path: &[u8]) -> Route {
+        shard::route::route(path, self.shards)
+    }
+
+    /// Since when this node is the primary, in nanoseconds of the Unix epoch; meaningless while it is not.
+    pub(crate) fn primary_since_ns(&self) -> u64 {
+        self.primary_since_ns.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Enters a later phase and tells every executor.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        for mailbox in &self.mailboxes {
+            mailbox.wake();
+        }
+    }
+
+    /// Members and versions as of the last change applied.
+    pub(crate) fn system(&self) -> Arc<System> {
+        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        self.system.lock().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |system| Arc::clone(&system))
+    }
+
+    fn set_system(&self, system: System) {
+        if let Ok(mut current) = self.system.lock() {
+            *current = Arc::new(system);
+        }
+    }
+}
+
+/// One executor's part of the node.
+pub(crate) struct Core {
+    /// Number of this executor.
+    pub(crate) me: usize,
+    pub(crate) node: Arc<Node>,
+    inner: RefCell<Inner>,
+    /// Wakes the task that runs the turns.
+    driver: RefCell<Option<Waker>>,
+    /// Something has changed since the last turn.
+    stirred: Cell<bool>,
+    /// The driver sleeps.
+    parked: Cell<bool>,
+    /// Held by the listing that holds `visible`.
+    listing: Semaphore,
+    scratch: RefCell<Vec<u8>>,
+    body: Cell<Vec<u8>>,
+    date: RefCell<DateCache>,
+}
+
+/// Size of the buffer that all connections of an executor read into, and of the largest body buffer that is kept.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// Who waits behind a ticket.
+enum Waiter {
+    /// A request of a connection on this executor.
+    Request { lane: Rc<Lane<Answer>>, slot: u64, since_tick: u64 },
+    /// A task on this executor that collects answers.
+    Post(Rc<Post>),
+    /// A watch of a connection on this executor.
+    Feed(Rc<feed::Feed>),
+}
+
+struct Inner {
+    me: usize,
+    /// For tasks that are started from within a turn.
+    core: Weak<Core>,
+    node: Arc<Node>,
+    /// The shards of this executor: shard `g` at position `g / cores`.
+    shards: Vec<Shard>,
+    /// Commands that wait for the next turn, in the order of their arrival.
+    queue: VecDeque<Proposal>,
+    waiting: Waiting<Waiter>,
+    outbox: Outbox<Message>,
+    disk: Disk,
+    quorum: read::QuorumRounds,
+    watches: watch::Watches,
+    /// On executor 0: opens the node's regimes.
+    regimes: Option<Regimes>,
+    snapshots: snapshot::Schedule,
+    expiry: ticker::Expiry,
+    /// Reused from turn to turn.
+    out: Outputs,
+    applied: Applied,
+    /// Everything applied so far has been handed over, so it may be published as such.
+    flushed: bool,
+    ticks: u64,
+    metrics: CoreMetrics,
+    /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
+    tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// Commands that may wait for one executor's next turn. A turn takes them all, so this is reached only while nothing
+/// can be written; 64 Ki commands of a few hundred bytes are what a node can hold without noticing.
+pub(crate) const QUEUE_MAX: usize = 1 << 16;
+
+impl Core {
+    /// An executor's part, from what was recovered for its shards.
+    ///
+    /// `snapshots` are the positions of the shards' snapshots on disk, newest first.
+    pub(crate) fn new(
+        me: usize,
+        node: Arc<Node>,
+        shards: Vec<Shard>,
+        snapshots: &[Vec<(RaftIndex, Term)>],
+        disk: Disk,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|core| Self {
+            me,
+            inner: RefCell::new(Inner::new(me, core.clone(), &node, shards, snapshots, disk)),
+            node,
+            driver: RefCell::new(None),
+            stirred: Cell::new(true),
+            parked: Cell::new(false),
+            listing: Semaphore::new(1),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            body: Cell::new(Vec::new()),
+            date: RefCell::new(DateCache::new(0)),
+        })
+    }
+
+    /// Asks for a turn soon.
+    pub(crate) fn stir(&self) {
+        self.stirred.set(true);
+        if let Some(waker) = self.driver.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether another request may wait on this executor.
+    pub(crate) fn has_room(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.waiting.len() < WAITING_MAX && inner.queue.len() < QUEUE_MAX
+    }
+
+    /// Sends a command to its shard; its answer goes to `slot` of `lane`. There must be room ([`Core::has_room`]).
+    pub(crate) fn propose(&self, shard: ShardId, command: Command, lane: &Rc<Lane<Answer>>, slot: u64) {
+        let to = self.node.core_of(shard);
+        let mut inner = self.inner.borrow_mut();
+        let ticket = inner.await_in_lane(lane, slot);
+        let proposal = Proposal { shard, ticket, command };
+        if to == self.me {
+            inner.queue.push_back(proposal);
+        } else {
+            inner.outbox.send(to, Message::Propose(proposal));
+        }
+        drop(inner);
+        self.stir();
+    }
+
+    /// Whether the log takes no commands because the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.inner.borrow().disk.is_full()
+    }
+
+    /// Nothing has ever been logged for a shard of this executor.
+    pub(crate) fn is_new(&self, shard: ShardId) -> bool {
+        let inner = self.inner.borrow();
+        inner.shards[inner.seat(shard)].top() == Index::ZERO
+    }
+
+    /// Nothing waits to be written or handed over.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.queue.is_empty() && inner.flushed && inner.disk.is_idle()
+    }
+
+    /// The buffer that connections of this executor read into. Not across an await.
+    pub(crate) fn scratch(&self) -> RefMut<'_, [u8]> {
+        RefMut::map(self.scratch.borrow_mut(), |scratch| &mut scratch[..])
+    }
+
+    /// An empty buffer for a body, to be given back with [`Core::return_scratch_body`].
+    pub(crate) fn scratch_body(&self) -> Vec<u8> {
+        self.body.take()
+    }
+
+    /// Keeps a body's buffer for the next one, unless it has grown large.
+    pub(crate) fn return_scratch_body(&self, mut body: Vec<u8>) {
+        if body.capacity() <= SCRATCH_BYTES {
+            body.clear();
+            self.body.set(body);
+        }
+    }
+
+    /// The current second, for the `Date` header.
+    pub(crate) fn date(&self) -> DateStamp {
+        *self.date.borrow_mut().at(self.node.clock.now_ns() / 1_000_000_000)
+    }
+
+    /// Bumps this executor's metrics.
+    pub(crate) fn count(&self, bump: impl FnOnce(&mut CoreMetrics)) {
+        bump(&mut self.inner.borrow_mut().metrics);
+    }
+}
+
+impl Inner {
+    fn new(
+        me: usize,
+        core: Weak<Core>,
+        node: &Arc<Node>,
+        shards: Vec<Shard>,
+        snapshots: &[Vec<(RaftIndex, Term)>],
+        disk: Disk,
+    ) -> Self {
+        Self {
+            me,
+            core,
+            queue: VecDeque::new(),
+            waiting: Waiting::new(me),
+            outbox: Outbox::new(node.cores()),
+            disk,
+            quorum: read::QuorumRounds::default(),
+            watches: watch::Watches::default(),
+            regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
+            snapshots: snapshot::Schedule::new(snapshots),
+            expiry: ticker::Expiry::new(shards.len()),
+            out: Outputs::default(),
+            applied: Applied::default(),
+            flushed: true,
+            ticks: 0,
+            metrics: CoreMetrics::with_shards(shards.iter().map(|shard| u32::from(shard.id().0))),
+            tasks: Vec::new(),
+            shards,
+            node: Arc::clone(node),
+        }
+    }
+
+    /// Position of one of this executor's shards in `shards`.
+    fn seat(&self, shard: ShardId) -> usize {
+        assert_eq!(self.node.core_of(shard), self.me, "shard {shard} is another executor's");
+        usize::from(shard.0) / self.node.cores()
+    }
+
+    /// Starts a task of this executor after the turn.
+    fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.push(Box::pin(task));
+    }
+
+    /// A ticket whose answer goes to a slot of a connection's lane.
+    fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
+        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_tick: self.ticks };
+        self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
+    }
+
+    /// Sends to an executor, which may be this one.
+    fn send(&mut self, to: usize, message: Message) {
+        self.outbox.send(to, message);
+    }
+}

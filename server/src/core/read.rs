@@ -1,0 +1,198 @@
+//! Reads: of one node, of a spread directory's part, by quorum.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use shard::ids::{Index, ShardId};
+use shard::path::ROOT;
+use shard::refusal::Refusal;
+use shard::shard::Shard;
+use shard::stats::Operation;
+use shard::view::NodeHandle;
+
+use super::message::{Answer, Get, KeysAnswer, Message, Question, Standing};
+use super::ticket::Ticket;
+use super::{Core, Inner, Lane, deliver};
+use crate::body;
+
+/// A node as it was at one index.
+pub(crate) struct Found {
+    pub(crate) node: NodeHandle,
+    pub(crate) standing: Standing,
+}
+
+/// Reads that wait for a quorum round. All that are waiting when one begins share it.
+#[derive(Default)]
+pub(super) struct QuorumRounds {
+    last_round: u64,
+    /// Asked since the last turn.
+    new: Vec<(Ticket, Question)>,
+    /// Under way, oldest first.
+    rounds: VecDeque<(u64, Vec<(Ticket, Question)>)>,
+}
+
+impl Core {
+    /// Reads a node of one of this executor's own shards, as of what is visible now.
+    pub(crate) fn get(&self, shard: ShardId, path: &[u8]) -> Result<Found, (Refusal, Index)> {
+        self.inner.borrow_mut().get(shard, path)
+    }
+
+    /// Puts a read into the hands of the executor that has the shard, or of the next turn if it needs a quorum. There
+    /// must be room ([`Core::has_room`]).
+    pub(crate) fn ask_get(&self, get: Get, lane: &Rc<Lane<Answer>>, slot: u64) {
+        let mut inner = self.inner.borrow_mut();
+        let ticket = inner.await_in_lane(lane, slot);
+        let to = self.node.core_of(get.shard);
+        if to == self.me {
+            inner.question(ticket, Question::Get(get));
+        } else {
+            inner.send(to, Message::Ask(ticket, Question::Get(get)));
+        }
+        drop(inner);
+        self.stir();
+    }
+}
+
+impl Inner {
+    fn get(&mut self, shard: ShardId, path: &[u8]) -> Result<Found, (Refusal, Index)> {
+        let seat = self.seat(shard);
+        let visible = self.node.order.visible();
+        self.apply(seat, visible);
+        let shard = &mut self.shards[seat];
+        let found = shard.store().get(path);
+        shard.store_mut().count(Operation::Get, found.is_ok());
+        let (raft_index, term) = shard.applied();
+        match found {
+            Ok(node) => Ok(Found { node, standing: Standing { index: visible, raft_index, term } }),
+            Err(refusal) => Err((refusal, visible)),
+        }
+    }
+
+    /// Answers a question of some executor, at once or when it can be.
+    pub(super) fn question(&mut self, ticket: Ticket, question: Question) {
+        match question {
+            Question::Get(Get { quorum: true, .. }) | Question::Quorum => self.quorum.new.push((ticket, question)),
+            Question::Get(get) => self.answer_get(ticket, get),
+            Question::Cut { at, recursive } => self.cut(ticket, at, recursive),
+            Question::Stats => {
+                let stats = self.shards.iter().map(|shard| *shard.store().stats());
+                let sum = stats.reduce(|a, b| a.plus(&b)).unwrap_or_default();
+                self.deliver(ticket, Answer::Stats(Box::new(sum), self.watches.len()));
+            }
+            Question::Metrics => {
+                self.refresh_metrics();
+                self.deliver(ticket, Answer::Metrics(Box::new(self.metrics.clone())));
+            }
+        }
+    }
+
+    fn answer_get(&mut self, ticket: Ticket, get: Get) {
+        let now = self.node.clock.now_ns();
+        let found = match self.get(get.shard, &get.path) {
+            Ok(found) => found,
+            Err((refusal, index)) => return self.deliver(ticket, Answer::Keys(deliver::refused(&refusal, index))),
+        };
+        if !found.node.is_dir() {
+            let mut body = Vec::new();
+            body::file(&found.node, &get.path, now, &mut body);
+            return self.deliver(ticket, Answer::Keys(shown(found.standing, body)));
+        }
+        // A directory may be large: it is encoded in slices, from a handle that later writes do not touch.
+        self.spawn_answer(ticket, async move {
+            let body = body::directory(&found.node, &get.path, now, get.recursive).await;
+            Answer::Keys(shown(found.standing, body))
+        });
+    }
+
+    /// Hands out this executor's part of `/` at exactly `at`, at which `visible` is held.
+    fn cut(&mut self, ticket: Ticket, at: Index, recursive: bool) {
+        let visible = self.node.order.visible();
+        assert_eq!(visible, at, "`visible` moved while it was held");
+        let mut roots = Vec::with_capacity(self.shards.len());
+        for seat in 0..self.shards.len() {
+            self.apply(seat, visible);
+            roots.extend(self.shards[seat].store().get(ROOT).ok());
+        }
+        self.deliver(ticket, Answer::CutTaken);
+        let now = self.node.clock.now_ns();
+        self.spawn_answer(ticket, async move {
+            let mut parts = Vec::new();
+            for root in roots {
+                body::children_of_root(&root, now, recursive, &mut parts).await;
+            }
+            parts.sort_unstable();
+            Answer::Part(parts)
+        });
+    }
+
+    /// Delivers what a task of this executor comes to, when it does.
+    fn spawn_answer(&mut self, ticket: Ticket, answer: impl Future<Output = Answer> + 'static) {
+        let core = self.core.clone();
+        self.spawn(async move {
+            let answer = answer.await;
+            if let Some(core) = core.upgrade() {
+                core.inner.borrow_mut().deliver(ticket, answer);
+                core.stir();
+            }
+        });
+    }
+
+    /// Begins a quorum round for the reads that came in since the last one. One group is enough: whoever opens a
+    /// regime needs them all, so a node that still leads any of them by quorum is still the primary.
+    pub(super) fn ask_quorum(&mut self) {
+        if self.quorum.new.is_empty() || !self.node.order.is_open() {
+            return;
+        }
+        let Some(shard) = self.shards.first_mut() else {
+            // An executor without shards asks one that has some.
+            for (ticket, question) in std::mem::take(&mut self.quorum.new) {
+                self.send(0, Message::Ask(ticket, question));
+            }
+            return;
+        };
+        self.quorum.last_round += 1;
+        shard.confirm(self.quorum.last_round);
+        self.quorum.rounds.push_back((self.quorum.last_round, std::mem::take(&mut self.quorum.new)));
+    }
+
+    /// A round of reads is confirmed; they see at least everything acknowledged before it began.
+    pub(super) fn quorum_confirmed(&mut self, round: u64) {
+        while let Some((_, reads)) = self.quorum.rounds.pop_front_if(|(of, _)| *of <= round) {
+            for (ticket, question) in reads {
+                match question {
+                    Question::Get(get) => self.answer_get(ticket, get),
+                    _ => self.deliver(ticket, Answer::Confirmed(self.standing())),
+                }
+            }
+        }
+    }
+
+    /// Brings the metrics that are states, not counts, up to date.
+    fn refresh_metrics(&mut self) {
+        let visible = self.node.order.visible();
+        let metrics = &mut self.metrics;
+        metrics.visible.set(visible.0);
+        metrics.sequence.set(self.shards.iter().map(|shard| shard.top().0).max().unwrap_or(0).max(visible.0));
+        metrics.watchers.set(self.watches.len());
+        let open = self.node.order.is_open();
+        for (shard, shown) in self.shards.iter().zip(&mut metrics.shards) {
+            let history = shard.store().history();
+            shown.last_index.set(shard.top().0);
+            shown.history_events.set(history.len() as u64);
+            shown.history_bytes.set(history.bytes() as u64);
+            shown.has_leader = open;
+            shown.is_leader = shard.group().leads();
+        }
+    }
+
+    /// Where this executor stands, for answers that concern no shard in particular.
+    pub(super) fn standing(&self) -> Standing {
+        let index = self.node.order.visible();
+        let (raft_index, term) = self.shards.iter().map(Shard::applied).max().unwrap_or_default();
+        Standing { index, raft_index, term }
+    }
+}
+
+fn shown(standing: Standing, body: Vec<u8>) -> KeysAnswer {
+    KeysAnswer { status: 200, index: standing.index, raft: Some((standing.raft_index, standing.term)), body }
+}

@@ -1,0 +1,233 @@
+//! Snapshots: when, and what of the log they make unnecessary.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use log::{Position, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, SnapshotWriter, prune_snapshots};
+use shard::ids::{RaftIndex, ShardId, Term};
+use shard::snapshot::SnapshotChunks;
+
+use super::{Core, Inner};
+
+/// Bytes of one executor's log beyond which the shard that keeps the oldest segment is made to give it up, so that an
+/// idle shard never pins what busy ones have long outgrown.
+const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// When the shards of this executor are due, and what their snapshots cover.
+pub(super) struct Schedule {
+    seats: Vec<Seat>,
+    running: bool,
+}
+
+/// Where a snapshot ends.
+type Upto = (RaftIndex, Term);
+
+#[derive(Clone, Debug, Default)]
+struct Seat {
+    /// Commands applied since the newest snapshot.
+    commands: u64,
+    /// Bytes of their batches.
+    bytes: u64,
+    /// Size of the newest snapshot: writing one again is worth it only after as much has been logged.
+    last_bytes: u64,
+    newest: Option<Upto>,
+    /// The one before: the log is kept from here on, so that a damaged newest snapshot can be done without.
+    previous: Option<Upto>,
+}
+
+impl Schedule {
+    /// Of shards whose snapshots on disk cover these positions, newest first.
+    pub(super) fn new(on_disk: &[Vec<Upto>]) -> Self {
+        let seat = |found: &Vec<Upto>| Seat {
+            newest: found.first().copied(),
+            previous: found.get(1).copied(),
+            ..Seat::default()
+        };
+        Self { seats: on_disk.iter().map(seat).collect(), running: false }
+    }
+
+    /// Notes what was applied.
+    pub(super) fn applied(&mut self, seat: usize, commands: u64, bytes: u64) {
+        self.seats[seat].commands += commands;
+        self.seats[seat].bytes += bytes;
+    }
+
+    /// The shard that is due most.
+    fn due(&self, count: u64) -> Option<usize> {
+        let due = |seat: &Seat| seat.commands >= count && seat.bytes >= seat.last_bytes;
+        let seats = self.seats.iter().enumerate().filter(|(_, seat)| due(seat));
+        seats.max_by_key(|(_, seat)| seat.commands).map(|(at, _)| at)
+    }
+}
+
+impl Inner {
+    /// Starts a snapshot if one is due and none is being written.
+    pub(super) fn start_snapshots(&mut self) {
+        if self.snapshots.running {
+            return;
+        }
+        let due = self.snapshots.due(self.node.config.snapshot_count).or_else(|| self.pinning());
+        if let Some(seat) = due {
+            self.start_snapshot(seat);
+        }
+    }
+
+    /// The shard that keeps a log from shrinking that has grown too large.
+    fn pinning(&self) -> Option<usize> {
+        if self.disk.size_bytes() <= LOG_BYTES_MAX {
+            return None;
+        }
+        let shard = self.disk.oldest_pin().filter(|shard| self.node.core_of(*shard) == self.me)?;
+        let seat = self.seat(shard);
+        // A snapshot of a shard that is covered already makes its newest one the one before: then the log is free.
+        let seats = &self.snapshots.seats[seat];
+        (seats.previous != Some(self.shards[seat].applied())).then_some(seat)
+    }
+
+    fn start_snapshot(&mut self, seat: usize) {
+        let shard = &self.shards[seat];
+        let (id, upto) = (shard.id(), shard.applied());
+        let chunks = shard.store().snapshot();
+        self.snapshots.running = true;
+        self.snapshots.seats[seat].commands = 0;
+        self.snapshots.seats[seat].bytes = 0;
+        let dir = self.node.config.snapshot_dir();
+        let keep = self.node.config.max_snapshots.map_or(usize::MAX, |keep| keep.max(2) as usize);
+        let core = self.core.clone();
+        self.spawn(async move {
+            let begun = Instant::now();
+            let written = write(dir, id, upto, chunks, keep).await;
+            if let Some(core) = core.upgrade() {
+                core.snapshot_done(seat, upto, begun, written);
+            }
+        });
+    }
+}
+
+impl Core {
+    fn snapshot_done(self: &Rc<Self>, seat: usize, upto: Upto, begun: Instant, written: Result<u64, SnapshotError>) {
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        inner.snapshots.running = false;
+        let id = inner.shards[seat].id();
+        match written {
+            Ok(bytes) => {
+                inner.metrics.snapshot_save.observe(begun.elapsed().as_secs_f64());
+                tracing::debug!(target: "snap", "shard {id}: saved snapshot at raft index {}, {bytes} bytes", upto.0);
+                let place = &mut inner.snapshots.seats[seat];
+                place.previous = place.newest;
+                place.newest = Some(upto);
+                place.last_bytes = bytes;
+                inner.disk.push_snapshot(id, upto);
+                inner.give_up_log();
+            }
+            Err(error) => tracing::warn!(target: "snap", "shard {id}: {error}. It is tried again when due"),
+        }
+        self.stir();
+    }
+}
+
+impl Inner {
+    /// Lets the log forget what the snapshot before the newest one of each shard covers.
+    fn give_up_log(&mut self) {
+        let seats = self.shards.iter().zip(&self.snapshots.seats);
+        let upto: Vec<(ShardId, RaftIndex)> =
+            seats.filter_map(|(shard, seat)| Some((shard.id(), seat.previous?.0))).collect();
+        self.disk.compact(&upto);
+    }
+}
+
+/// Writes one snapshot and removes those that are not kept; returns its size in bytes.
+async fn write(
+    dir: PathBuf,
+    shard: ShardId,
+    upto: Upto,
+    chunks: SnapshotChunks,
+    keep: usize,
+) -> Result<u64, SnapshotError> {
+    let group = log::GroupId::new(shard.0);
+    let position = Position { index: log::RaftIndex::new(upto.0.0), term: upto.1.0 };
+    let mut writer = SnapshotWriter::create(&dir, SnapshotHead { group, position }).await?;
+    if let Err(error) = write_chunks(&mut writer, chunks).await {
+        // What cannot be removed now has no snapshot's name, and goes with the next pruning.
+        let _ = writer.abort().await;
+        return Err(error);
+    }
+    let bytes = writer.written_bytes();
+    writer.finish().await?;
+    prune_snapshots(&dir, group, keep).await?;
+    Ok(bytes)
+}
+
+/// A shard's chunk can be larger than one of the file's (a value of megabytes is one chunk): each begins with its length
+/// and goes into as many as it needs.
+async fn write_chunks(writer: &mut SnapshotWriter, chunks: SnapshotChunks) -> Result<(), SnapshotError> {
+    for chunk in chunks {
+        let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
+        framed.extend_from_slice(&chunk);
+        for piece in framed.chunks(SNAPSHOT_CHUNK_MAX) {
+            writer.chunk(piece).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The shard's chunks from those of a file.
+pub(crate) fn unframe(pieces: Vec<Bytes>) -> Option<Vec<Vec<u8>>> {
+    let mut chunks = Vec::new();
+    let mut pieces = pieces.into_iter();
+    while let Some(mut piece) = pieces.next() {
+        let length = usize::try_from(piece.try_get_u64_le().ok()?).ok()?;
+        let mut chunk = piece.to_vec();
+        while chunk.len() < length {
+            chunk.extend_from_slice(&pieces.next()?);
+        }
+        if chunk.len() != length {
+            return None;
+        }
+        chunks.push(chunk);
+    }
+    Some(chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upto(index: u64) -> Upto {
+        (RaftIndex(index), Term(1))
+    }
+
+    #[test]
+    fn a_shard_is_due_after_its_count_and_as_many_bytes_as_its_snapshot_has() {
+        let mut schedule = Schedule::new(&[vec![], vec![]]);
+        schedule.applied(0, 9, 100);
+        assert_eq!(schedule.due(10), None);
+        schedule.applied(1, 10, 100);
+        assert_eq!(schedule.due(10), Some(1));
+        schedule.seats[1].last_bytes = 1000;
+        assert_eq!(schedule.due(10), None, "the last one was ten times what has been logged since");
+    }
+
+    #[test]
+    fn what_is_on_the_disk_is_known_newest_first() {
+        let schedule = Schedule::new(&[vec![upto(9), upto(5), upto(2)]]);
+        assert_eq!((schedule.seats[0].newest, schedule.seats[0].previous), (Some(upto(9)), Some(upto(5))));
+    }
+
+    #[test]
+    fn chunks_larger_than_the_files_come_back_whole() {
+        let chunks = [vec![1; 3], vec![2; SNAPSHOT_CHUNK_MAX * 2 + 5], vec![], vec![3; SNAPSHOT_CHUNK_MAX - 8]];
+        let mut pieces = Vec::new();
+        for chunk in &chunks {
+            let framed = [&(chunk.len() as u64).to_le_bytes()[..], chunk].concat();
+            pieces.extend(framed.chunks(SNAPSHOT_CHUNK_MAX).map(Bytes::copy_from_slice));
+        }
+        assert_eq!(unframe(pieces.clone()).as_deref(), Some(&chunks[..]));
+        pieces.pop();
+        pieces.push(Bytes::from_static(b"short"));
+        assert_eq!(unframe(pieces), None);
+    }
+}

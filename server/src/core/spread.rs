@@ -1,0 +1,76 @@
+//! Listing a directory that is spread over all shards, as one cut.
+
+use std::rc::Rc;
+
+use shard::ids::Index;
+
+use super::Core;
+use super::message::{Answer, Question, Standing};
+use super::post::Asked;
+use crate::body;
+
+impl Core {
+    /// The answer to a read of `/`: the state of every shard at one index. `None` if too much is under way.
+    ///
+    /// `visible` stands still for one round through the executors, in which each applies up to it and keeps a handle of
+    /// its trees; encoding them comes after.
+    pub(crate) async fn list_root(self: &Rc<Self>, recursive: bool) -> Option<(Standing, Vec<u8>)> {
+        let (at, asked, mut parts) = {
+            // An executor holds `visible` for one listing at a time.
+            let _permit = self.listing.acquire_permit(1).await.ok()?;
+            self.cut(recursive).await?
+        };
+        let mut missing = self.node.cores() - parts.len();
+        while missing > 0 {
+            match asked.next().await {
+                Answer::Part(part) => parts.push(part),
+                other => panic!("a cut was answered with {other:?}"),
+            }
+            missing -= 1;
+        }
+        let mut children: Vec<(Vec<u8>, Vec<u8>)> = parts.into_iter().flatten().collect();
+        children.sort_unstable();
+        let standing = Standing { index: at, ..self.inner.borrow().standing() };
+        Some((standing, body::root(&children)))
+    }
+
+    /// Has every executor take its part at one index; returns it, and the parts that are encoded already.
+    async fn cut(self: &Rc<Self>, recursive: bool) -> Option<(Index, Asked, Vec<Part>)> {
+        let hold = self.node.order.hold(self.me);
+        let at = loop {
+            match hold.settled() {
+                Some(at) => break at,
+                None => glommio::executor().yield_task_queue_now().await,
+            }
+        };
+        let asked = self.ask_all(|| Question::Cut { at, recursive });
+        let mut parts = Vec::new();
+        if let Some(asked) = &asked {
+            let mut taken = 0;
+            while taken < self.node.cores() {
+                match asked.next().await {
+                    Answer::CutTaken => taken += 1,
+                    Answer::Part(part) => parts.push(part),
+                    other => panic!("a cut was answered with {other:?}"),
+                }
+            }
+        }
+        drop(hold);
+        // Whoever could not raise `visible` meanwhile tries again.
+        for mailbox in &self.node.mailboxes {
+            mailbox.wake();
+        }
+        asked.map(|asked| (at, asked, parts))
+    }
+
+    /// Confirms that this node is still the primary; `None` if that cannot be asked now.
+    pub(crate) async fn confirm_quorum(self: &Rc<Self>) -> Option<Standing> {
+        match self.ask(self.me, Question::Quorum)?.next().await {
+            Answer::Confirmed(standing) => Some(standing),
+            other => panic!("a quorum round was answered with {other:?}"),
+        }
+    }
+}
+
+/// One executor's children of a spread directory: key and JSON.
+type Part = Vec<(Vec<u8>, Vec<u8>)>;

@@ -1,0 +1,131 @@
+//! What happens by the clock: raft's ticks, expiry, timeouts, housekeeping.
+
+use std::rc::Rc;
+
+use shard::command::Command;
+use shard::ids::Index;
+use shard::order::Token;
+
+use super::{Core, Inner};
+
+/// Nodes that one shard expires per tick: the rest waits for the next, a mass expiry must not stall the core.
+const EXPIRE_MAX: usize = 1000;
+
+/// State of the expiry of this executor's shards.
+pub(super) struct Expiry {
+    /// Per shard: the index at which the last batch of expiries is applied.
+    asked_upto: Vec<Index>,
+    /// The regime for which the shards' timelines have been joined to this node's clock.
+    joined: Option<Token>,
+}
+
+impl Expiry {
+    pub(super) fn new(shards: usize) -> Self {
+        Self { asked_upto: vec![Index::ZERO; shards], joined: None }
+    }
+}
+
+impl Core {
+    /// Ticks until the process ends. Also keeps a timer alive on the executor, without which glommio 0.9 may sleep
+    /// although a task is ready.
+    pub(crate) async fn tick(self: Rc<Self>) {
+        let interval = self.node.config.heartbeat;
+        loop {
+            glommio::timer::sleep(interval).await;
+            self.inner.borrow_mut().tick();
+            self.stir();
+        }
+    }
+
+    /// Stands for election in all groups that have no other member to wait for.
+    pub(crate) fn campaign_alone(&self) {
+        for shard in &mut self.inner.borrow_mut().shards {
+            if shard.group().is_alone() {
+                shard.campaign();
+            }
+        }
+        self.stir();
+    }
+}
+
+impl Inner {
+    fn tick(&mut self) {
+        self.ticks += 1;
+        for shard in &mut self.shards {
+            shard.tick();
+        }
+        self.expire();
+        let heartbeat = self.node.config.heartbeat.as_millis().max(1);
+        self.time_out((self.node.config.request_timeout().as_millis() / heartbeat) as u64);
+        self.disk.tick();
+        self.keep_clock();
+        self.start_snapshots();
+    }
+
+    /// Proposes the removal of what is overdue. Whether it still is, is decided when that is applied.
+    fn expire(&mut self) {
+        if self.expiry.joined != self.node.order.is_open().then(|| self.node.order.token()) {
+            return;
+        }
+        let now = self.node.clock.now_ns();
+        for seat in 0..self.shards.len() {
+            let shard = &mut self.shards[seat];
+            let overdue = shard.store().next_deadline().is_some_and(|deadline| deadline <= now);
+            if !overdue || shard.store().applied() < self.expiry.asked_upto[seat] {
+                continue;
+            }
+            let id = shard.id();
+            for command in shard.store_mut().due(now, EXPIRE_MAX) {
+                self.propose_own(id, command);
+            }
+            self.submit();
+            self.expiry.asked_upto[seat] = self.shards[seat].top();
+        }
+    }
+
+    /// Joins the shards' timelines to this node's clock once per regime, before the first command of a client.
+    ///
+    /// The log says what the clock read when it was written last. If ours reads something else, time has passed without
+    /// a primary, or clocks differ: either way the remaining time of every node is kept. False: not possible yet.
+    pub(super) fn join_timelines(&mut self) -> bool {
+        let token = self.node.order.token();
+        if self.expiry.joined == Some(token) {
+            return true;
+        }
+        if !self.shards.iter().all(shard::shard::Shard::is_settled) {
+            return false;
+        }
+        self.expiry.joined = Some(token);
+        let now = self.node.clock.now_ns();
+        for seat in 0..self.shards.len() {
+            let shard = &self.shards[seat];
+            let left_off = shard.clock().max(self.disk.clock_of(shard.id()));
+            if shard.store().next_deadline().is_some() && left_off > 0 {
+                let by_ns = now.wrapping_sub(left_off) as i64;
+                let id = shard.id();
+                self.queue.push_front(super::Proposal {
+                    shard: id,
+                    ticket: super::Ticket::NOBODY,
+                    command: Command::Rebase { by_ns },
+                });
+            }
+        }
+        true
+    }
+
+    /// Notes the clock in the log about once a second while something can expire, so that a restart knows how much of
+    /// its time was left.
+    fn keep_clock(&mut self) {
+        let heartbeat = self.node.config.heartbeat.as_millis().max(1) as u64;
+        if !self.ticks.is_multiple_of((1000 / heartbeat).max(1)) || !self.node.order.is_open() {
+            return;
+        }
+        let now = self.node.clock.now_ns();
+        let visible = self.node.order.visible();
+        for shard in &self.shards {
+            if shard.store().next_deadline().is_some() && shard.clock() + 1_000_000_000 < now {
+                self.disk.push_frontier(shard.id(), visible, now);
+            }
+        }
+    }
+}

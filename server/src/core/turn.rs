@@ -1,0 +1,263 @@
+//! The turn: the main path of the server, from what has arrived to what is answered.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use shard::command::{Batch, Numbered};
+use shard::ids::{Index, ShardId};
+
+use super::message::{Message, Proposal};
+use super::ticket::Ticket;
+use super::{Core, Inner};
+use crate::failure::Fatal;
+
+impl Core {
+    /// Runs turns for ever: whenever something was stirred, has arrived, or has become durable.
+    pub(crate) async fn drive(self: Rc<Self>) -> Result<(), Fatal> {
+        loop {
+            poll_fn(|cx| self.poll_work(cx)).await?;
+            let mut inner = self.inner.borrow_mut();
+            let again = inner.turn()?;
+            let tasks = std::mem::take(&mut inner.tasks);
+            drop(inner);
+            for task in tasks {
+                glommio::spawn_local(task).detach();
+            }
+            if again {
+                self.stirred.set(true);
+                glommio::yield_if_needed().await;
+            }
+        }
+    }
+
+    /// Ready when there is something to do. Registers with everything that may bring work *before* looking, so that
+    /// nothing slips in between.
+    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fatal>> {
+        let mailbox = &self.node.mailboxes[self.me];
+        mailbox.register(cx.waker());
+        let progress = self.inner.borrow_mut().disk.poll_progress(cx)?.is_ready();
+        // Whoever polls a parked driver has woken it, if only to say that `visible` was raised elsewhere.
+        let woken = self.parked.replace(false);
+        if self.stirred.replace(false) || woken || progress || !mailbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        *self.driver.borrow_mut() = Some(cx.waker().clone());
+        self.parked.set(true);
+        Poll::Pending
+    }
+}
+
+impl Inner {
+    /// One turn. True if there is more to do at once.
+    fn turn(&mut self) -> Result<bool, Fatal> {
+        self.metrics.turns.add(1);
+        // Read before the queues are drained: whatever is complete now has its events in them.
+        let complete = self.node.order.complete();
+        self.take_messages();
+        self.take_durable()?;
+        self.submit();
+        self.ask_quorum();
+        self.advance();
+        self.write()?;
+        self.show();
+        self.release(complete);
+        self.hand_over();
+        Ok(self.tidy())
+    }
+
+    fn take_messages(&mut self) {
+        let node = std::sync::Arc::clone(&self.node);
+        let mailbox = &node.mailboxes[self.me];
+        self.metrics.queue_depth.set(mailbox.len() as u64);
+        // What arrives meanwhile is for the next turn: a busy sibling must not keep this one from answering.
+        for _ in 0..mailbox.len() {
+            for message in mailbox.pop().into_iter().flatten() {
+                self.receive(message);
+            }
+        }
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Propose(proposal) => self.queue.push_back(proposal),
+            Message::Ask(ticket, question) => self.question(ticket, question),
+            Message::Answer(ticket, answer) => self.deliver(ticket, answer),
+            Message::Watch(ticket, request) => self.watch(ticket, &request),
+            Message::Unwatch(ticket) => self.unwatch(ticket),
+            Message::Event(ticket, index, body) => self.event(ticket, index, body),
+            Message::Report(report) => self.regime_report(report),
+            Message::Confirm { round } => self.confirm_all(round),
+            Message::Wake => {}
+        }
+    }
+
+    /// Tells the groups which of their writes have become durable.
+    fn take_durable(&mut self) -> Result<(), Fatal> {
+        while let Some(written) = self.disk.next_durable()? {
+            self.metrics.fsync.observe(written.took);
+            for (shard, number) in written.readies {
+                let seat = self.seat(shard);
+                self.shards[seat].persisted(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers what is queued and hands each shard its part as one batch.
+    pub(super) fn submit(&mut self) {
+        if !self.node.order.is_open() || !self.join_timelines() || self.queue.is_empty() {
+            return;
+        }
+        if self.disk.is_full() {
+            self.refuse_queue("etcdserver: no space left on device");
+            return;
+        }
+        let mut batches = self.number_queue();
+        let count: usize = batches.iter().map(Vec::len).sum();
+        if count == 0 {
+            return;
+        }
+        let concerned = (0..batches.len()).filter(|seat| !batches[*seat].is_empty());
+        let ids: Vec<ShardId> = concerned.map(|seat| self.shards[seat].id()).collect();
+        let first = self.node.order.take(count as u64, ids.iter().copied());
+        let now = self.node.clock.now_ns();
+        for id in ids {
+            let seat = self.seat(id);
+            let commands = std::mem::take(&mut batches[seat]);
+            self.metrics.shards[seat].pending.add(commands.len() as u64);
+            self.shards[seat].propose(&batch(first, now, commands));
+            self.node.order.publish_uncommitted(id, self.shards[seat].oldest_uncommitted());
+        }
+    }
+
+    /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, on a
+    /// shard where nothing is under way, are answered here: they need no place in the log.
+    fn number_queue(&mut self) -> Vec<Vec<Numbered>> {
+        let mut batches: Vec<Vec<Numbered>> = self.shards.iter().map(|_| Vec::new()).collect();
+        let mut offset = 0;
+        for Proposal { shard, ticket, command } in std::mem::take(&mut self.queue) {
+            let seat = self.seat(shard);
+            if batches[seat].is_empty() && self.shards[seat].is_settled() {
+                // Read first: an index acknowledged before now must not be above what the refusal claims to know.
+                let index = self.node.order.visible();
+                if let Err(refusal) = self.shards[seat].check(&command) {
+                    self.refused_unlogged(seat, ticket, index, &command, &refusal);
+                    continue;
+                }
+            }
+            batches[seat].push(Numbered { offset, command, origin: ticket.0 });
+            offset += 1;
+        }
+        batches
+    }
+
+    /// Takes from the groups what they have ready.
+    fn advance(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        for shard in &mut self.shards {
+            shard.advance(&mut out);
+            self.node.order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
+        }
+        // A group of one member has nobody to write to; what arrives here is for peers.
+        out.at_once.clear();
+        out.after_durable.clear();
+        for report in out.reports.drain(..) {
+            self.leadership(report);
+        }
+        for (shard, context) in out.confirmed.drain(..) {
+            self.confirmed(shard, context);
+        }
+        self.out = out;
+    }
+
+    /// Gives the log what is to be made durable, and starts a write if one may start.
+    fn write(&mut self) -> Result<(), Fatal> {
+        for write in self.out.writes.drain(..) {
+            self.disk.push(&write);
+        }
+        if let Some(bytes) = self.disk.submit()? {
+            self.metrics.log_bytes.add(bytes);
+        }
+        Ok(())
+    }
+
+    /// Raises `visible` as far as it goes, and applies up to it.
+    fn show(&mut self) {
+        if let Some(visible) = self.node.order.raise(self.me) {
+            self.wake_holders(visible);
+        }
+        let visible = self.node.order.visible();
+        for seat in 0..self.shards.len() {
+            self.apply(seat, visible);
+        }
+        self.metrics.visible.set(visible.0);
+    }
+
+    /// Wakes the executors that hold back something that may be shown now.
+    fn wake_holders(&self, visible: Index) {
+        let cores = self.node.cores();
+        if cores == 1 {
+            return;
+        }
+        let mut woken = vec![false; cores];
+        woken[self.me] = true;
+        for shard in (0..self.node.shards).map(ShardId) {
+            let core = self.node.core_of(shard);
+            if !woken[core] && self.node.order.is_unapplied(shard, visible) {
+                woken[core] = true;
+                self.node.mailboxes[core].wake();
+            }
+        }
+    }
+
+    /// Hands over everything for other executors, then publishes what has been applied as such.
+    fn hand_over(&mut self) {
+        self.flushed = self.outbox.flush(&self.node.mailboxes);
+        if !self.flushed {
+            self.metrics.queue_full.add(1);
+            return;
+        }
+        let mut moved = false;
+        for shard in &self.shards {
+            moved |= self.node.order.publish_unapplied(shard.id(), shard.oldest_unapplied());
+        }
+        if moved {
+            self.wake_spread();
+        }
+    }
+
+    /// Little by little, what must not be done all at once. True if there is more of it.
+    fn tidy(&mut self) -> bool {
+        /// Nodes freed per turn: a few tens of microseconds.
+        const TIDY_NODES: usize = 256;
+        let mut more = !self.flushed;
+        for shard in &mut self.shards {
+            more |= shard.store_mut().tidy(TIDY_NODES);
+        }
+        more
+    }
+}
+
+fn batch(first_of_turn: Index, now: u64, mut commands: Vec<Numbered>) -> Batch {
+    let base = commands.first().map_or(0, |numbered| numbered.offset);
+    for numbered in &mut commands {
+        numbered.offset -= base;
+    }
+    Batch { first: first_of_turn.0 + u64::from(base), now, commands }
+}
+
+impl Inner {
+    /// Answers everything that is queued with etcd's "raft internal error".
+    pub(super) fn refuse_queue(&mut self, cause: &str) {
+        for Proposal { ticket, .. } in std::mem::take(&mut self.queue) {
+            self.metrics.proposals_failed.add(1);
+            self.deliver(ticket, super::deliver::raft_error(cause));
+        }
+    }
+
+    /// Queues a command of the node's own; nobody waits for it.
+    pub(super) fn propose_own(&mut self, shard: ShardId, command: shard::command::Command) {
+        self.queue.push_back(Proposal { shard, ticket: Ticket::NOBODY, command });
+    }
+}

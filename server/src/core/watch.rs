@@ -1,0 +1,210 @@
+//! The watchers of this executor's shards, and the watches of its connections.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use shard::event::Event;
+use shard::ids::{Index, ShardId};
+use shard::watch::{Watch, WatcherId};
+
+use super::feed::Feed;
+use super::message::{Answer, Message, Standing, WatchRequest};
+use super::ticket::Ticket;
+use super::{Core, Inner, Waiter, deliver};
+use crate::body;
+
+/// Who watches which shard of this executor.
+#[derive(Default)]
+pub(super) struct Watches {
+    /// The watch behind each watcher of a shard's hub.
+    by_watcher: HashMap<(ShardId, WatcherId), Ticket>,
+    /// The watchers of each watch: one, or one per shard for a spread directory.
+    by_ticket: HashMap<Ticket, Vec<(ShardId, WatcherId)>>,
+    /// Watches of this executor's connections that put together the events of several executors.
+    spread: Vec<Ticket>,
+}
+
+impl Watches {
+    /// Watches that have a watcher on this executor.
+    pub(super) fn len(&self) -> u64 {
+        self.by_ticket.len() as u64
+    }
+}
+
+/// A watch of a connection. Dropping it ends it everywhere.
+pub(crate) struct Watching {
+    core: Rc<Core>,
+    ticket: Ticket,
+    shard: Option<ShardId>,
+    feed: Rc<Feed>,
+}
+
+impl Watching {
+    /// Its events.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut inner = self.core.inner.borrow_mut();
+        inner.waiting.take(self.ticket);
+        inner.watches.spread.retain(|ticket| *ticket != self.ticket);
+        if inner.watches.spread.is_empty() {
+            self.core.node.spread[self.core.me].store(false, Ordering::SeqCst);
+        }
+        let ticket = self.ticket;
+        match self.shard {
+            Some(shard) => inner.unwatch_at(self.core.node.core_of(shard), ticket),
+            None => (0..self.core.node.cores()).for_each(|core| inner.unwatch_at(core, ticket)),
+        }
+        drop(inner);
+        self.core.stir();
+    }
+}
+
+impl Core {
+    /// Begins a watch; `None` if too many requests wait already.
+    pub(crate) fn watch(self: &Rc<Self>, request: WatchRequest) -> Option<Watching> {
+        let mut inner = self.inner.borrow_mut();
+        inner.metrics.watch_requests.add(1);
+        let shard = request.shard;
+        let feed = Rc::new(match shard {
+            Some(_) => Feed::single(),
+            None => Feed::spread(self.node.cores(), inner.standing()),
+        });
+        let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed))).ok()?;
+        match shard.map(|shard| self.node.core_of(shard)) {
+            Some(core) if core == self.me => inner.watch(ticket, &request),
+            Some(core) => inner.send(core, Message::Watch(ticket, request)),
+            None => inner.watch_all(ticket, &request),
+        }
+        drop(inner);
+        self.stir();
+        Some(Watching { core: Rc::clone(self), ticket, shard, feed })
+    }
+}
+
+impl Inner {
+    /// Registers a watch with every executor. Whatever happens while they do so is found in their histories.
+    fn watch_all(&mut self, ticket: Ticket, request: &WatchRequest) {
+        self.watches.spread.push(ticket);
+        self.node.spread[self.me].store(true, Ordering::SeqCst);
+        let since = if request.since == Index::ZERO { self.node.order.visible().next() } else { request.since };
+        for core in 0..self.node.cores() {
+            self.send(core, Message::Watch(ticket, WatchRequest { since, ..request.clone() }));
+        }
+    }
+
+    /// Registers a watch with the shards of this executor that it concerns.
+    pub(super) fn watch(&mut self, ticket: Ticket, request: &WatchRequest) {
+        let visible = self.node.order.visible();
+        let seats = match request.shard {
+            Some(shard) => self.seat(shard)..self.seat(shard) + 1,
+            None => 0..self.shards.len(),
+        };
+        let mut replay = Vec::new();
+        for seat in seats {
+            self.apply(seat, visible);
+            // A spread watch ends by itself, after its first event in the order of all shards.
+            let stream = request.stream || request.shard.is_none();
+            let watch = Watch { path: &request.path, recursive: request.recursive, stream, since: request.since };
+            let id = self.shards[seat].id();
+            let (hub, store) = self.shards[seat].watchers();
+            match hub.register(store, &watch) {
+                Ok(registered) => {
+                    replay.extend(registered.replay);
+                    if let Some(watcher) = registered.live {
+                        self.watches.by_watcher.insert((id, watcher), ticket);
+                        self.watches.by_ticket.entry(ticket).or_default().push((id, watcher));
+                    }
+                }
+                Err(refusal) => {
+                    self.unwatch(ticket);
+                    let refused = deliver::refused(&refusal, visible);
+                    return self.deliver(ticket, Answer::Watching(Err(refused)));
+                }
+            }
+        }
+        let standing = Standing { index: visible, ..self.standing() };
+        self.deliver(ticket, Answer::Watching(Ok(standing)));
+        replay.sort_by_key(|event| event.index);
+        for event in replay {
+            self.emit(ticket, event.index, encoded(&event));
+        }
+    }
+
+    /// Forgets the watchers of a watch on this executor.
+    pub(super) fn unwatch(&mut self, ticket: Ticket) {
+        for (shard, watcher) in self.watches.by_ticket.remove(&ticket).into_iter().flatten() {
+            self.watches.by_watcher.remove(&(shard, watcher));
+            let seat = self.seat(shard);
+            self.shards[seat].watchers().0.cancel(watcher);
+        }
+    }
+
+    fn unwatch_at(&mut self, core: usize, ticket: Ticket) {
+        if core == self.me {
+            self.unwatch(ticket);
+        } else {
+            self.send(core, Message::Unwatch(ticket));
+        }
+    }
+
+    /// Hands the events of one shard to its watchers. An event is encoded once, however many watch it.
+    pub(super) fn hand_out(&mut self, shard: ShardId, deliveries: &mut Vec<(WatcherId, Rc<Event>)>) {
+        let mut last: Option<(Index, Bytes)> = None;
+        for (watcher, event) in deliveries.drain(..) {
+            let Some(ticket) = self.watches.by_watcher.get(&(shard, watcher)).copied() else { continue };
+            let body = match &last {
+                Some((index, body)) if *index == event.index => body.clone(),
+                _ => encoded(&event),
+            };
+            last = Some((event.index, body.clone()));
+            self.emit(ticket, event.index, body);
+        }
+    }
+
+    fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+        self.metrics.watch_events.add(1);
+        match ticket.core() {
+            Some(core) if core == self.me => self.event(ticket, index, body),
+            Some(core) => self.send(core, Message::Event(ticket, index, body)),
+            None => {}
+        }
+    }
+
+    /// An event has arrived for a watch of a connection of this executor.
+    pub(super) fn event(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+        if let Some(Waiter::Feed(feed)) = self.waiting.find(ticket) {
+            feed.event(index, body);
+        }
+    }
+
+    /// Releases what is complete to the watches over several executors.
+    pub(super) fn release(&mut self, complete: Index) {
+        for at in 0..self.watches.spread.len() {
+            if let Some(Waiter::Feed(feed)) = self.waiting.find(self.watches.spread[at]) {
+                feed.release(complete);
+            }
+        }
+    }
+
+    /// Something was applied here: executors with watches over several executors may be able to release more.
+    pub(super) fn wake_spread(&self) {
+        for (mailbox, spread) in self.node.mailboxes.iter().zip(&self.node.spread) {
+            if spread.load(Ordering::SeqCst) {
+                mailbox.wake();
+            }
+        }
+    }
+}
+
+fn encoded(event: &Event) -> Bytes {
+    let mut body = Vec::with_capacity(body::event_size_hint(event));
+    body::event(event, &mut body);
+    Bytes::from(body)
+}

@@ -1,0 +1,231 @@
+//! One executor, from its shards' state on disk to the last connection.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use glommio::sync::Semaphore;
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
+use log::{GroupId, LogOptions, LogWriter, Resume};
+use shard::command::{Command, SystemCommand};
+use shard::group::{GroupSeed, LOG_START, LogEntry, Vote};
+use shard::history::HistoryLimits;
+use shard::ids::{MemberId, RaftIndex, ShardId, Term};
+use shard::shard::{Shard, validate};
+use shard::snapshot::Restore;
+use shard::store::Store;
+
+use crate::birth::{Birth, Founder};
+use crate::core::{Core, CoreDisk, Node, Phase, unframe};
+use crate::failure::Fatal;
+use crate::http::{Registry, accept};
+use crate::listen::Listener;
+use crate::recovery::ShardSeed;
+
+/// Entries of an executor's rings: operations that can be given to the kernel at once.
+const RING_DEPTH: usize = 1024;
+/// Well above the length of a turn: glommio 0.9 can fall asleep with work to do when its timer fires before any task
+/// has run.
+const PREEMPT: Duration = Duration::from_millis(50);
+/// How long connections are given to finish what they have begun when the process stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often an executor looks for what has no event of its own: slow clients, the end of the process.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// What an executor tells the main thread.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Clients are served.
+    Serving,
+    /// The process has to end now.
+    Fatal(Fatal),
+}
+
+/// What an executor starts from.
+pub(crate) struct Seed {
+    pub(crate) me: usize,
+    pub(crate) node: Arc<Node>,
+    pub(crate) birth: Birth,
+    pub(crate) shards: Vec<ShardSeed>,
+    pub(crate) resume: Resume,
+    pub(crate) listeners: Vec<Listener>,
+    /// Connections that this executor may have.
+    pub(crate) connections: usize,
+    pub(crate) notices: Sender<Notice>,
+}
+
+/// Starts an executor on its CPU. The thread ends when the process stops.
+pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal> {
+    let cpu = seed.node.config.cores[seed.me];
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&format!("uetcd-{}", seed.me))
+        .spin_before_park(seed.node.config.spin)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT)
+        .spawn(move || async move {
+            let notices = seed.notices.clone();
+            if let Err(fatal) = run(seed).await {
+                // The main thread is there for as long as the process is.
+                let _ = notices.send(Notice::Fatal(fatal));
+            }
+        })
+        .map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
+}
+
+async fn run(seed: Seed) -> Result<(), Fatal> {
+    let Seed { me, node, birth, shards, resume, listeners, connections, notices } = seed;
+    let core = open(me, &node, &birth, shards, resume).await?;
+    let registry = Rc::new(Registry::default());
+    let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
+    let ticker = glommio::spawn_local(Rc::clone(&core).tick());
+    core.campaign_alone();
+    if me == 0 {
+        found(&core, &birth.founders).await;
+        node.enter(Phase::Serving);
+        let _ = notices.send(Notice::Serving);
+    }
+    until(&core, Phase::Serving).await;
+    let permits = Rc::new(Semaphore::new(connections as u64));
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            glommio::spawn_local(accept(Rc::clone(&core), Rc::clone(&registry), Rc::clone(&permits), listener))
+        })
+        .collect();
+    while node.phase() < Phase::Stopping {
+        glommio::timer::sleep(LOOK_AROUND).await;
+        registry.sweep(Instant::now());
+    }
+    for listening in accepting {
+        listening.cancel().await;
+    }
+    drain(&core, &registry).await;
+    ticker.cancel().await;
+    driver.cancel().await;
+    Ok(())
+}
+
+async fn drive(core: Rc<Core>, notices: Sender<Notice>) {
+    if let Err(fatal) = core.drive().await {
+        let _ = notices.send(Notice::Fatal(fatal));
+    }
+}
+
+/// Brings this executor's shards and log back to where they were.
+async fn open(
+    me: usize,
+    node: &Arc<Node>,
+    birth: &Birth,
+    seeds: Vec<ShardSeed>,
+    resume: Resume,
+) -> Result<Rc<Core>, Fatal> {
+    let clocks: HashMap<ShardId, u64> =
+        seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), seed.log.frontier?.clock))).collect();
+    // Segments are made ready behind the requests' back.
+    let background = glommio::executor().create_task_queue(Shares::Static(50), Latency::NotImportant, "log files");
+    let options = LogOptions { background: Some(background), ..LogOptions::default() };
+    let groups = seeds.iter().map(|seed| (GroupId::new(seed.shard), &seed.log));
+    let writer = LogWriter::open(&node.config.log_dir(), birth.log_identity(), resume, groups, options)
+        .await
+        .map_err(Fatal::LogFiles)?;
+    let mut shards = Vec::with_capacity(seeds.len());
+    let mut snapshots = Vec::with_capacity(seeds.len());
+    for seed in seeds {
+        snapshots.push(seed.snapshots.clone());
+        shards.push(restore(node, birth, seed)?);
+        glommio::yield_if_needed().await;
+    }
+    Ok(Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, clocks)))
+}
+
+/// One shard from its snapshot and its log.
+fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> {
+    let shard = seed.shard;
+    let unusable = |what: String| Fatal::Other(format!("shard {shard} can not be restored: {what}"));
+    let config = &node.config;
+    let limits = HistoryLimits { events: config.history_events, bytes: config.history_bytes };
+    let store = match seed.snapshot {
+        None => Store::new(limits),
+        Some(pieces) => {
+            let mut restore = Restore::new(limits);
+            let chunks = unframe(pieces).ok_or_else(|| unusable("its snapshot's chunks do not fit".to_owned()))?;
+            for chunk in chunks {
+                restore.push(&chunk).map_err(|error| unusable(error.to_string()))?;
+            }
+            restore.finish().map_err(|error| unusable(error.to_string()))?
+        }
+    };
+    let mut entries = Vec::with_capacity(seed.log.entries.len());
+    for entry in seed.log.entries {
+        let entry = LogEntry {
+            index: RaftIndex(entry.index.get()),
+            term: Term(entry.term),
+            conf_change: entry.entry_type != log::EntryType::Normal,
+            data: entry.payload,
+        };
+        validate(&entry).map_err(|error| unusable(error.to_string()))?;
+        entries.push(entry);
+    }
+    let vote = seed.log.hard_state.unwrap_or_default();
+    let heartbeat = config.heartbeat.as_millis().max(1);
+    let group = GroupSeed {
+        member: MemberId(birth.member),
+        voters: birth.founders.iter().map(|founder| MemberId(founder.id)).collect(),
+        applied: seed.snapshots.first().copied().unwrap_or(LOG_START),
+        vote: Vote { term: vote.term, vote: vote.vote, commit: vote.commit.get() },
+        entries,
+        election_ticks: (config.election.as_millis() / heartbeat) as usize,
+        heartbeat_ticks: 1,
+        random_seed: node.clock.started_ns() ^ birth.member ^ u64::from(shard) << 48,
+    };
+    Shard::start(ShardId(shard), store, group).map_err(|error| unusable(error.to_string()))
+}
+
+/// What etcd writes by itself before the first client: the founding members, who this one is, the common version.
+async fn found(core: &Rc<Core>, founders: &[Founder]) {
+    const SYSTEM: ShardId = ShardId(0);
+    if core.is_new(SYSTEM) {
+        for Founder { id, name, peer_urls } in founders {
+            let (name, peer_urls) = (name.clone(), peer_urls.clone());
+            let add = SystemCommand::AddMember { id: *id, name, peer_urls };
+            core.propose_and_wait(SYSTEM, Command::System(add)).await;
+        }
+    }
+    let config = &core.node.config;
+    let client_urls: Vec<String> = config.advertise_client.iter().map(|url| url.as_str().to_owned()).collect();
+    let (id, name) = (core.node.member, config.name.clone());
+    let publish = SystemCommand::PublishAttributes { id, name: name.clone(), client_urls: client_urls.clone() };
+    core.propose_and_wait(SYSTEM, Command::System(publish)).await;
+    let cluster = &core.node.cluster_id;
+    tracing::info!(target: "etcdserver", "published {{Name:{name} ClientURLs:{client_urls:?}}} to cluster {cluster}");
+    if core.node.system().cluster_version().is_none() {
+        let version = SystemCommand::SetClusterVersion(CLUSTER_VERSION.to_owned());
+        core.propose_and_wait(SYSTEM, Command::System(version)).await;
+    }
+}
+
+/// The lowest version of etcd's that all members of a uetcd cluster speak.
+const CLUSTER_VERSION: &str = "2.3.0";
+
+async fn until(core: &Core, phase: Phase) {
+    const PAUSE: Duration = Duration::from_millis(1);
+    while core.node.phase() < phase {
+        glommio::timer::sleep(PAUSE).await;
+    }
+}
+
+/// Lets connections finish what they have begun.
+async fn drain(core: &Rc<Core>, registry: &Rc<Registry>) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    while registry.len() > 0 || !core.is_quiet() {
+        if begun.elapsed() > DRAIN {
+            tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());
+            break;
+        }
+        registry.wake_all();
+        glommio::timer::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,87 @@
+//! Accepting connections.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream, UnixListener};
+use glommio::sync::Semaphore;
+use socket2::{SockRef, TcpKeepalive};
+
+use super::connection;
+use super::registry::Registry;
+use crate::core::Core;
+use crate::listen::{Listener, Place, Side};
+
+/// How long a silent peer is given before the kernel asks whether it is still there, as etcd has it.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// After a failed accept (no descriptors left, say): long enough not to spin, short enough not to be noticed.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Accepts from a listener until the task is cancelled. `permits` is what the executor's connections may number; who
+/// comes beyond it waits in the kernel's queue, as with etcd.
+pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<Semaphore>, listener: Listener) {
+    let side = listener.side;
+    match listener.place {
+        Place::Tcp(socket) => {
+            // SAFETY: the descriptor is a listening TCP socket, and given away here.
+            let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+            loop {
+                let Ok(permit) = permits.acquire_static_permit(1).await else { return };
+                match listener.accept().await {
+                    Ok(stream) => {
+                        set_options(&stream);
+                        start(&core, &registry, stream, side, permit);
+                    }
+                    Err(error) => refused(&core, &error).await,
+                }
+            }
+        }
+        Place::Unix(path) => {
+            let listener = match UnixListener::bind(&path) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::error!(target: "etcdmain", "listen unix {}: {error}. It is not served", path.display());
+                    return;
+                }
+            };
+            loop {
+                let Ok(permit) = permits.acquire_static_permit(1).await else { return };
+                match listener.accept().await {
+                    Ok(stream) => start(&core, &registry, stream, side, permit),
+                    Err(error) => refused(&core, &error).await,
+                }
+            }
+        }
+    }
+}
+
+/// Answers are whole writes, so they need not wait for more; and a peer that has vanished is noticed. Neither is worth
+/// refusing a client for.
+fn set_options(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    // SAFETY: the stream outlives the borrow.
+    let socket = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
+}
+
+fn start<S, P>(core: &Rc<Core>, registry: &Rc<Registry>, stream: S, side: Side, permit: P)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    P: 'static,
+{
+    core.count(|metrics| metrics.accepted.inc());
+    let served = connection::serve(Rc::clone(core), Rc::clone(registry), stream, side);
+    glommio::spawn_local(async move {
+        served.await;
+        drop(permit);
+    })
+    .detach();
+}
+
+async fn refused(core: &Rc<Core>, error: &glommio::GlommioError<()>) {
+    core.count(|metrics| metrics.refused.inc());
+    tracing::warn!(target: "etcdhttp", "a connection could not be accepted: {error}. Raise the limit of open files if there are none left");
+    glommio::timer::sleep(RETRY).await;
+}

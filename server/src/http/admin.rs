@@ -1,0 +1,169 @@
+//! Everything around the key space: machines, statistics, health, versions, metrics, the log level.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use net::json;
+use serde_json::Value;
+use shard::stats::Stats;
+
+use super::members::json_fault;
+use super::pages::{self, OwnStats};
+use crate::core::message::{Answer, Question};
+use crate::core::{Core, Node, Phase};
+use crate::logging;
+use crate::metrics::{self, ProcessStats};
+use crate::page::{Kind, Page};
+
+pub(super) fn options() -> Page {
+    Page::new(200, Kind::Nothing, Vec::new())
+}
+
+pub(super) fn machines(core: &Core) -> Page {
+    Page::new(200, Kind::Sniffed, pages::machines(&core.node.system()))
+}
+
+pub(super) fn version(core: &Core) -> Page {
+    Page::new(200, Kind::Json, pages::version(&core.node.system()))
+}
+
+pub(super) fn peer_members(core: &Core) -> Page {
+    Page::of_cluster(200, pages::peer_members(&core.node.system()))
+}
+
+/// What etcd's peers ask each other to see whether they live.
+pub(super) fn probing(core: &Core) -> Page {
+    let mut body = b"{\"OK\":true,\"Now\":\"".to_vec();
+    json::push_time(&mut body, core.node.clock.now_ns() as i64);
+    body.extend_from_slice(b"\"}\n");
+    Page::new(200, Kind::Sniffed, body)
+}
+
+pub(super) fn foreign_raft() -> Page {
+    Page { cluster_id: true, ..Page::new(412, Kind::Error, b"incompatible version\n".to_vec()) }
+}
+
+/// Auth is off and can not be switched on in this version: its state can be read, and nothing else.
+pub(super) fn auth_disabled() -> Page {
+    Page::of_cluster(200, b"{\"enabled\":false}\n".to_vec())
+}
+
+pub(super) fn no_auth() -> Page {
+    Page::message(501, "uetcd: this version has no users and roles")
+}
+
+pub(super) fn auth_invalid_path() -> Page {
+    Page::new(400, Kind::Json, pages::message_body("Invalid path"))
+}
+
+pub(super) async fn store_stats(core: &Rc<Core>) -> Page {
+    let Some(asked) = core.ask_all(|| Question::Stats) else { return overloaded() };
+    let (mut sum, mut watchers) = (Stats::default(), 0);
+    for _ in 0..core.node.cores() {
+        match asked.next().await {
+            Answer::Stats(stats, watching) => {
+                sum = sum.plus(&stats);
+                watchers += watching;
+            }
+            other => panic!("a question for statistics was answered with {other:?}"),
+        }
+    }
+    Page::new(200, Kind::Json, pages::store_stats(&sum, watchers))
+}
+
+pub(super) fn own_stats(core: &Core) -> Page {
+    let node = &core.node;
+    let leads = node.order.is_open();
+    let stats = OwnStats {
+        name: &node.config.name,
+        member: node.member,
+        leads,
+        started_ns: node.clock.started_ns(),
+        leader: leads.then(|| (node.member, node.primary_since_ns())),
+        now_ns: node.clock.now_ns(),
+    };
+    Page::new(200, Kind::Json, stats.body())
+}
+
+pub(super) fn leader_stats(core: &Core) -> Page {
+    if !core.node.order.is_open() {
+        return Page::new(403, Kind::Json, pages::message_body("not current leader"));
+    }
+    let body = format!("{{\"leader\":\"{:x}\",\"followers\":{{}}}}", core.node.member);
+    Page::new(200, Kind::Json, body.into_bytes())
+}
+
+/// True when a write would be taken: this node is the primary, confirmed by a quorum just now, and its disk has room.
+pub(super) async fn health(core: &Rc<Core>) -> Page {
+    let serving = core.node.phase() == Phase::Serving && core.node.order.is_open() && !core.is_full();
+    if serving && core.confirm_quorum().await.is_some() {
+        return Page::new(200, Kind::Sniffed, b"{\"health\": \"true\"}".to_vec());
+    }
+    Page::new(503, Kind::Error, b"{\"health\": \"false\"}\n".to_vec())
+}
+
+pub(super) async fn metrics(core: &Rc<Core>) -> Page {
+    let Some(asked) = core.ask_all(|| Question::Metrics) else { return overloaded() };
+    let mut parts = Vec::new();
+    for _ in 0..core.node.cores() {
+        match asked.next().await {
+            Answer::Metrics(part) => parts.push(*part),
+            other => panic!("a question for metrics was answered with {other:?}"),
+        }
+    }
+    let process = ProcessStats::read().unwrap_or_default();
+    Page::new(200, Kind::Metrics, metrics::encode(&metrics::merge(parts), &process))
+}
+
+fn overloaded() -> Page {
+    Page::new(503, Kind::Json, pages::message_body("etcdserver: too many requests"))
+}
+
+/// Go's expvar page: the command line, the descriptor limit, and where raft stands.
+pub(super) fn debug_vars(core: &Core) -> Page {
+    let mut body = b"{\n\"cmdline\": [".to_vec();
+    for (at, argument) in std::env::args_os().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        json::push_string(&mut body, argument.as_encoded_bytes());
+    }
+    let limit = ProcessStats::read().map_or(0, |process| process.max_fds);
+    body.extend_from_slice(format!("],\n\"file_descriptor_limit\": {limit},\n\"raft.status\": ").as_bytes());
+    body.extend_from_slice(raft_status(&core.node).as_bytes());
+    body.extend_from_slice(b"\n}\n");
+    Page::new(200, Kind::JsonUtf8, body)
+}
+
+fn raft_status(node: &Arc<Node>) -> String {
+    let member = format!("{:x}", node.member);
+    let leads = node.order.is_open();
+    let visible = node.order.visible();
+    let (lead, state) = if leads { (member.as_str(), "StateLeader") } else { ("0", "StateFollower") };
+    format!(
+        "{{\"id\":\"{member}\",\"commit\":{visible},\"lead\":\"{lead}\",\"raftState\":\"{state}\",\"progress\":{{}}}}"
+    )
+}
+
+/// `PUT /config/local/log`: `{"Level":"DEBUG"}`, the name in any case.
+pub(super) fn log_level(body: &[u8]) -> Page {
+    let bad = |text: &str| Page::new(400, Kind::Json, pages::message_body(text));
+    let level = match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => {
+            match fields.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("level")).next_back() {
+                Some((_, Value::String(level))) => level,
+                None | Some((_, Value::Null)) => String::new(),
+                Some(_) => return bad("Invalid json body"),
+            }
+        }
+        Ok(_) => return bad("Invalid json body"),
+        Err(error) => {
+            tracing::debug!(target: "etcdhttp", "unusable log level: {}", json_fault(&error, body));
+            return bad("Invalid json body");
+        }
+    };
+    let Some(severity) = logging::Severity::parse(&level) else { return bad(&format!("Invalid log level {level}")) };
+    logging::set_level(severity);
+    tracing::info!(target: "etcdhttp", "globalLogLevel set to {level:?}");
+    Page::no_content(false)
+}

@@ -1,0 +1,245 @@
+//! One connection: bytes in, requests out to their endpoints, answers in order, one write for all of them.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use net::http::reject::Reject;
+use net::http::request::{CONTINUE, Decoder, Limits, Progress};
+
+use super::registry::{Registered, Registry};
+use super::session::{Handled, Session};
+use crate::core::{Core, Phase};
+use crate::listen::Side;
+
+/// Bytes of answers after which they are sent before more requests are looked at.
+const OUT_HIGH_WATER: usize = 256 << 10;
+/// Bytes of unread input that an idle connection may keep allocated.
+const INPUT_KEPT: usize = 16 << 10;
+/// Bytes read at most after the last answer, so that the client sees it instead of a reset.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// A connection in its executor.
+struct Connection<S> {
+    stream: S,
+    place: Registered,
+    decoder: Decoder,
+    /// Received and not consumed.
+    input: Vec<u8>,
+    /// Nothing more will come.
+    input_ended: bool,
+    /// When the first byte of `input` came.
+    since: Instant,
+    session: Session,
+    /// The client waits for `100 Continue`, which must not overtake the answers before it.
+    owes_continue: bool,
+    /// What comes next is no HTTP; to be said after the answers before it.
+    rejected: Option<Reject>,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<S>(core: Rc<Core>, registry: Rc<Registry>, stream: S, side: Side)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    core.count(|metrics| metrics.connections.inc());
+    let mut connection = Connection {
+        stream,
+        place: registry.enter(),
+        decoder: Decoder::new(Limits::default()),
+        input: Vec::new(),
+        input_ended: false,
+        since: Instant::now(),
+        session: Session::new(Rc::clone(&core), side),
+        owes_continue: false,
+        rejected: None,
+    };
+    // An error is the client's: it went away, or was too slow.
+    let _ = connection.run().await;
+    drop(connection);
+    core.count(|metrics| metrics.connections.dec());
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.take_requests();
+            self.session.take_answers();
+            if !self.session.out.is_empty() {
+                self.flush().await?;
+                continue;
+            }
+            if self.is_done() {
+                return self.linger().await;
+            }
+            self.rest();
+            poll_fn(|cx| self.poll_wait(cx)).await?;
+        }
+    }
+
+    /// Decodes what has arrived and hands it out, as far as the order of the answers allows.
+    fn take_requests(&mut self) {
+        if self.rejected.is_some() || self.owes_continue {
+            self.say_when_idle();
+        }
+        let mut consumed = 0;
+        while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
+            let input = &self.input[consumed..];
+            if input.is_empty() {
+                break;
+            }
+            match self.decoder.decode(input) {
+                Ok(Progress::Complete { request, consumed: bytes }) => match self.session.handle(&request) {
+                    Handled::Taken => consumed += bytes,
+                    Handled::Later => break,
+                },
+                Ok(Progress::Partial { wants_continue }) => {
+                    self.owes_continue |= wants_continue;
+                    self.say_when_idle();
+                    break;
+                }
+                Err(reject) => {
+                    self.rejected = Some(reject);
+                    self.say_when_idle();
+                }
+            }
+        }
+        if consumed > 0 {
+            self.input.drain(..consumed);
+            self.since = Instant::now();
+        }
+        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT {
+            self.input = Vec::new();
+        }
+    }
+
+    /// Says what is no answer to a request, once all answers before it are out.
+    fn say_when_idle(&mut self) {
+        if !self.session.is_idle() || self.session.is_closed() {
+            return;
+        }
+        if std::mem::take(&mut self.owes_continue) {
+            self.session.out.extend_from_slice(CONTINUE);
+        }
+        if let Some(reject) = self.rejected {
+            self.session.reject(reject);
+        }
+    }
+
+    /// Nothing is left to be answered, and nothing more will be asked.
+    fn is_done(&self) -> bool {
+        let stopping = self.session.core.node.phase() == Phase::Stopping;
+        self.session.is_closed()
+            || (self.session.is_idle() && (self.input_ended || (stopping && !self.inside_request())))
+    }
+
+    fn inside_request(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Before sleeping: what the client may take its time for, and what it may not.
+    fn rest(&mut self) {
+        let receiving = self.inside_request() && self.session.takes_requests() && !self.input_ended;
+        if receiving {
+            self.place.entry.hurry(self.since, self.input.len() as u64);
+        } else {
+            self.place.entry.at_ease();
+        }
+        self.session.shrink();
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.place.entry.register(cx.waker());
+        self.session.register(cx.waker());
+        if self.place.entry.is_expired() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && self.is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.input_ended || !self.session.reads_on(self.input.len()) {
+            return Poll::Pending;
+        }
+        self.poll_input(cx)
+    }
+
+    /// Reads into the executor's scratch buffer: an idle connection holds none.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let core = Rc::clone(&self.session.core);
+        let mut scratch = core.scratch();
+        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
+        if read == 0 {
+            // A client that shuts its side down in the middle of a watch is gone; one that waits for an answer gets it.
+            self.input_ended = true;
+            self.session.input_ended();
+            return Poll::Ready(Ok(()));
+        }
+        if self.input.is_empty() {
+            self.since = Instant::now();
+        }
+        self.input.extend_from_slice(&scratch[..read]);
+        core.count(|metrics| metrics.bytes_in.add(read as u64));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends everything that is to be sent.
+    async fn flush(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        let begun = Instant::now();
+        while written < self.session.out.len() {
+            let entry = Rc::clone(&self.place.entry);
+            let sent = poll_fn(|cx| {
+                match Pin::new(&mut self.stream).poll_write(cx, &self.session.out[written..]) {
+                    Poll::Pending => {
+                        // Only a client that does not read makes this wait.
+                        entry.hurry(begun, written as u64);
+                        entry.register(cx.waker());
+                        if entry.is_expired() {
+                            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                        } else {
+                            Poll::Pending
+                        }
+                    }
+                    ready => ready,
+                }
+            })
+            .await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            written += sent;
+        }
+        self.session.core.count(|metrics| metrics.bytes_out.add(written as u64));
+        self.session.out.clear();
+        Ok(())
+    }
+
+    /// Ends the sending side, and reads on a little: closing a socket with unread bytes resets it, and the client may
+    /// lose the answer that it has not read yet (RFC 9112 section 9.6).
+    async fn linger(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_close(cx)).await?;
+        if self.input_ended || !self.session.lingers() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut left = LINGER_BYTES;
+        while left > 0 && !self.input_ended {
+            self.place.entry.hurry(begun, 0);
+            self.input.clear();
+            poll_fn(|cx| {
+                self.place.entry.register(cx.waker());
+                if self.place.entry.is_expired() { Poll::Ready(Ok(())) } else { self.poll_input(cx) }
+            })
+            .await?;
+            if self.place.entry.is_expired() {
+                break;
+            }
+            left = left.saturating_sub(self.input.len());
+        }
+        Ok(())
+    }
+}

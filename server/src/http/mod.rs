@@ -1,0 +1,15 @@
+//! HTTP for the node: connections, and what each endpoint answers.
+
+mod accept;
+mod admin;
+mod connection;
+mod keys;
+mod members;
+mod pages;
+mod registry;
+mod session;
+mod watching;
+
+pub(crate) use accept::accept;
+pub(crate) use pages::message_body;
+pub(crate) use registry::Registry;

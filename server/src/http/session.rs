@@ -1,0 +1,419 @@
+//! What a connection is in the middle of: its requests that wait for answers, or its watch.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use net::http::date::DateStamp;
+use net::http::reject::Reject;
+use net::http::request::{Exchange, Method, Request};
+use net::http::response::{Head, Next, content_type};
+use net::http::status::Status;
+use net::router::{self, PeerRoute, Route};
+use net::target::{self, Redirect, Target};
+
+use super::watching::Stream;
+use super::{admin, members};
+use crate::config::Cors;
+use crate::core::Core;
+use crate::core::lane::Lane;
+use crate::core::message::{Answer, KeysAnswer};
+use crate::listen::Side;
+use crate::metrics;
+use crate::page::{Kind, Page};
+
+/// Requests in flight on one connection: with bodies of up to 10 MiB this is the most memory a client can pin.
+pub(super) const IN_FLIGHT_MAX: usize = 64;
+/// Bytes of answers that an idle connection may keep allocated.
+const OUT_KEPT: usize = 4 << 10;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handled {
+    /// It is answered, or its answer will come.
+    Taken,
+    /// It must wait for the answers before it; ask again.
+    Later,
+}
+
+/// See the module's description.
+pub(super) struct Session {
+    pub(super) core: Rc<Core>,
+    side: Side,
+    /// Answers that are to be sent.
+    pub(super) out: Vec<u8>,
+    pub(super) lane: Rc<Lane<Answer>>,
+    /// The requests behind the lane's slots.
+    pub(super) pending: VecDeque<Pending>,
+    /// The executor to which the outstanding writes went.
+    pub(super) writes_to: Option<usize>,
+    /// The watch that has the connection for itself.
+    pub(super) stream: Option<Box<Stream>>,
+    closed: bool,
+    /// There may be bytes of the client's under way although it is closed.
+    lingers: bool,
+}
+
+/// What must be known of a request when its answer comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) exchange: Exchange,
+    pub(super) cors: Grant,
+    /// Only the action of a success is answered.
+    pub(super) no_value: bool,
+    /// Under which name it is counted; none outside of the key space.
+    pub(super) counted: Option<metrics::Method>,
+    pub(super) begun: Instant,
+}
+
+/// Whom the CORS headers of an answer allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    Nobody,
+    Anybody,
+    /// The origin at this position of the configured list.
+    Listed(usize),
+}
+
+impl Session {
+    pub(super) fn new(core: Rc<Core>, side: Side) -> Self {
+        Self {
+            core,
+            side,
+            out: Vec::new(),
+            lane: Rc::new(Lane::new()),
+            pending: VecDeque::new(),
+            writes_to: None,
+            stream: None,
+            closed: false,
+            lingers: false,
+        }
+    }
+
+    /// Whether the next request may be looked at.
+    pub(super) fn takes_requests(&self) -> bool {
+        !self.closed && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
+    }
+
+    /// Whether more input is wanted, with `buffered` bytes of it unused.
+    pub(super) fn reads_on(&self, buffered: usize) -> bool {
+        /// A client may send ahead this much while it waits for an answer.
+        const AHEAD_MAX: usize = 64 << 10;
+        !self.closed && (buffered < AHEAD_MAX || self.takes_requests() && self.is_idle())
+    }
+
+    /// Nothing is outstanding.
+    pub(super) fn is_idle(&self) -> bool {
+        self.stream.is_none() && self.lane.outstanding() == 0
+    }
+
+    /// The connection is to be closed once everything is sent.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.lingers
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.lane.register(waker);
+        if let Some(stream) = &self.stream {
+            stream.register(waker);
+        }
+    }
+
+    /// Whether an answer or an event is there.
+    pub(super) fn has_news(&self) -> bool {
+        self.lane.is_ready() || self.stream.as_ref().is_some_and(|stream| stream.is_ready())
+    }
+
+    /// Gives memory back before a sleep.
+    pub(super) fn shrink(&mut self) {
+        if self.out.capacity() > OUT_KEPT {
+            self.out = Vec::new();
+        }
+    }
+
+    /// The client sends nothing more.
+    pub(super) fn input_ended(&mut self) {
+        if self.stream.take().is_some() {
+            self.closed = true;
+        }
+    }
+
+    /// The input is no HTTP: says so and closes. All answers before it must be out.
+    pub(super) fn reject(&mut self, reject: Reject) {
+        self.core.count(|metrics| metrics.malformed.inc());
+        let date = self.date();
+        reject.write(&mut self.out, &date);
+        self.closed = true;
+        self.lingers = true;
+    }
+
+    /// Hands out one request.
+    pub(super) fn handle(&mut self, request: &Request<'_>) -> Handled {
+        let handled = self.dispatch(request);
+        if handled == Handled::Taken && request.body.bytes().is_none() {
+            self.lingers = true;
+        }
+        handled
+    }
+
+    fn dispatch(&mut self, request: &Request<'_>) -> Handled {
+        if request.path == b"*" || request.method == Method::Options {
+            return self.route(request, request.path);
+        }
+        match target::resolve(request.method, request.path, request.query) {
+            Target::Clean(path) => self.route(request, &path),
+            _ if !self.is_idle() => Handled::Later,
+            Target::Redirect(redirect) => self.redirect(request, &redirect),
+            Target::Malformed => {
+                self.reject(Reject::Malformed);
+                Handled::Taken
+            }
+        }
+    }
+
+    fn route(&mut self, request: &Request<'_>, path: &[u8]) -> Handled {
+        match self.side {
+            Side::Client => self.client(request, router::client(request.method, path)),
+            Side::Metrics => match router::client(request.method, path) {
+                route @ (Route::Metrics | Route::Health) => self.client(request, route),
+                _ => self.page(request, Page::not_found()),
+            },
+            Side::Peer => self.peer(request, router::peer(request.method, path)),
+        }
+    }
+
+    fn client(&mut self, request: &Request<'_>, route: Route<'_>) -> Handled {
+        if let Route::Keys(rest) = route {
+            return self.keys(request, target::key(rest));
+        }
+        if !self.is_idle() {
+            return Handled::Later;
+        }
+        let core = Rc::clone(&self.core);
+        let body = request.body.bytes().unwrap_or_default();
+        match route {
+            Route::Keys(_) => Handled::Later,
+            Route::Options => self.page(request, admin::options()),
+            Route::Asterisk => self.page_and_close(request, Page::new(400, Kind::Nothing, Vec::new())),
+            Route::Members => self.page(request, members::list(&core.node.system())),
+            Route::MemberLeader => self.page(request, members::leader(&core)),
+            Route::MemberUnknown => self.page(request, Page::message(404, "Not found")),
+            Route::MemberAdd => self.page(request, members::add(&core, request.content_type, body)),
+            Route::MemberUpdate(id) => match members::update(&core, id, request.content_type, body) {
+                members::Decision::Page(page) => self.page(request, page),
+                members::Decision::Change(command) => {
+                    self.later(request, async move { members::change(&core, command).await })
+                }
+            },
+            Route::MemberRemove(id) => self.page(request, members::remove(&core, id)),
+            Route::MemberIdMissing => self.page(request, Page { cluster_id: true, ..Page::method_not_allowed(None) }),
+            Route::Machines => self.page(request, admin::machines(&core)),
+            Route::StatsStore => self.later(request, async move { admin::store_stats(&core).await }),
+            Route::StatsSelf => self.page(request, admin::own_stats(&core)),
+            Route::StatsLeader => self.page(request, admin::leader_stats(&core)),
+            Route::AuthEnable if request.method == Method::Get => self.page(request, admin::auth_disabled()),
+            Route::Users | Route::User(_) | Route::Roles | Route::Role(_) | Route::AuthEnable => {
+                self.page(request, admin::no_auth())
+            }
+            Route::AuthInvalidPath => self.page(request, admin::auth_invalid_path()),
+            Route::Version => self.page(request, admin::version(&core)),
+            Route::Health => self.later(request, async move { admin::health(&core).await }),
+            Route::Metrics => self.later(request, async move { admin::metrics(&core).await }),
+            Route::DebugVars => self.page(request, admin::debug_vars(&core)),
+            Route::LogLevel => self.page(request, admin::log_level(body)),
+            Route::Pprof(_) | Route::NotFound => self.page(request, Page::not_found()),
+            Route::MethodNotAllowed(allow) => self.page(request, Page::method_not_allowed(Some(allow))),
+        }
+    }
+
+    fn peer(&mut self, request: &Request<'_>, route: PeerRoute) -> Handled {
+        if !self.is_idle() {
+            return Handled::Later;
+        }
+        let core = Rc::clone(&self.core);
+        match route {
+            PeerRoute::Members => self.page(request, admin::peer_members(&core)),
+            PeerRoute::Version => self.page(request, admin::version(&core)),
+            PeerRoute::Probing => self.page(request, admin::probing(&core)),
+            PeerRoute::ForeignRaft => self.page(request, admin::foreign_raft()),
+            PeerRoute::Options => self.page(request, admin::options()),
+            PeerRoute::Asterisk => self.page_and_close(request, Page::new(400, Kind::Nothing, Vec::new())),
+            PeerRoute::MethodNotAllowed(allow) => self.page(request, Page::method_not_allowed(Some(allow))),
+            PeerRoute::NotFound => self.page(request, Page::not_found()),
+        }
+    }
+
+    /// Answers at once.
+    fn page(&mut self, request: &Request<'_>, page: Page) -> Handled {
+        if !self.is_idle() {
+            return Handled::Later;
+        }
+        let pending = self.pending_of(request, None);
+        self.respond_page(&pending, &page);
+        Handled::Taken
+    }
+
+    fn page_and_close(&mut self, request: &Request<'_>, page: Page) -> Handled {
+        let handled = self.page(request, page);
+        self.closed |= handled == Handled::Taken;
+        handled
+    }
+
+    /// Answers when the page is made.
+    fn later(&mut self, request: &Request<'_>, page: impl Future<Output = Page> + 'static) -> Handled {
+        let pending = self.pending_of(request, None);
+        let slot = self.await_answer(pending);
+        let lane = Rc::clone(&self.lane);
+        glommio::spawn_local(async move { lane.fill(slot, Answer::Page(page.await)) }).detach();
+        Handled::Taken
+    }
+
+    fn redirect(&mut self, request: &Request<'_>, redirect: &Redirect) -> Handled {
+        let pending = self.pending_of(request, None);
+        let mut body = Vec::new();
+        let mut head = Head::new(Status::MovedPermanently);
+        let location = redirect.location();
+        head = head.location(&location);
+        if matches!(request.method, Method::Get | Method::Head) {
+            head = head.content_type(content_type::HTML);
+        }
+        if request.method == Method::Get {
+            redirect.write_body(&mut body);
+        }
+        self.write(&pending, head, &body);
+        Handled::Taken
+    }
+
+    /// What must be remembered of a request.
+    pub(super) fn pending_of(&self, request: &Request<'_>, counted: Option<metrics::Method>) -> Pending {
+        let cors = if self.side == Side::Client { self.grant(request.origin) } else { Grant::Nobody };
+        Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: Instant::now() }
+    }
+
+    fn grant(&self, origin: Option<&[u8]>) -> Grant {
+        match &self.core.node.config.cors {
+            Cors::Off => Grant::Nobody,
+            Cors::Any => Grant::Anybody,
+            Cors::Origins(listed) => {
+                let found = origin.and_then(|origin| listed.iter().position(|listed| listed.as_bytes() == origin));
+                found.map_or(Grant::Nobody, Grant::Listed)
+            }
+        }
+    }
+
+    /// Takes a slot for the answer to a request.
+    pub(super) fn await_answer(&mut self, pending: Pending) -> u64 {
+        self.pending.push_back(pending);
+        self.lane.reserve()
+    }
+
+    /// Writes the answers that have come, in the order of their requests.
+    pub(super) fn take_answers(&mut self) {
+        while let Some(answer) = self.lane.pop() {
+            let Some(pending) = self.pending.pop_front() else { panic!("an answer without its request") };
+            match answer {
+                Answer::Keys(answer) => self.respond_keys(&pending, &answer),
+                Answer::Page(page) => self.respond_page(&pending, &page),
+                other => panic!("a request was answered with {other:?}"),
+            }
+        }
+        if self.lane.outstanding() == 0 {
+            self.writes_to = None;
+        }
+        if let Some(mut stream) = self.stream.take()
+            && !self.pump(&mut stream)
+        {
+            self.stream = Some(stream);
+        }
+    }
+
+    /// Answers a request on the key space.
+    pub(super) fn respond_keys(&mut self, pending: &Pending, answer: &KeysAnswer) {
+        let status = Status::from_code(answer.status).unwrap_or(Status::InternalServerError);
+        let core = Rc::clone(&self.core);
+        let mut head = Head::json(status).cluster_id(&core.node.cluster_id).etcd_index(answer.index.0);
+        if let Some((index, term)) = answer.raft {
+            head = head.raft(index.0, term.0);
+        }
+        if pending.no_value && answer.status < 300 {
+            self.write(pending, head, &action_only(&answer.body));
+        } else {
+            self.write(pending, head, &answer.body);
+        }
+        self.count(pending, answer.status);
+    }
+
+    pub(super) fn count(&self, pending: &Pending, status: u16) {
+        let Some(method) = pending.counted else { return };
+        self.core.count(|metrics| {
+            metrics.requests[method].inc();
+            if status < 300 {
+                metrics.latency[method].observe(pending.begun.elapsed());
+            } else {
+                metrics.failures.inc(method, status);
+            }
+        });
+    }
+
+    fn respond_page(&mut self, pending: &Pending, page: &Page) {
+        let status = Status::from_code(page.status).unwrap_or(Status::InternalServerError);
+        let core = Rc::clone(&self.core);
+        let mut head = match page.kind {
+            Kind::Nothing => Head::new(status),
+            Kind::Json => Head::json(status),
+            Kind::JsonUtf8 => Head::new(status).content_type(content_type::JSON_UTF8),
+            Kind::Sniffed => Head::new(status).sniffed_type(content_type::TEXT),
+            Kind::Error => Head::plain_error(status),
+            Kind::Metrics => Head::new(status).content_type(content_type::METRICS),
+        };
+        if page.cluster_id {
+            head = head.cluster_id(&core.node.cluster_id);
+        }
+        if let Some(allow) = page.allow {
+            head = head.allow(allow);
+        }
+        self.write(pending, head, &page.body);
+    }
+
+    /// Writes an answer; the connection is closed after it if either side wants that.
+    fn write(&mut self, pending: &Pending, head: Head<'_>, body: &[u8]) {
+        let core = Rc::clone(&self.core);
+        let head = head.cors(allowed(&core.node.config.cors, pending.cors));
+        let date = self.date();
+        if head.write(&mut self.out, pending.exchange, &date, body) == Next::Close {
+            self.closed = true;
+        }
+    }
+
+    /// The current second.
+    pub(super) fn date(&self) -> DateStamp {
+        self.core.date()
+    }
+
+    /// After a stream: goes on with requests, or not.
+    pub(super) fn after_stream(&mut self, next: Next) {
+        self.closed |= next == Next::Close;
+    }
+}
+
+/// The origin that a grant allows.
+pub(super) fn allowed(cors: &Cors, grant: Grant) -> Option<&[u8]> {
+    match (grant, cors) {
+        (Grant::Anybody, _) => Some(b"*"),
+        (Grant::Listed(at), Cors::Origins(listed)) => listed.get(at).map(String::as_bytes),
+        _ => None,
+    }
+}
+
+/// `{"action":"set"}` of a whole answer, as etcd 3.4 has it for `noValueOnSuccess`.
+fn action_only(body: &[u8]) -> Vec<u8> {
+    let end = body.iter().position(|byte| *byte == b',').unwrap_or(body.len());
+    let mut short = body[..end].to_vec();
+    short.extend_from_slice(b"}\n");
+    short
+}

@@ -1,0 +1,93 @@
+//! The answer to a watch: a head at once, then events as chunks.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use net::http::request::Exchange;
+use net::http::response::{Next as After, finish_stream, write_chunk};
+
+use super::keys::watch_head;
+use super::session::{Pending, Session, allowed};
+use crate::core::Phase;
+use crate::core::feed::Next;
+use crate::core::watch::Watching;
+
+/// Bytes of events that are put together into one write.
+const WRITE_BYTES: usize = 128 << 10;
+
+/// A watch that has its connection for itself.
+pub(super) struct Stream {
+    watching: Watching,
+    pending: Pending,
+    /// More than one event.
+    goes_on: bool,
+    head_sent: bool,
+}
+
+impl Stream {
+    pub(super) fn new(watching: Watching, pending: Pending, goes_on: bool) -> Self {
+        Self { watching, pending, goes_on, head_sent: false }
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.watching.feed().register(waker);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.watching.feed().is_ready()
+    }
+
+    fn exchange(&self) -> Exchange {
+        self.pending.exchange
+    }
+}
+
+impl Session {
+    /// Writes what the watch has; true if it is over.
+    pub(super) fn pump(&mut self, stream: &mut Stream) -> bool {
+        while self.out.len() < WRITE_BYTES {
+            match stream.watching.feed().next() {
+                None => break,
+                Some(Next::Standing(standing)) => {
+                    let core = Rc::clone(&self.core);
+                    let head = watch_head(&core.node.cluster_id, &standing)
+                        .cors(allowed(&core.node.config.cors, stream.pending.cors));
+                    let date = self.date();
+                    head.write_stream_head(&mut self.out, stream.exchange(), &date);
+                    stream.head_sent = true;
+                }
+                Some(Next::Refused(answer)) => {
+                    self.respond_keys(&stream.pending, &answer);
+                    return true;
+                }
+                Some(Next::Event(event)) => {
+                    write_chunk(&mut self.out, stream.exchange(), &event);
+                    if !stream.goes_on {
+                        return self.finish(stream);
+                    }
+                }
+                Some(Next::Cut) => {
+                    self.core.count(|metrics| metrics.watchers_cut.inc());
+                    self.finish(stream);
+                    // Whoever was too slow for its events is not trusted with the connection's rest.
+                    self.after_stream(After::Close);
+                    return true;
+                }
+            }
+        }
+        if self.core.node.phase() == Phase::Stopping && !stream.is_ready() {
+            if stream.head_sent {
+                self.finish(stream);
+            }
+            self.after_stream(After::Close);
+            return true;
+        }
+        false
+    }
+
+    fn finish(&mut self, stream: &Stream) -> bool {
+        let next = finish_stream(&mut self.out, stream.exchange());
+        self.after_stream(next);
+        true
+    }
+}

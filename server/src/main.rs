@@ -1,0 +1,144 @@
+//! `uetcd`, the server: etcd's v2 system on `io_uring`.
+//!
+//! [`run`] reads top down: configuration, data directory, what was left on disk, one executor per core, signals.
+
+mod birth;
+mod body;
+mod clock;
+mod config;
+mod core;
+mod executor;
+mod failure;
+mod http;
+mod identity;
+mod listen;
+mod logging;
+mod metrics;
+mod page;
+mod recovery;
+#[allow(unsafe_code, reason = "stands in for a function of a C library")]
+mod ring;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use ::log::DataDir;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::birth::Birth;
+use crate::config::{Config, Machine, Outcome, prepare};
+use crate::core::{Node, Phase};
+use crate::executor::{Notice, Seed};
+use crate::failure::{End, Fatal};
+
+/// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let cpus = prepare::cpus();
+    let machine = Machine { read_file: &|path| std::fs::read_to_string(path), cpus: &cpus };
+    let outcome = config::load(std::env::args_os().skip(1), std::env::vars_os(), &machine);
+    let config = match outcome {
+        Outcome::Exit(exit) => return exit.report(),
+        Outcome::Run(config) => *config,
+    };
+    if let Err(error) = logging::start(&config.logging) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let code = match run(config) {
+        Ok(signal) => {
+            logging::flush(LAST_LINES);
+            return die_of(signal);
+        }
+        Err(End::Exit(exit)) => exit.report(),
+        Err(End::Fatal(fatal)) => {
+            critical!("etcdserver", "{fatal}");
+            ExitCode::from(fatal.status())
+        }
+    };
+    logging::flush(LAST_LINES);
+    code
+}
+
+/// Starts the server and waits for its end; returns the signal that ended it.
+fn run(config: Config) -> Result<i32, End> {
+    config.log.iter().for_each(logging::emit);
+    prepare::io_uring()?;
+    prepare::locked_memory(config.cores.len())?.iter().for_each(logging::emit);
+    let descriptors = prepare::descriptors()?;
+    let listening = prepare::ports(&config)?;
+    let directory = prepare::directory(&config)?;
+    directory.log.iter().for_each(logging::emit);
+    config::settings(&config, !directory.has_data).iter().for_each(logging::emit);
+    let data = DataDir::open(&config.data_dir).map_err(|error| Fatal::Other(error.to_string()))?;
+    let birth = birth::identify(&config, &data, directory.has_data)?;
+    announce(&birth, directory.has_data);
+    let mut found = recovery::read_back(&config, &birth)?;
+    let mut listeners = listen::bind_all(&config).map_err(Fatal::Other)?;
+    listening.iter().for_each(logging::emit);
+
+    let cores = config.cores.len();
+    let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize).div_ceil(cores);
+    let node = Arc::new(Node::new(config, &birth));
+    let (notices, heard) = channel();
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
+    let mut executors = Vec::with_capacity(cores);
+    for (me, (shards, resume)) in found.shards.drain(..).zip(found.resume.drain(..)).enumerate() {
+        let (node, birth, notices) = (Arc::clone(&node), birth.clone(), notices.clone());
+        let listeners = std::mem::take(&mut listeners[me]);
+        executors.push(executor::start(Seed { me, node, birth, shards, resume, listeners, connections, notices })?);
+    }
+    let signal = wait(&heard, signals)?;
+    node.enter(Phase::Stopping);
+    for executor in executors {
+        if executor.join().is_err() {
+            return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
+        }
+    }
+    Ok(signal)
+}
+
+fn announce(birth: &Birth, has_data: bool) {
+    let what = if has_data { "restarting" } else { "starting" };
+    let (member, cluster, shards) = (birth.member, birth.cluster, birth.shards);
+    tracing::info!(target: "etcdserver", "{what} member {member:x} in cluster {cluster:x}, {shards} shards");
+}
+
+/// Waits for a signal, or for what ends the process at once.
+fn wait(heard: &Receiver<Notice>, mut signals: Signals) -> Result<i32, Fatal> {
+    /// How soon a signal is noticed.
+    const GLANCE: Duration = Duration::from_millis(50);
+    loop {
+        if let Some(signal) = signals.pending().next() {
+            let name = if signal == SIGINT { "interrupt" } else { "terminated" };
+            notice!("osutil", "received {name} signal, shutting down...");
+            return Ok(signal);
+        }
+        match heard.recv_timeout(GLANCE) {
+            Ok(Notice::Serving) => {
+                tracing::info!(target: "etcdserver", "ready to serve client requests");
+                // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
+                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+            }
+            Ok(Notice::Fatal(fatal)) => return Err(fatal),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Fatal::Other("all executors have ended".to_owned())),
+        }
+    }
+}
+
+/// Ends as etcd does: by the signal's own action, so that the status says which it was; pid 1 has no such action.
+fn die_of(signal: i32) -> ExitCode {
+    if std::process::id() != 1 {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    ExitCode::SUCCESS
+}

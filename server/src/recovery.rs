@@ -1,0 +1,108 @@
+//! What is on the disk, read back before anything is served: snapshots, logs, and what each executor starts from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use log::{Epoch, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotFile, list_snapshots, read_snapshot, recover};
+use shard::group::LOG_START;
+use shard::ids::{RaftIndex, Term};
+
+use crate::birth::Birth;
+use crate::config::Config;
+use crate::failure::Fatal;
+
+/// What one shard starts from.
+#[derive(Debug)]
+pub(crate) struct ShardSeed {
+    /// Its number, and that of its group.
+    pub(crate) shard: u16,
+    /// The chunks of its newest readable snapshot; none: it starts empty.
+    pub(crate) snapshot: Option<Vec<Bytes>>,
+    /// Positions of its snapshots on the disk, newest readable first.
+    pub(crate) snapshots: Vec<(RaftIndex, Term)>,
+    /// The log above it.
+    pub(crate) log: GroupLog,
+}
+
+/// What the executors start from.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Per executor: its shards in order.
+    pub(crate) shards: Vec<Vec<ShardSeed>>,
+    /// Per executor: how its log goes on.
+    pub(crate) resume: Vec<Resume>,
+    /// The number of this start.
+    pub(crate) epoch: Epoch,
+}
+
+/// The log of a group that has none yet begins here.
+pub(crate) const START: Position = Position { index: log::RaftIndex::new(LOG_START.0.0), term: LOG_START.1.0 };
+
+/// A shard's newest readable snapshot.
+struct Loaded {
+    position: Position,
+    chunks: Vec<Bytes>,
+    older: Vec<SnapshotFile>,
+}
+
+/// Reads everything back. Blocks; changes nothing on the disk.
+pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> {
+    let begun = Instant::now();
+    let mut snapshots = load_snapshots(&config.snapshot_dir())?;
+    let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
+    let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)
+        .map_err(|error| Fatal::Other(error.to_string()))?;
+    for torn in &recovered.torn {
+        tracing::info!(target: "wal", "{torn}");
+    }
+    let (bytes, epoch) = (recovered.bytes, recovered.epoch);
+    let cores = config.cores.len();
+    let mut shards: Vec<Vec<ShardSeed>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut entries = 0;
+    for shard in 0..birth.shards {
+        let group = GroupId::new(shard);
+        let empty = GroupLog { base: Some(START), ..GroupLog::default() };
+        let log = recovered.groups.remove(&group).unwrap_or(empty);
+        entries += log.entries.len();
+        shards[usize::from(shard) % cores].push(seed(shard, log, snapshots.remove(&group)));
+    }
+    if bytes > 0 {
+        let ms = begun.elapsed().as_millis();
+        tracing::info!(target: "wal", "read back {entries} entries from {bytes} bytes of log in {ms} ms");
+    }
+    Ok(Found { shards, resume: recovered.resume(cores as u16), epoch })
+}
+
+fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
+    let Some(Loaded { position, chunks, older }) = loaded else {
+        return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), log };
+    };
+    let newest = (RaftIndex(position.index.get()), Term(position.term));
+    // Of the older ones only the position counts: the log is kept from there on.
+    let older = older.iter().map(|file| (RaftIndex(file.index.get()), Term::default()));
+    ShardSeed { shard, snapshot: Some(chunks), snapshots: std::iter::once(newest).chain(older).collect(), log }
+}
+
+/// For each shard the newest snapshot that reads well; damaged ones are named and left alone.
+fn load_snapshots(dir: &Path) -> Result<BTreeMap<GroupId, Loaded>, Fatal> {
+    let files = list_snapshots(dir).map_err(|error| {
+        Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
+    })?;
+    let mut loaded: BTreeMap<GroupId, Loaded> = BTreeMap::new();
+    // Newest first within a group.
+    for file in files {
+        if let Some(newer) = loaded.get_mut(&file.group) {
+            newer.older.push(file);
+            continue;
+        }
+        match read_snapshot(&file.path) {
+            Ok((head, chunks)) => {
+                loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
+            }
+            Err(error) => tracing::error!(target: "snap", "{error}"),
+        }
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,41 @@
+//! What every test needs: a server process, an HTTP client that hides nothing, a seeded random source and a bounded wait.
+
+mod http;
+mod process;
+mod rng;
+mod seccomp;
+mod tools;
+
+pub(crate) use http::{Client, Connection, Response, form, percent};
+pub(crate) use process::{Ended, Flavor, Plan, Server};
+pub(crate) use rng::Rng;
+pub(crate) use tools::{env_number, etcdctl, need, shell};
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest a server may take to become ready, to exit or to answer anything in these tests. A hang is a failure after this long, not a stuck run.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls until `probe` gives a value; panics naming `what` when `limit` has passed.
+pub(crate) fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Ends the calling test when the server under test is not `uetcd`: for what etcd does not have, or does differently by design.
+macro_rules! uetcd_only {
+    ($why:literal) => {
+        if crate::harness::Flavor::under_test() != crate::harness::Flavor::Uetcd {
+            println!("not for etcd: {}", $why);
+            return;
+        }
+    };
+}
+pub(crate) use uetcd_only;

@@ -1,0 +1,37 @@
+//! Programs of the machine that tests lean on: Debian's etcd and etcdctl, curl, bash.
+
+use std::process::{Command, Output, Stdio};
+
+use super::Server;
+
+/// The value of a numeric knob in the environment.
+pub(crate) fn env_number(name: &str, default: u64) -> u64 {
+    let Ok(text) = std::env::var(name) else { return default };
+    text.parse().unwrap_or_else(|_| panic!("{name}={text:?}: not a number"))
+}
+
+/// Fails the test, naming the command that installs `program`, unless it is on the search path. Skipping would hide that nothing was tested.
+pub(crate) fn need(program: &str) {
+    let package = match program {
+        "etcd" => "etcd-server",
+        "etcdctl" => "etcd-client",
+        other => other,
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    assert!(found, "{program} is missing; install it with: apt-get install {package} (ops/test.sh does)");
+}
+
+/// Runs a bash script to its end.
+pub(crate) fn shell(script: &str) -> Output {
+    need("bash");
+    Command::new("bash").arg("-c").arg(script).stdin(Stdio::null()).output().expect("bash starts")
+}
+
+/// Debian's etcdctl, speaking v2 to `server`; arguments are still to be added.
+pub(crate) fn etcdctl(server: &Server) -> Command {
+    need("etcdctl");
+    let mut command = Command::new("etcdctl");
+    command.env("ETCDCTL_API", "2").arg("--endpoints").arg(server.url("")).stdin(Stdio::null());
+    command
+}

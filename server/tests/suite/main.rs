@@ -1,0 +1,23 @@
+//! Black-box tests of the `uetcd` binary over HTTP, from the outside, as a client or an operator sees it.
+//!
+//! Every test starts its own server on free loopback ports and ends it by pid. The server under test is `uetcd`, or, with `SUITE_SERVER=etcd`,
+//! Debian's etcd 3.4: that is how the tests themselves are proven. Where the two differ on purpose the test names the entry of
+//! `docs/differences.md`; tests of what only `uetcd` has say so and end early against etcd.
+//!
+//! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9.
+
+mod harness;
+
+mod differential;
+mod disk;
+mod durability;
+mod endpoints;
+mod etcdctl;
+mod flags;
+mod framing;
+mod hostile;
+mod order;
+mod transcript;
+mod ttl;
+mod watch;
+mod watch_limits;
