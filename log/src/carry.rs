@@ -1,10 +1,10 @@
 //! What every segment repeats, so that an old one is needed for its entries only: the newest hard state, frontier and
-//! snapshot mark of each group. An idle group then never pins a segment by its vote.
+//! snapshot mark of each group, and where its log ends. An idle group then never pins a segment by its vote.
 
 use std::collections::BTreeMap;
 
 use crate::groups::Frontier;
-use crate::ids::{BatchSeq, GroupId, Position};
+use crate::ids::{BatchSeq, GroupId, Position, RaftIndex};
 use crate::record::{HardState, Record};
 
 /// The newest of what is repeated, per group of one core.
@@ -18,14 +18,23 @@ struct Newest {
     hard_state: Option<HardState>,
     frontier: Option<Frontier>,
     mark: Option<(Position, BatchSeq)>,
+    last: Option<RaftIndex>,
 }
 
 impl Newest {
+    fn take_mark(&mut self, position: Position, seq: BatchSeq) {
+        // A repeated mark keeps the batch in which it first became durable.
+        if self.mark.is_none_or(|(known, _)| known < position) {
+            self.mark = Some((position, seq));
+        }
+    }
+
     fn records(&self, group: GroupId) -> impl Iterator<Item = Record<'static>> {
         let mark = self.mark.map(|(position, _)| Record::SnapshotMark { group, position });
         let state = self.hard_state.map(|state| Record::HardState { group, state });
         let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
-        mark.into_iter().chain(state).chain(frontier)
+        let end = self.last.map(|last| Record::LogEnd { group, last });
+        mark.into_iter().chain(state).chain(frontier).chain(end)
     }
 }
 
@@ -34,14 +43,14 @@ impl Carry {
     pub(crate) fn note(&mut self, record: &Record<'_>, seq: BatchSeq) {
         let newest = self.groups.entry(record.group()).or_default();
         match *record {
-            Record::Entry { .. } => {}
+            Record::Entry { index, .. } => newest.last = Some(index),
+            Record::LogEnd { last, .. } => newest.last = Some(last),
             Record::HardState { state, .. } => newest.hard_state = Some(state),
             Record::Frontier { visible, clock, .. } => newest.frontier = Some(Frontier { visible, clock }),
-            Record::SnapshotMark { position, .. } => {
-                // A repeated mark keeps the batch in which it first became durable.
-                if newest.mark.is_none_or(|(known, _)| known < position) {
-                    newest.mark = Some((position, seq));
-                }
+            Record::SnapshotMark { position, .. } => newest.take_mark(position, seq),
+            Record::SnapshotReceived { position, .. } => {
+                newest.take_mark(position, seq);
+                newest.last = Some(position.index);
             }
         }
     }

@@ -62,7 +62,8 @@ impl GroupLog {
         let mark = self.mark.map(|position| Record::SnapshotMark { group, position });
         let state = self.hard_state.map(|state| Record::HardState { group, state });
         let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
-        mark.into_iter().chain(state).chain(frontier)
+        let end = Record::LogEnd { group, last: self.last_index() };
+        mark.into_iter().chain(state).chain(frontier).chain([end])
     }
 
     fn entry_at(&self, index: RaftIndex) -> Option<&Entry> {
@@ -70,53 +71,45 @@ impl GroupLog {
         self.entries.get(index.get().checked_sub(first.get())? as usize)
     }
 
-    /// Takes one record; `Err` is what is wrong with it.
-    fn take(&mut self, record: &OwnedRecord) -> Result<(), &'static str> {
+    fn take(&mut self, record: &OwnedRecord) {
         match record.as_record() {
             Record::HardState { state, .. } => self.hard_state = Some(state),
             Record::Frontier { visible, clock, .. } => self.frontier = Some(Frontier { visible, clock }),
-            Record::SnapshotMark { position, .. } => self.replace_by(position),
+            Record::SnapshotMark { position, .. } => self.mark = self.mark.max(Some(position)),
+            Record::SnapshotReceived { position, .. } => {
+                self.entries.clear();
+                self.mark = self.mark.max(Some(position));
+            }
+            Record::LogEnd { last, .. } => {
+                let stand = self.entries.partition_point(|entry| entry.index <= last);
+                self.entries.truncate(stand);
+            }
             Record::Entry { term, index, entry_type, first, count, .. } => {
                 let payload = record.payload().clone();
-                return self.append(Entry { term, index, entry_type, first, count, payload });
+                self.append(Entry { term, index, entry_type, first, count, payload });
             }
         }
-        Ok(())
     }
 
-    /// A mark of our own snapshot lies within the entries and changes nothing; one that was received lies beyond them,
-    /// or contradicts one, and is all that stands.
-    fn replace_by(&mut self, mark: Position) {
-        let contradicts = self.entry_at(mark.index).is_some_and(|entry| entry.term != mark.term);
-        let beyond = self.entries.last().is_some_and(|last| last.index < mark.index);
-        if contradicts || beyond {
-            self.entries.clear();
+    fn append(&mut self, entry: Entry) {
+        if let Some((first, last)) = self.entries.first().zip(self.entries.last()) {
+            // What lies between may have been compacted from another core's log, where the group lived for a while. What
+            // comes before is then of no use; that nothing needed is missing is checked against the snapshot at the end.
+            let follows = entry.index <= last.index.next();
+            let kept = if follows { entry.index.get().saturating_sub(first.index.get()) } else { 0 };
+            self.entries.truncate(kept as usize);
         }
-        self.mark = self.mark.max(Some(mark));
-    }
-
-    fn append(&mut self, entry: Entry) -> Result<(), &'static str> {
-        let Some((first, last)) = self.entries.first().zip(self.entries.last()) else {
-            self.entries.push(entry);
-            return Ok(());
-        };
-        if entry.index > last.index.next() {
-            return Err("an entry does not follow the one before it");
-        }
-        let kept = entry.index.get().saturating_sub(first.index.get());
-        self.entries.truncate(kept as usize);
         self.entries.push(entry);
-        Ok(())
     }
 
     /// Lets the entries continue `base`, and checks that nothing between it and the log's end is missing.
     fn rest_on(&mut self, group: GroupId, base: Option<Position>) -> Result<(), RecoveryError> {
         let floor = base.unwrap_or_default();
         self.base = base;
-        if self.entry_at(floor.index).is_some_and(|entry| entry.term != floor.term) {
-            self.entries.clear();
-        }
-        if self.entries.last().is_some_and(|last| last.index < floor.index) {
+        // A snapshot that was received, its file durable and its mark not yet: it replaces a log that contradicts it. Below
+        // a mark an entry may be stale (what overrode it was compacted), and says nothing about those after it.
+        let unmarked = self.mark.is_none_or(|mark| mark.index < floor.index);
+        if unmarked && self.entry_at(floor.index).is_some_and(|entry| entry.term != floor.term) {
             self.entries.clear();
         }
         let kept_from = self.entries.partition_point(|entry| entry.index <= floor.index);
@@ -149,21 +142,12 @@ impl Groups {
     pub(crate) fn take(&mut self, epoch: Epoch, core: CoreId, file: &Path, batch: &Batch) -> Result<(), RecoveryError> {
         for record in &batch.records {
             let group = record.as_record().group();
-            let damage = |what| {
-                let mut damage = Damage::new(file, batch.offset, what);
-                damage.group = Some(group);
-                if let Record::Entry { index, .. } = record.as_record() {
-                    damage.index = Some(index);
-                }
-                damage
-            };
             let (lived, home) = self.home.insert(group, (epoch, core)).unwrap_or((epoch, core));
             if lived == epoch && home != core {
-                return Err(
-                    damage("the group is in two logs of the same start: files of two directories were mixed").into()
-                );
+                let what = "the group is in two logs of the same start: files of two directories were mixed";
+                return Err(Damage { group: Some(group), ..Damage::new(file, batch.offset, what) }.into());
             }
-            self.logs.entry(group).or_default().take(record).map_err(damage)?;
+            self.logs.entry(group).or_default().take(record);
         }
         Ok(())
     }

@@ -13,7 +13,8 @@
 //! | 1 entry | its term | its index | first index of its batch | `type`, `count`, payload |
 //! | 2 hard state | current term | commit | vote | |
 //! | 3 frontier | clock | 0 | visible | |
-//! | 4 snapshot mark | term of the last entry covered | its index | 0 | |
+//! | 4 snapshot mark | term of the last entry covered | its index | 0 | `type` 1: it replaced the log |
+//! | 5 end of the log | 0 | index of the last entry | 0 | |
 
 use std::mem::{offset_of, size_of};
 
@@ -114,13 +115,28 @@ pub enum Record<'a> {
         /// What the primary's clock read then, in nanoseconds of the Unix epoch.
         clock: u64,
     },
-    /// A snapshot of the group up to `position` is durable. One beyond the group's last entry, or in another term than
-    /// the entry at its index, replaces the group's log (a snapshot that was received).
+    /// A snapshot of the group up to `position` is durable.
     SnapshotMark {
         /// The group.
         group: GroupId,
         /// What the snapshot covers.
         position: Position,
+    },
+    /// A snapshot of the group that was received from a peer is durable, and has taken the place of the group's whole
+    /// log: no earlier entry stands.
+    SnapshotReceived {
+        /// The group.
+        group: GroupId,
+        /// What the snapshot covers.
+        position: Position,
+    },
+    /// Where the group's log ended when a segment was begun: no earlier entry beyond it stands. Written by the log itself,
+    /// because what overrode them may be given up before they are (they can be in another core's log).
+    LogEnd {
+        /// The group.
+        group: GroupId,
+        /// Its last entry, or what its snapshot covers.
+        last: RaftIndex,
     },
 }
 
@@ -128,6 +144,11 @@ const ENTRY: u8 = 1;
 const HARD_STATE: u8 = 2;
 const FRONTIER: u8 = 3;
 const SNAPSHOT_MARK: u8 = 4;
+const LOG_END: u8 = 5;
+
+/// The `type` of a snapshot mark.
+const OWN: u8 = 0;
+const RECEIVED: u8 = 1;
 
 impl Record<'_> {
     /// The group it belongs to.
@@ -136,7 +157,9 @@ impl Record<'_> {
             Self::Entry { group, .. }
             | Self::HardState { group, .. }
             | Self::Frontier { group, .. }
-            | Self::SnapshotMark { group, .. } => *group,
+            | Self::SnapshotMark { group, .. }
+            | Self::SnapshotReceived { group, .. }
+            | Self::LogEnd { group, .. } => *group,
         }
     }
 
@@ -161,6 +184,10 @@ impl Record<'_> {
             length: 0,
             crc: 0,
         };
+        let marked = |position: Position, entry_type| {
+            let (term, index) = (position.term, position.index.get());
+            RecordHeader { entry_type, term, index, ..blank(SNAPSHOT_MARK) }
+        };
         let (mut header, payload): (_, &[u8]) = match *self {
             Self::Entry { term, index, entry_type, first, count, payload, .. } => {
                 let index = index.get();
@@ -173,10 +200,9 @@ impl Record<'_> {
             Self::Frontier { visible, clock, .. } => {
                 (RecordHeader { term: clock, first: visible, ..blank(FRONTIER) }, &[])
             }
-            Self::SnapshotMark { position, .. } => {
-                let (term, index) = (position.term, position.index.get());
-                (RecordHeader { term, index, ..blank(SNAPSHOT_MARK) }, &[])
-            }
+            Self::SnapshotMark { position, .. } => (marked(position, OWN), &[]),
+            Self::SnapshotReceived { position, .. } => (marked(position, RECEIVED), &[]),
+            Self::LogEnd { last, .. } => (RecordHeader { index: last.get(), ..blank(LOG_END) }, &[]),
         };
         header.group = self.group().get();
         header.length = payload.len() as u32;
@@ -239,7 +265,7 @@ impl OwnedRecord {
 /// What the header at the start of `bytes` claims, unchecked: the group and index to name in a report of damage, and the
 /// record's padded size.
 pub(crate) fn claim(bytes: &[u8]) -> Option<(GroupId, Option<RaftIndex>, usize)> {
-    if bytes.len() < RECORD_HEADER || !(ENTRY..=SNAPSHOT_MARK).contains(&bytes[0]) {
+    if bytes.len() < RECORD_HEADER || !(ENTRY..=LOG_END).contains(&bytes[0]) {
         return None;
     }
     let length = u32_at(bytes, offset_of!(RecordHeader, length)) as usize;
@@ -282,7 +308,15 @@ fn fields(bytes: &[u8], group: GroupId, length: usize) -> Option<Fields> {
             Some(Fields::Other(Record::HardState { group, state: HardState { term, vote: first, commit: index } }))
         }
         (FRONTIER, 0) => Some(Fields::Other(Record::Frontier { group, visible: first, clock: term })),
-        (SNAPSHOT_MARK, 0) => Some(Fields::Other(Record::SnapshotMark { group, position: Position { index, term } })),
+        (SNAPSHOT_MARK, 0) => {
+            let position = Position { index, term };
+            match bytes[1] {
+                OWN => Some(Fields::Other(Record::SnapshotMark { group, position })),
+                RECEIVED => Some(Fields::Other(Record::SnapshotReceived { group, position })),
+                _ => None,
+            }
+        }
+        (LOG_END, 0) => Some(Fields::Other(Record::LogEnd { group, last: index })),
         _ => None,
     }
 }
@@ -310,6 +344,8 @@ mod tests {
             Record::HardState { group: GROUP, state: HardState { term: 1, vote: u64::MAX, commit: RaftIndex::new(2) } },
             Record::Frontier { group: GROUP, visible: 99, clock: 77 },
             Record::SnapshotMark { group: GROUP, position: Position { index: RaftIndex::new(8), term: 2 } },
+            Record::SnapshotReceived { group: GROUP, position: Position { index: RaftIndex::new(8), term: 2 } },
+            Record::LogEnd { group: GROUP, last: RaftIndex::new(9) },
         ]
     }
 

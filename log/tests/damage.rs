@@ -274,7 +274,7 @@ fn a_snapshot_that_the_log_continues_must_be_there() {
 fn a_received_snapshot_replaces_the_log() {
     let (mut disk, mut log) = new_log();
     log.batch(&mut disk, &[(1, 1, 10), (1, 2, 10)]);
-    log.appender.push(&mark(1, 50, 3));
+    log.appender.push(&received(1, 50, 3));
     let bytes = payload(1, 51, 20);
     log.appender.push(&entry(1, 3, 51, &bytes));
     log.write(&mut disk);

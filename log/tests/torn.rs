@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{
     MemDisk, MemLog, SEGMENT_BYTES, UnderWay, damage, entry, hard_state, indices, mark, new_log, open_all, payload,
-    payloads_are_right, reopen, seq,
+    payloads_are_right, received, reopen, seq,
 };
 use log::sector::{BLOCK, SECTOR};
 use log::{GroupId, HardState, RaftIndex};
@@ -321,4 +321,38 @@ fn segments_of_cores_that_are_gone_are_given_up_too() {
     log.maintain(&mut disk);
     assert_eq!(of_core_2(&disk), 0);
     assert!(disk.recover_on(&|_| Some(common::position(1, 1))).is_ok());
+}
+
+/// What overrode an entry can be compacted while the entry still lies in the log of the core that the group has left.
+#[test]
+fn what_was_overridden_does_not_come_back_with_an_old_cores_log() {
+    for (name, replaced) in [("overridden", false), ("replaced by a snapshot", true)] {
+        let mut disk = MemDisk::default();
+        let mut log = open_all(&mut disk, 1, SEGMENT_BYTES).remove(0);
+        // Group 2, whose entries nothing ever compacts, pins the old log.
+        log.batch(&mut disk, &[(1, 1, 10), (1, 2, 10), (1, 3, 10), (1, 4, 10), (2, 1, 10)]);
+        let mut logs = open_all(&mut disk, 2, SEGMENT_BYTES);
+        let log = &mut logs[1];
+        if replaced {
+            log.appender.push(&received(1, 2, 2));
+        } else {
+            for index in 2..=3 {
+                log.appender.push(&entry(1, 2, index, &payload(1, index, 20)));
+            }
+            log.write(&mut disk);
+            log.appender.push(&mark(1, 2, 2));
+        }
+        log.write(&mut disk);
+        // Idle but for its hard state, until the segment that says so is compacted.
+        while log.appender.size_bytes() < 4 * SEGMENT_BYTES {
+            log.appender.push(&hard_state(1, 2, 1, 2));
+            log.write(&mut disk);
+        }
+        log.appender.compact(&[(GroupId::new(1), RaftIndex::new(3 - u64::from(replaced)))]);
+        log.maintain(&mut disk);
+        let recovered = disk.recover_on(&|group| (group.get() == 1).then(|| common::position(2, 2))).expect(name);
+        let want: &[u64] = if replaced { &[] } else { &[3] };
+        assert_eq!(indices(&recovered, 1), want, "{name}");
+        assert!(recovered.groups[&GroupId::new(1)].entries.iter().all(|entry| entry.term == 2), "{name}");
+    }
 }

@@ -41,6 +41,8 @@ pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
     rest: &'a [u8],
+    /// Most queries have nothing to decode: looked at once, rather than in every name and value.
+    has_escapes: bool,
 }
 
 /// The pairs of `text`. A `;` is reported at once, wherever it stands, because in Go it wins over bad escapes before it.
@@ -48,7 +50,7 @@ pub fn pairs(text: &[u8]) -> Result<Pairs<'_>, FormError> {
     if memchr::memchr(b';', text).is_some() {
         return Err(FormError::Semicolon);
     }
-    Ok(Pairs { rest: text })
+    Ok(Pairs { rest: text, has_escapes: memchr::memchr2(b'%', b'+', text).is_some() })
 }
 
 impl<'a> Iterator for Pairs<'a> {
@@ -60,6 +62,9 @@ impl<'a> Iterator for Pairs<'a> {
             self.rest = rest;
             if !pair.is_empty() {
                 let (name, value) = cut(pair, b'=');
+                if !self.has_escapes {
+                    return Some(Ok((Cow::Borrowed(name), Cow::Borrowed(value))));
+                }
                 let decoded = decode(name).and_then(|name| Ok((name, decode(value)?)));
                 if decoded.is_err() {
                     self.rest = &[];

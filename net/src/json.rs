@@ -29,7 +29,7 @@ pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
 /// Go's choices (before 1.22): `<`, `>`, `&` and U+2028, U+2029 are escaped, backspace and form feed have no short form, and
 /// every byte that is not valid UTF-8 becomes the six characters `\ufffd`.
 pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let (clean, rest) = text.split_at(clean_prefix(text));
+    let (clean, rest) = text.split_at(swar::find_json_special(text));
     out.extend_from_slice(clean);
     if str::from_utf8(rest).is_ok() {
         return push_valid(out, rest);
@@ -40,13 +40,6 @@ pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
             out.extend_from_slice(br"\ufffd");
         }
     }
-}
-
-/// Bytes at the start of `text` that are ASCII and are printed as they are.
-fn clean_prefix(text: &[u8]) -> usize {
-    let words = swar::json_clean_prefix(text);
-    let tail = text[words..].iter().position(|&byte| byte >= 0x80 || SHORT[usize::from(byte)] != 0);
-    tail.map_or(text.len(), |offset| words + offset)
 }
 
 /// Appends valid UTF-8. Of what is not ASCII, only U+2028 and U+2029 are special, and both begin with the byte E2.

@@ -1,41 +1,54 @@
-//! Tests on eight bytes at a time: the scans that every request and every answer go through.
+//! Searches eight bytes at a time: the scans that every request and every answer go through.
 //!
-//! The bounds are exact per word ("is there any such byte"), which is all the callers ask.
+//! A mask has the high bit of a byte set where that byte matches. Bits above the first match may be wrong, because the
+//! subtraction borrows upwards; the lowest one is exact, and it is the only one used.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// True if any byte of `word` is zero.
-const fn has_zero(word: u64) -> bool {
-    word.wrapping_sub(ONES) & !word & HIGHS != 0
+/// Where the bytes of `word` are below `limit`, which is at most 0x80.
+const fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
 }
 
-/// True if any byte of `word`, ignoring the bits of `ignore`, equals `byte`.
-const fn has(word: u64, byte: u8, ignore: u8) -> bool {
-    has_zero((word & !(ONES * ignore as u64)) ^ (ONES * byte as u64))
+/// Where the bytes of `word`, ignoring the bits of `ignored`, equal `byte`.
+const fn equal(word: u64, byte: u8, ignored: u8) -> u64 {
+    below((word & !(ONES * ignored as u64)) ^ (ONES * byte as u64), 1)
 }
 
-/// True if any byte of `word` is below 0x20.
-const fn has_control(word: u64) -> bool {
-    has_zero(word & (ONES * 0xe0))
+/// The place of the first control byte (below 0x20, or DEL); the length if there is none.
+pub(crate) fn find_control(bytes: &[u8]) -> usize {
+    find(bytes, |word| below(word, 0x20) | equal(word, 0x7f, 0))
 }
 
-/// The length of the longest prefix, in whole words, without a byte below 0x20 and without 0x7f.
-pub(crate) fn printable_prefix(bytes: &[u8]) -> usize {
-    prefix(bytes, |word| has_control(word) || has(word, 0x7f, 0))
+/// The place of the first control byte or space; the length if there is none.
+pub(crate) fn find_blank(bytes: &[u8]) -> usize {
+    find(bytes, |word| below(word, 0x21) | equal(word, 0x7f, 0))
 }
 
-/// The length of the longest prefix, in whole words, that JSON prints as it is: ASCII without controls, `"`, `\`, `<`, `>`, `&`.
-pub(crate) fn json_clean_prefix(bytes: &[u8]) -> usize {
+/// The place of the first byte that JSON does not print as it is, or that is not ASCII; the length if there is none.
+///
+/// The former are the controls without DEL, and `"`, `\`, `<`, `>`, `&`.
+pub(crate) fn find_json_special(bytes: &[u8]) -> usize {
     // `"` and `&` differ in bit 2 only, `<` and `>` in bit 1 only.
-    prefix(bytes, |word| {
-        word & HIGHS != 0 || has_control(word) || has(word, b'"', 4) || has(word, b'<', 2) || has(word, b'\\', 0)
+    find(bytes, |word| {
+        (word & HIGHS) | below(word, 0x20) | equal(word, b'"', 4) | equal(word, b'<', 2) | equal(word, b'\\', 0)
     })
 }
 
-fn prefix(bytes: &[u8], stop: impl Fn(u64) -> bool) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().position(|word| stop(u64::from_le_bytes(*word))).unwrap_or(words.len()) * 8
+#[inline]
+fn find(bytes: &[u8], mask: impl Fn(u64) -> u64) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let found = mask(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at * 8 + (found.trailing_zeros() / 8) as usize;
+        }
+    }
+    // A letter never matches, so it can fill the last word up.
+    let last = (0..8).rev().fold(0, |word, at| word << 8 | u64::from(*tail.get(at).unwrap_or(&b'x')));
+    let found = mask(last);
+    if found == 0 { bytes.len() } else { words.len() * 8 + (found.trailing_zeros() / 8) as usize }
 }
 
 #[cfg(test)]
@@ -43,16 +56,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_at_every_place_is_judged_alone() {
+    fn every_byte_is_found_at_every_place() {
         for byte in 0..=u8::MAX {
-            for place in 0..8 {
-                let mut word = [b'x'; 8];
-                word[place] = byte;
-                let printable = byte >= 0x20 && byte != 0x7f;
-                assert_eq!(printable_prefix(&word) == 8, printable, "{byte:#x} at {place}");
-                let clean = (0x20..0x80).contains(&byte) && !b"\"\\<>&".contains(&byte);
-                assert_eq!(json_clean_prefix(&word) == 8, clean, "{byte:#x} at {place}");
+            let control = byte < 0x20 || byte == 0x7f;
+            let special = !(0x20..0x80).contains(&byte) || b"\"\\<>&".contains(&byte);
+            for len in 1..20 {
+                for place in 0..len {
+                    // What follows the place matches everything: only the first match counts.
+                    let mut bytes = [b'x'; 20];
+                    bytes[place] = byte;
+                    bytes[place + 1..].fill(0);
+                    let bytes = &bytes[..len];
+                    let next = (place + 1).min(len);
+                    assert_eq!(find_control(bytes), if control { place } else { next }, "{byte:#x} at {place}");
+                    assert_eq!(find_blank(bytes), if control || byte == b' ' { place } else { next }, "{byte:#x}");
+                    assert_eq!(find_json_special(bytes), if special { place } else { next }, "{byte:#x} at {place}");
+                }
             }
         }
+        assert_eq!(find_control(b""), 0);
     }
 }

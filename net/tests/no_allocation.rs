@@ -46,8 +46,8 @@ fn serve(decoder: &mut Decoder, input: &[u8], body: &mut Vec<u8>, out: &mut Vec<
     let Ok(Progress::Complete { request, consumed }) = decoder.decode(input) else { return false };
     let Target::Clean(path) = target::resolve(request.method, request.path, request.query) else { return false };
     let Route::Keys(rest) = router::client(request.method, &path) else { return false };
-    let Ok(decoded) = keys_request::decode(&request) else { return false };
-    let value: &[u8] = match &decoded.request {
+    let Ok(parsed) = keys_request::decode(&request) else { return false };
+    let value: &[u8] = match &parsed.request {
         KeysRequest::CompareAndSwap { value, ttl: Some(5), prev_index: 7, .. } => value,
         KeysRequest::Get { .. } => b"read",
         _ => return false,

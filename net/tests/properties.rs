@@ -1,5 +1,7 @@
 //! Properties over generated input: splits, pipelines, the comparison with httparse, and references for JSON and forms.
 
+use std::fmt::Write as _;
+
 use net::form;
 use net::http::client;
 use net::http::request::{Body, Decoder, Limits, Method, Progress, Request, Version};
@@ -74,16 +76,20 @@ prop_compose! {
         body in proptest::collection::vec(any::<u8>(), 0..40),
         chunk in proptest::option::of(1..20usize),
     ) -> (Vec<u8>, Seen) {
-        let mut raw = "\r\n".repeat(leading) + &method + " " + &path;
-        if let Some(query) = &query {
-            raw += &format!("?{query}");
+        let query_part = query.as_ref().map_or(String::new(), |query| format!("?{query}"));
+        let mut raw = "\r\n".repeat(leading) + &format!("{method} {path}{query_part} HTTP/1.1\r\nHost: h\r\n");
+        for (name, value) in &fields {
+            write!(raw, "{name}:{value}\r\n").expect("into memory");
         }
-        raw += " HTTP/1.1\r\nHost: h\r\n";
-        fields.iter().for_each(|(name, value)| raw += &format!("{name}:{value}\r\n"));
-        content_type.iter().for_each(|value| raw += &format!("content-type: {value}\r\n"));
+        if let Some(value) = &content_type {
+            write!(raw, "content-type: {value}\r\n").expect("into memory");
+        }
         raw += if close { "Connection: close\r\n" } else { "" };
         raw += if expect { "Expect: 100-continue\r\n" } else { "" };
-        raw += &chunk.map_or(format!("Content-Length: {}\r\n\r\n", body.len()), |_| "Transfer-Encoding: chunked\r\n\r\n".into());
+        match chunk {
+            Some(_) => raw += "Transfer-Encoding: chunked\r\n\r\n",
+            None => write!(raw, "Content-Length: {}\r\n\r\n", body.len()).expect("into memory"),
+        }
         let mut raw = raw.into_bytes();
         raw.extend(chunk.map_or(body.clone(), |size| chunked(&body, size)));
         let seen = Seen {
@@ -206,15 +212,19 @@ fn reference_escape(text: &[u8]) -> String {
             Some('\n') => out += "\\n",
             Some('\r') => out += "\\r",
             Some('\t') => out += "\\t",
-            Some(c) if c < ' ' || "<>&\u{2028}\u{2029}".contains(c) => out += &format!("\\u{:04x}", u32::from(c)),
+            Some(c) if c < ' ' || "<>&\u{2028}\u{2029}".contains(c) => {
+                write!(out, "\\u{:04x}", u32::from(c)).expect("into memory");
+            }
             Some(c) => out.push(c),
         }
     }
     out
 }
 
+type OwnedPair = (Vec<u8>, Vec<u8>);
+
 /// Go's `url.ParseQuery`, pair by pair.
-fn reference_form(text: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn reference_form(text: &str) -> Result<Vec<OwnedPair>, String> {
     if text.contains(';') {
         return Err("invalid semicolon separator in query".into());
     }
@@ -235,17 +245,7 @@ fn reference_unescape(text: &str) -> Result<Vec<u8>, String> {
             b'+' => out.push(b' '),
             b'%' => {
                 let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-                let digits = digits.ok_or_else(|| {
-                    let quoted = &rest[..rest.len().min(2)];
-                    let shown: String = quoted
-                        .utf8_chunks()
-                        .map(|chunk| {
-                            let raw: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
-                            chunk.valid().to_owned() + &raw
-                        })
-                        .collect();
-                    format!("invalid URL escape \"%{shown}\"")
-                })?;
+                let digits = digits.ok_or_else(|| reference_complaint(&rest[..rest.len().min(2)]))?;
                 out.push(u8::from_str_radix(&String::from_utf8_lossy(digits), 16).expect("hex digits"));
                 bytes = &rest[2..];
             }
@@ -253,4 +253,16 @@ fn reference_unescape(text: &str) -> Result<Vec<u8>, String> {
         }
     }
     Ok(out)
+}
+
+/// Go's quoting, for the characters that the generated forms have.
+fn reference_complaint(after_percent: &[u8]) -> String {
+    let mut shown = String::from("invalid URL escape \"%");
+    for chunk in after_percent.utf8_chunks() {
+        shown += chunk.valid();
+        for byte in chunk.invalid() {
+            write!(shown, "\\x{byte:02x}").expect("into memory");
+        }
+    }
+    shown + "\""
 }

@@ -220,6 +220,7 @@ async fn until(core: &Core, phase: Phase) {
 async fn drain(core: &Rc<Core>, registry: &Rc<Registry>) {
     const PAUSE: Duration = Duration::from_millis(5);
     let begun = Instant::now();
+    core.note_clock();
     while registry.len() > 0 || !core.is_quiet() {
         if begun.elapsed() > DRAIN {
             tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());

@@ -39,7 +39,7 @@ pub fn cost_bytes(event: &Event) -> usize {
 /// history holds them.
 type Segment = Vec<Option<Rc<Event>>>;
 
-/// The last events, oldest first. Cloning costs one reference per [`SEGMENT_EVENTS`] events.
+/// The last events, oldest first. Cloning costs one reference per 256 events.
 ///
 /// Invariants: indices strictly grow; everything up to `cleared` is gone and everything after it is here;
 /// `len <= limits.events`; `bytes <= limits.bytes` unless a single event is larger; no segment is empty.
@@ -197,7 +197,7 @@ mod tests {
         (1..=10).for_each(|n| history.push(event(n, 0)));
         let clone = history.clone();
         (11..=1000).for_each(|n| history.push(event(n, 0)));
-        assert_eq!(indices(&clone, 0), Vec::from_iter(1..=10));
-        assert_eq!(indices(&history, 0), Vec::from_iter(991..=1000));
+        assert_eq!(indices(&clone, 0), (1..=10).collect::<Vec<_>>());
+        assert_eq!(indices(&history, 0), (991..=1000).collect::<Vec<_>>());
     }
 }

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(join(b"/a", b"b"), b"/a/b");
         assert_eq!(first_segment(b"/a/b"), b"a");
         assert_eq!(components(b"/").count(), 0);
-        assert_eq!(Vec::from_iter(steps(b"/a/bc")), [(b"a".as_slice(), 2), (b"bc".as_slice(), 5)]);
+        assert_eq!(steps(b"/a/bc").collect::<Vec<_>>(), [(b"a".as_slice(), 2), (b"bc".as_slice(), 5)]);
     }
 
     #[test]

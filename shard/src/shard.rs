@@ -15,7 +15,7 @@ use raft::prelude::Message;
 
 use crate::command::{Batch, BatchBytes, Command, CommandRef};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Action, Event};
 use crate::group::{Group, GroupError, GroupSeed, LogEntry, Vote};
 use crate::ids::{Index, RaftIndex, ShardId, Term};
 use crate::refusal::Refusal;
@@ -118,6 +118,8 @@ pub struct Applied {
     pub commands: u64,
     /// Bytes of the batches that they came in.
     pub bytes: u64,
+    /// Nodes that ran out of time.
+    pub expired: u64,
     /// A system command was among them: members or versions may have changed.
     pub system: bool,
 }
@@ -269,6 +271,7 @@ impl Shard {
         for entry in batch.iter() {
             let result = self.store.apply(entry.index, now, &entry.command);
             if let Ok(Outcome::Event { event, removed }) = &result {
+                out.expired += u64::from(event.action == Action::Expire);
                 self.hub.dispatch(event, removed.as_ref(), &mut out.deliveries);
             }
             out.commands += 1;

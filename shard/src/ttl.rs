@@ -21,9 +21,10 @@ pub const LAST_INSTANT: u64 = i64::MAX as u64;
 pub struct Deadline(NonZeroU64);
 
 impl Deadline {
-    /// The instant `ns`; none for 0, which stands for "no deadline" wherever a deadline is stored as a number.
+    /// The instant `ns`; none for 0, which stands for "no deadline" wherever a deadline is stored as a number, and for
+    /// what lies beyond the last instant.
     pub fn from_ns(ns: u64) -> Option<Self> {
-        NonZeroU64::new(ns.min(LAST_INSTANT)).map(Self)
+        NonZeroU64::new(ns).filter(|ns| ns.get() <= LAST_INSTANT).map(Self)
     }
 
     /// Nanoseconds on the shard's timeline.

@@ -89,7 +89,7 @@ fn removing_a_million_keys_is_done_in_steps() {
         last = held();
     }
     assert!(steps >= 1000, "{steps} steps");
-    assert!(most < (full - before) / 500, "{most} bytes in one step of {steps}");
+    assert!(most < 1000 * 500, "{most} bytes in one of {steps} steps of 1000 nodes");
     assert_eq!(store.deadline_count(), 0);
     assert!(held() - before < (full - before) / 100, "all is given back");
 }
@@ -113,6 +113,16 @@ fn a_dropped_snapshot_is_freed_in_steps_too() {
     assert!(steps >= 50 && before - held() > 50_000 * 64, "{steps} steps, {} bytes", before - held());
 }
 
+/// Counts without keeping: the paths of so deep a tree take gigabytes.
+fn nodes(store: &Store) -> usize {
+    let mut walk = store.get(b"/").expect("the root exists").walk_all(b"/", NOW);
+    let mut nodes = 0;
+    while let Some(step) = walk.step() {
+        nodes += usize::from(step != shard::view::Step::Leave);
+    }
+    nodes
+}
+
 /// On a thread with a small stack: nothing may recurse over the depth, dropping least of all.
 #[test]
 fn a_path_of_a_hundred_thousand_directories_is_like_any_other() {
@@ -120,8 +130,8 @@ fn a_path_of_a_hundred_thousand_directories_is_like_any_other() {
         let deep = "/d".repeat(100_000);
         let mut store = store_before(1);
         event(&mut store, NOW, &set_ttl(&deep, "v", 10));
-        event(&mut store, NOW, &set(&format!("{deep}/../x").replace("/../x", "x"), "v"));
-        assert_eq!(listing(&store, NOW).len(), 100_001);
+        event(&mut store, NOW, &set(&format!("{deep}x"), "v"));
+        assert_eq!(nodes(&store), 100_001);
         let restored = {
             let mut restore = shard::snapshot::Restore::new(shard::history::HistoryLimits::default());
             store.snapshot().try_for_each(|chunk| restore.push(&chunk)).expect("a good snapshot");

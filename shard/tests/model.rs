@@ -229,7 +229,9 @@ impl Session {
         let mut want = self.naive.due(self.now);
         want.truncate(budget);
         assert_eq!(paths.collect::<Vec<_>>(), want);
-        due.iter().for_each(|command| self.command(command));
+        for command in &due {
+            self.command(command);
+        }
     }
 
     fn restore(&mut self) {

@@ -13,13 +13,8 @@ fn run(first: u64, rows: &[(Command, &str)]) {
     let mut next = first;
     for (command, want) in rows {
         let refused = store.check(&command.into()).err();
-        let got = match refused {
-            Some(refusal) => refusal_json(&refusal),
-            None => {
-                next += 1;
-                one(&mut store, command)
-            }
-        };
+        next += u64::from(refused.is_none());
+        let got = refused.map_or_else(|| one(&mut store, command), |refusal| refusal_json(&refusal));
         assert_eq!(&got, want, "{command:?}");
         assert_eq!(store.applied().0, next - 1);
     }

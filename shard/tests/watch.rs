@@ -160,7 +160,7 @@ fn many_watchers_are_no_burden_to_others() {
     for n in 0..20_000 {
         b.live(&format!("/idle/{n}"), n % 2 == 0, true);
     }
-    let on_one = Vec::from_iter((0..10_000).map(|_| b.live("/hot", false, false)));
+    let on_one: Vec<_> = (0..10_000).map(|_| b.live("/hot", false, false)).collect();
     assert!(b.run(&set("/cold", "1")).is_empty());
     assert_eq!(b.run(&set("/hot", "1")), on_one);
     assert_eq!(b.hub.len(), 20_000);

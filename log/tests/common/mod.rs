@@ -230,6 +230,11 @@ pub(crate) fn mark(group: u16, index: u64, term: u64) -> Record<'static> {
     Record::SnapshotMark { group: GroupId::new(group), position: position(index, term) }
 }
 
+/// The mark of a snapshot that was received.
+pub(crate) fn received(group: u16, index: u64, term: u64) -> Record<'static> {
+    Record::SnapshotReceived { group: GroupId::new(group), position: position(index, term) }
+}
+
 pub(crate) fn position(index: u64, term: u64) -> Position {
     Position { index: RaftIndex::new(index), term }
 }

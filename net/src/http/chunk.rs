@@ -108,7 +108,8 @@ impl ChunkDecoder {
 fn parse_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (number, extension) = line.split_at(digits);
-    let extension_ok = extension.is_empty() || (extension.starts_with(b";") && syntax::is_field_value(extension));
+    let extension_ok =
+        extension.is_empty() || (extension.starts_with(b";") && syntax::field_value_len(extension) == extension.len());
     if digits == 0 || digits > SIZE_DIGITS_MAX || !extension_ok {
         return None;
     }

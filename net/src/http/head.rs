@@ -10,6 +10,7 @@ use super::request::{Method, Version};
 use super::syntax;
 use super::uri::{self, Uri};
 use crate::decimal;
+use crate::swar;
 
 /// How a request's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +38,17 @@ pub(crate) struct Head<'a> {
     pub(crate) accept_encoding: Option<&'a [u8]>,
 }
 
-/// Parses `head`, which begins with the request line and ends with an empty line, each line ending in CRLF.
+/// Parses `head`: a request line, field lines, and the empty line, which is the first in it. Every line ends in CRLF.
 pub(crate) fn parse(head: &[u8], fields_max: usize) -> Result<Head<'_>, Reject> {
-    let (line, mut rest) = next_line(head);
-    let (method, uri, version) = parse_request_line(line)?;
+    let (method, uri, version, mut rest) = parse_request_line(head)?;
     let mut fields = Fields::default();
-    for count in 0.. {
-        let (line, after) = next_line(rest);
-        if line.is_empty() {
-            break;
-        }
+    let mut count = 0;
+    while rest != LINE_END {
         if count == fields_max {
             return Err(Reject::HeadTooLarge);
         }
-        fields.add(line)?;
-        rest = after;
+        count += 1;
+        rest = fields.take(rest)?;
     }
     fields.check_host(method, version)?;
     Ok(Head {
@@ -69,25 +66,28 @@ pub(crate) fn parse(head: &[u8], fields_max: usize) -> Result<Head<'_>, Reject> 
     })
 }
 
-/// The first line, without its CRLF, and what follows it.
-fn next_line(text: &[u8]) -> (&[u8], &[u8]) {
-    let line_feed = memchr::memchr(b'\n', text).unwrap_or(text.len());
-    let (line, rest) = text.split_at(line_feed);
-    (line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or(&[]))
+const LINE_END: &[u8] = b"\r\n";
+
+/// Length of `HTTP/1.1`.
+const VERSION_LEN: usize = 8;
+
+type RequestLine<'a> = (Method<'a>, Uri<'a>, Version, &'a [u8]);
+
+/// The request line's parts, and what follows it.
+fn parse_request_line(head: &[u8]) -> Result<RequestLine<'_>, Reject> {
+    let (method, rest) = cut_at_space(head, syntax::token_len(head))?;
+    let (target, rest) = cut_at_space(rest, swar::find_blank(rest))?;
+    let (version, rest) = rest.split_at_checked(VERSION_LEN).ok_or(Reject::Malformed)?;
+    let rest = rest.strip_prefix(LINE_END).ok_or(Reject::Malformed)?;
+    let version = parse_version(version)?;
+    let method = Method::from_bytes(method);
+    Ok((method, uri::parse(method, target)?, version, rest))
 }
 
-fn parse_request_line(line: &[u8]) -> Result<(Method<'_>, Uri<'_>, Version), Reject> {
-    let (method, rest) = cut(line, b' ')?;
-    let (target, version) = cut(rest, b' ')?;
-    if !syntax::is_token(method) {
-        return Err(Reject::Malformed);
-    }
-    let method = Method::from_bytes(method);
-    let version = parse_version(version)?;
-    if !syntax::is_visible(target) {
-        return Err(Reject::Malformed);
-    }
-    Ok((method, uri::parse(method, target)?, version))
+/// The first `len` bytes, which must be followed by a space, and what follows the space.
+fn cut_at_space(text: &[u8], len: usize) -> Result<(&[u8], &[u8]), Reject> {
+    let (taken, rest) = text.split_at(len);
+    rest.strip_prefix(b" ").map(|rest| (taken, rest)).filter(|_| len > 0).ok_or(Reject::Malformed)
 }
 
 fn parse_version(text: &[u8]) -> Result<Version, Reject> {
@@ -98,11 +98,6 @@ fn parse_version(text: &[u8]) -> Result<Version, Reject> {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Reject::UnsupportedVersion),
         _ => Err(Reject::Malformed),
     }
-}
-
-fn cut(text: &[u8], at: u8) -> Result<(&[u8], &[u8]), Reject> {
-    let place = memchr::memchr(at, text).ok_or(Reject::Malformed)?;
-    Ok((&text[..place], &text[place + 1..]))
 }
 
 /// `Expect`, as far as it was seen.
@@ -143,19 +138,19 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Takes one field line. A line that begins with a blank would continue the previous one (obs-fold): not a token.
-    fn add(&mut self, line: &'a [u8]) -> Result<(), Reject> {
-        let colon = line.iter().position(|&byte| !syntax::is_token_byte(byte)).ok_or(Reject::Malformed)?;
-        if colon == 0 || line[colon] != b':' {
-            return Err(bad_name(line));
-        }
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if !syntax::is_field_value(value) {
-            // A bare CR could end the line for somebody else.
-            let bare_cr = memchr::memchr(b'\r', value).is_some();
-            return Err(if bare_cr { Reject::Malformed } else { Reject::InvalidHeaderValue });
-        }
-        self.note(name, syntax::trim(value))
+    /// Takes the field line at the start of `text`, and returns what follows it.
+    ///
+    /// A line that begins with a blank would continue the previous one (obs-fold); here it only has a bad name.
+    fn take(&mut self, text: &'a [u8]) -> Result<&'a [u8], Reject> {
+        let (name, rest) = text.split_at(syntax::token_len(text));
+        let rest = rest.strip_prefix(b":").filter(|_| !name.is_empty()).ok_or_else(|| bad_name(text))?;
+        let (value, rest) = rest.split_at(syntax::field_value_len(rest));
+        // A CR alone could end the line for somebody else.
+        let is_bare_cr = rest.starts_with(b"\r");
+        let bad_value = if is_bare_cr { Reject::Malformed } else { Reject::InvalidHeaderValue };
+        let rest = rest.strip_prefix(LINE_END).ok_or(bad_value)?;
+        self.note(name, syntax::trim(value))?;
+        Ok(rest)
     }
 
     fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Reject> {
@@ -233,8 +228,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What Go answers to a field line whose name is not a token: a line that is no field at all has its own text.
-fn bad_name(line: &[u8]) -> Reject {
+/// What Go answers to the field line at the start of `text`, whose name is not a token: a line that is no field at all has its
+/// own text.
+fn bad_name(text: &[u8]) -> Reject {
+    let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
     let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
     if is_folded || memchr::memchr(b':', line).is_none() { Reject::Malformed } else { Reject::InvalidHeaderName }
 }

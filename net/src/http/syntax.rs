@@ -7,28 +7,23 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-/// True if `bytes` is a non-empty token.
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+/// The length of the longest prefix of `bytes` that is a token.
+pub(crate) fn token_len(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
 }
 
-/// True if `bytes` may stand in a header value: anything but control bytes, of which only the tab is allowed.
-pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
-    let clean = swar::printable_prefix(bytes);
-    bytes[clean..].iter().all(|&byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t')
-}
-
-/// True if `bytes` has no control byte, no space and no DEL, so that it can be a request target.
-pub(crate) fn is_visible(bytes: &[u8]) -> bool {
-    memchr::memchr(b' ', bytes).is_none() && {
-        let clean = swar::printable_prefix(bytes);
-        bytes[clean..].iter().all(|&byte| byte > b' ' && byte != 0x7f)
+/// The length of the longest prefix of `bytes` that may stand in a header value: no control byte but the tab.
+pub(crate) fn field_value_len(bytes: &[u8]) -> usize {
+    let mut len = swar::find_control(bytes);
+    while bytes.get(len) == Some(&b'\t') {
+        len += 1 + swar::find_control(&bytes[len + 1..]);
     }
+    len
 }
 
 /// True if `value` may be a `Host` header; Go's rule, which is looser than the grammar. Empty is fine.
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte))
+    value.iter().all(|&byte| HOST[byte as usize])
 }
 
 /// `value` without spaces and tabs at its ends.
@@ -44,21 +39,24 @@ pub(crate) fn list_has(value: &[u8], token: &[u8]) -> bool {
     value.split(|&byte| byte == b',').any(|item| trim(item).eq_ignore_ascii_case(token))
 }
 
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+const HOST: [bool; 256] = alphanumeric_and(b"!$%&'()*+,-.:;=[]_~");
+
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 #[cfg(test)]
 mod tests {
@@ -69,15 +67,16 @@ mod tests {
         for byte in 0..=u8::MAX {
             let control = byte < 0x20 || byte == 0x7f;
             let separator = b"()<>@,;:\\\"/[]?={} ".contains(&byte);
-            assert_eq!(is_token(&[byte]), !control && !separator && byte < 0x80, "{byte:#x} in a token");
+            assert_eq!(is_token_byte(byte), !control && !separator && byte < 0x80, "{byte:#x} in a token");
             for padding in [0, 7, 8, 9] {
-                let mut bytes = vec![b'x'; padding];
+                let mut bytes = vec![b'\t'; padding];
                 bytes.push(byte);
-                assert_eq!(is_field_value(&bytes), !control || byte == b'\t', "{byte:#x} in a value");
-                assert_eq!(is_visible(&bytes), !control && byte != b' ', "{byte:#x} in a target");
+                let allowed = !control || byte == b'\t';
+                assert_eq!(field_value_len(&bytes), padding + usize::from(allowed), "{byte:#x} in a value");
             }
         }
-        assert!(!is_token(b""));
+        assert_eq!(token_len(b"a-b: c"), 3);
+        assert!(is_host(b"[::1]:2379") && is_host(b"") && !is_host(b"a b") && !is_host(b"a\xff"));
     }
 
     #[test]

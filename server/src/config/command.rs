@@ -1,4 +1,5 @@
-//! From the command line, the environment and the file to a [`Config`] or an [`Exit`]: the order of the steps is etcd's.
+//! From the command line, the environment and the file to a [`Config`](super::Config) or an [`Exit`]. The order of the
+//! steps is etcd's.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

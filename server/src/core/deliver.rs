@@ -12,6 +12,7 @@ use super::Waiter;
 use super::message::{Answer, KeysAnswer, Message};
 use super::ticket::Ticket;
 use crate::body;
+use crate::metrics::WriteAction;
 
 /// The answer to a command that could not be committed.
 pub(crate) fn raft_error(cause: &str) -> Answer {
@@ -58,6 +59,7 @@ impl Inner {
         counters.applied.add(applied.commands);
         self.snapshots.applied(seat, applied.commands, std::mem::take(&mut applied.bytes));
         applied.commands = 0;
+        self.metrics.expires.add(std::mem::take(&mut applied.expired));
         for answer in applied.answers.drain(..) {
             let keys = match &answer.result {
                 Ok(outcome) => done(outcome, answer.index, (answer.at, answer.term)),
@@ -80,7 +82,7 @@ impl Inner {
         }
         match self.waiting.find(ticket) {
             Some(Waiter::Post(post)) => post.put(answer),
-            Some(Waiter::Feed(feed)) => feed.answer(answer),
+            Some(Waiter::Feed(feed, _)) => feed.answer(answer),
             Some(Waiter::Request { .. }) => {
                 if let Some(Waiter::Request { lane, slot, .. }) = self.waiting.take(ticket) {
                     lane.fill(slot, answer);
@@ -102,6 +104,7 @@ impl Inner {
     ) {
         if let Some(operation) = operation(command) {
             self.shards[seat].store_mut().count(operation, false);
+            self.metrics.writes[action(operation)].inc();
         }
         self.deliver(ticket, Answer::Keys(refused(refusal, index)));
     }
@@ -111,7 +114,7 @@ impl Inner {
         let now = self.ticks;
         let over = self.waiting.select(|waiter| match waiter {
             Waiter::Request { since_tick, .. } => since_tick + ticks <= now,
-            Waiter::Post(_) | Waiter::Feed(_) => false,
+            Waiter::Post(_) | Waiter::Feed(..) => false,
         });
         for ticket in over {
             self.metrics.proposals_failed.add(1);
@@ -121,7 +124,19 @@ impl Inner {
     }
 }
 
-fn operation(command: &Command) -> Option<Operation> {
+/// Under which name a write is counted.
+pub(super) fn action(operation: Operation) -> WriteAction {
+    match operation {
+        Operation::Get | Operation::Set => WriteAction::Set,
+        Operation::Create => WriteAction::Create,
+        Operation::Update => WriteAction::Update,
+        Operation::Delete => WriteAction::Delete,
+        Operation::CompareAndSwap => WriteAction::CompareAndSwap,
+        Operation::CompareAndDelete => WriteAction::CompareAndDelete,
+    }
+}
+
+pub(super) fn operation(command: &Command) -> Option<Operation> {
     match command {
         Command::Set { .. } => Some(Operation::Set),
         Command::Create { .. } => Some(Operation::Create),

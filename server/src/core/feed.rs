@@ -71,10 +71,6 @@ impl Feed {
         }
     }
 
-    pub(crate) fn is_spread(&self) -> bool {
-        self.inner.borrow().merge.is_some()
-    }
-
     /// One executor has registered the watch, or refused it.
     pub(super) fn answer(&self, answer: Answer) {
         let Answer::Watching(registered) = answer else { panic!("a watch was answered with {answer:?}") };
@@ -91,11 +87,11 @@ impl Feed {
         inner.wake();
     }
 
-    /// An event from one of the executors.
-    pub(super) fn event(&self, index: Index, body: Bytes) {
+    /// An event from one of the executors. False: the client does not keep up, nothing more is wanted.
+    pub(super) fn event(&self, index: Index, body: Bytes) -> bool {
         let mut inner = self.inner.borrow_mut();
         if inner.cut {
-            return;
+            return false;
         }
         match &mut inner.merge {
             Some(merge) => {
@@ -107,6 +103,7 @@ impl Feed {
             }
             None => inner.queue(body),
         }
+        !inner.cut
     }
 
     /// Everything up to `complete` has arrived from all executors: releases it in order.

@@ -50,6 +50,7 @@ use ticket::{Ticket, WAITING_MAX, Waiting};
 
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
+pub(crate) use read::shown;
 pub(crate) use snapshot::unframe;
 
 /// What all executors of the node share.
@@ -184,8 +185,8 @@ enum Waiter {
     Request { lane: Rc<Lane<Answer>>, slot: u64, since_tick: u64 },
     /// A task on this executor that collects answers.
     Post(Rc<Post>),
-    /// A watch of a connection on this executor.
-    Feed(Rc<feed::Feed>),
+    /// A watch of a connection on this executor, and its shard if it has but one.
+    Feed(Rc<feed::Feed>, Option<ShardId>),
 }
 
 struct Inner {
@@ -290,6 +291,12 @@ impl Core {
     pub(crate) fn is_quiet(&self) -> bool {
         let inner = self.inner.borrow();
         inner.queue.is_empty() && inner.flushed && inner.disk.is_idle()
+    }
+
+    /// Notes the clock in the log, so that a restart knows how much of every lifetime was left.
+    pub(crate) fn note_clock(&self) {
+        self.inner.borrow_mut().note_clock(0);
+        self.stir();
     }
 
     /// The buffer that connections of this executor read into. Not across an await.

@@ -14,6 +14,7 @@ use super::message::{Answer, Get, KeysAnswer, Message, Question, Standing};
 use super::ticket::Ticket;
 use super::{Core, Inner, Lane, deliver};
 use crate::body;
+use crate::metrics::ReadAction;
 
 /// A node as it was at one index.
 pub(crate) struct Found {
@@ -33,8 +34,8 @@ pub(super) struct QuorumRounds {
 
 impl Core {
     /// Reads a node of one of this executor's own shards, as of what is visible now.
-    pub(crate) fn get(&self, shard: ShardId, path: &[u8]) -> Result<Found, (Refusal, Index)> {
-        self.inner.borrow_mut().get(shard, path)
+    pub(crate) fn get(&self, shard: ShardId, path: &[u8], recursive: bool) -> Result<Found, (Refusal, Index)> {
+        self.inner.borrow_mut().get(shard, path, recursive)
     }
 
     /// Puts a read into the hands of the executor that has the shard, or of the next turn if it needs a quorum. There
@@ -54,7 +55,8 @@ impl Core {
 }
 
 impl Inner {
-    fn get(&mut self, shard: ShardId, path: &[u8]) -> Result<Found, (Refusal, Index)> {
+    fn get(&mut self, shard: ShardId, path: &[u8], recursive: bool) -> Result<Found, (Refusal, Index)> {
+        self.metrics.reads[if recursive { ReadAction::GetRecursive } else { ReadAction::Get }].inc();
         let seat = self.seat(shard);
         let visible = self.node.order.visible();
         self.apply(seat, visible);
@@ -88,7 +90,7 @@ impl Inner {
 
     fn answer_get(&mut self, ticket: Ticket, get: Get) {
         let now = self.node.clock.now_ns();
-        let found = match self.get(get.shard, &get.path) {
+        let found = match self.get(get.shard, &get.path, get.recursive) {
             Ok(found) => found,
             Err((refusal, index)) => return self.deliver(ticket, Answer::Keys(deliver::refused(&refusal, index))),
         };
@@ -193,6 +195,7 @@ impl Inner {
     }
 }
 
-fn shown(standing: Standing, body: Vec<u8>) -> KeysAnswer {
+/// The answer to a successful read.
+pub(crate) fn shown(standing: Standing, body: Vec<u8>) -> KeysAnswer {
     KeysAnswer { status: 200, index: standing.index, raft: Some((standing.raft_index, standing.term)), body }
 }

@@ -116,14 +116,22 @@ impl Inner {
     /// Notes the clock in the log about once a second while something can expire, so that a restart knows how much of
     /// its time was left.
     fn keep_clock(&mut self) {
+        const SECOND_NS: u64 = 1_000_000_000;
         let heartbeat = self.node.config.heartbeat.as_millis().max(1) as u64;
-        if !self.ticks.is_multiple_of((1000 / heartbeat).max(1)) || !self.node.order.is_open() {
+        if self.ticks.is_multiple_of((1000 / heartbeat).max(1)) {
+            self.note_clock(SECOND_NS);
+        }
+    }
+
+    /// Notes the clock for the shards that have something to expire and whose log was silent for `silent_ns`.
+    pub(super) fn note_clock(&mut self, silent_ns: u64) {
+        if !self.node.order.is_open() {
             return;
         }
         let now = self.node.clock.now_ns();
         let visible = self.node.order.visible();
         for shard in &self.shards {
-            if shard.store().next_deadline().is_some() && shard.clock() + 1_000_000_000 < now {
+            if shard.store().next_deadline().is_some() && shard.clock() + silent_ns < now {
                 self.disk.push_frontier(shard.id(), visible, now);
             }
         }

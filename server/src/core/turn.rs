@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use shard::command::{Batch, Numbered};
 use shard::ids::{Index, ShardId};
 
+use super::deliver::{action, operation};
 use super::message::{Message, Proposal};
 use super::ticket::Ticket;
 use super::{Core, Inner};
@@ -145,6 +146,9 @@ impl Inner {
                     self.refused_unlogged(seat, ticket, index, &command, &refusal);
                     continue;
                 }
+            }
+            if let Some(operation) = operation(&command) {
+                self.metrics.writes[action(operation)].inc();
             }
             batches[seat].push(Numbered { offset, command, origin: ticket.0 });
             offset += 1;

@@ -22,14 +22,16 @@ pub(super) struct Watches {
     by_watcher: HashMap<(ShardId, WatcherId), Ticket>,
     /// The watchers of each watch: one, or one per shard for a spread directory.
     by_ticket: HashMap<Ticket, Vec<(ShardId, WatcherId)>>,
+    /// Watches of this executor's connections that still want events.
+    open: u64,
     /// Watches of this executor's connections that put together the events of several executors.
     spread: Vec<Ticket>,
 }
 
 impl Watches {
-    /// Watches that have a watcher on this executor.
+    /// Watches of this executor's connections.
     pub(super) fn len(&self) -> u64 {
-        self.by_ticket.len() as u64
+        self.open
     }
 }
 
@@ -50,18 +52,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut inner = self.core.inner.borrow_mut();
-        inner.waiting.take(self.ticket);
-        inner.watches.spread.retain(|ticket| *ticket != self.ticket);
-        if inner.watches.spread.is_empty() {
-            self.core.node.spread[self.core.me].store(false, Ordering::SeqCst);
-        }
-        let ticket = self.ticket;
-        match self.shard {
-            Some(shard) => inner.unwatch_at(self.core.node.core_of(shard), ticket),
-            None => (0..self.core.node.cores()).for_each(|core| inner.unwatch_at(core, ticket)),
-        }
-        drop(inner);
+        self.core.inner.borrow_mut().end_watch(self.ticket, self.shard);
         self.core.stir();
     }
 }
@@ -72,11 +63,12 @@ impl Core {
         let mut inner = self.inner.borrow_mut();
         inner.metrics.watch_requests.add(1);
         let shard = request.shard;
+        inner.watches.open += 1;
         let feed = Rc::new(match shard {
             Some(_) => Feed::single(),
             None => Feed::spread(self.node.cores(), inner.standing()),
         });
-        let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed))).ok()?;
+        let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed), shard)).ok()?;
         match shard.map(|shard| self.node.core_of(shard)) {
             Some(core) if core == self.me => inner.watch(ticket, &request),
             Some(core) => inner.send(core, Message::Watch(ticket, request)),
@@ -89,6 +81,22 @@ impl Core {
 }
 
 impl Inner {
+    /// Ends a watch everywhere. Ending it twice changes nothing.
+    fn end_watch(&mut self, ticket: Ticket, shard: Option<ShardId>) {
+        if self.waiting.take(ticket).is_none() {
+            return;
+        }
+        self.watches.open -= 1;
+        self.watches.spread.retain(|spread| *spread != ticket);
+        if self.watches.spread.is_empty() {
+            self.node.spread[self.me].store(false, Ordering::SeqCst);
+        }
+        match shard {
+            Some(shard) => self.unwatch_at(self.node.core_of(shard), ticket),
+            None => (0..self.node.cores()).for_each(|core| self.unwatch_at(core, ticket)),
+        }
+    }
+
     /// Registers a watch with every executor. Whatever happens while they do so is found in their histories.
     fn watch_all(&mut self, ticket: Ticket, request: &WatchRequest) {
         self.watches.spread.push(ticket);
@@ -179,15 +187,19 @@ impl Inner {
 
     /// An event has arrived for a watch of a connection of this executor.
     pub(super) fn event(&mut self, ticket: Ticket, index: Index, body: Bytes) {
-        if let Some(Waiter::Feed(feed)) = self.waiting.find(ticket) {
-            feed.event(index, body);
+        let Some(Waiter::Feed(feed, shard)) = self.waiting.find(ticket) else { return };
+        let shard = *shard;
+        if !feed.event(index, body) {
+            // Its connection learns of it when the client reads on; until then it costs nothing more.
+            self.metrics.watchers_cut.inc();
+            self.end_watch(ticket, shard);
         }
     }
 
     /// Releases what is complete to the watches over several executors.
     pub(super) fn release(&mut self, complete: Index) {
         for at in 0..self.watches.spread.len() {
-            if let Some(Waiter::Feed(feed)) = self.waiting.find(self.watches.spread[at]) {
+            if let Some(Waiter::Feed(feed, _)) = self.waiting.find(self.watches.spread[at]) {
                 feed.release(complete);
             }
         }

@@ -20,8 +20,9 @@ use crate::listen::Side;
 const OUT_HIGH_WATER: usize = 256 << 10;
 /// Bytes of unread input that an idle connection may keep allocated.
 const INPUT_KEPT: usize = 16 << 10;
-/// Bytes read at most after the last answer, so that the client sees it instead of a reset.
-const LINGER_BYTES: usize = 1 << 20;
+/// Bytes read at most after the last answer, so that the client sees it instead of a reset: somewhat more than the
+/// longest body that is accepted.
+const LINGER_BYTES: usize = 32 << 20;
 
 /// A connection in its executor.
 struct Connection<S> {

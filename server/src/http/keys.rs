@@ -15,7 +15,7 @@ use shard::route::{Route, route_in_order};
 use super::session::{Handled, Pending, Session};
 use super::watching::Stream;
 use crate::body;
-use crate::core::message::{Answer, Get, KeysAnswer, Standing, WatchRequest};
+use crate::core::message::{Answer, Get, Standing, WatchRequest};
 use crate::core::{self, Core};
 use crate::metrics;
 
@@ -92,7 +92,8 @@ impl Session {
         let Route::Shard(shard) = core.node.route(key) else {
             return self.read_spread(pending, recursive, quorum);
         };
-        if !quorum && core.node.core_of(shard) == core.me && self.read_own(&pending, shard, key) {
+        if !quorum && core.node.core_of(shard) == core.me {
+            self.read_own(pending, shard, key, recursive);
             return Handled::Taken;
         }
         if !core.has_room() {
@@ -103,22 +104,28 @@ impl Session {
         Handled::Taken
     }
 
-    /// Answers a read of a file of this executor's, without any detour. False: it is a directory.
-    fn read_own(&mut self, pending: &Pending, shard: ShardId, key: &[u8]) -> bool {
+    /// Answers a read of a node of this executor's: a file without any detour, a directory in slices.
+    fn read_own(&mut self, pending: Pending, shard: ShardId, key: &[u8], recursive: bool) {
         let core = Rc::clone(&self.core);
-        let answer = match core.get(shard, key) {
-            Ok(found) if found.node.is_dir() => return false,
-            Ok(found) => {
-                let mut body = core.scratch_body();
-                body::file(&found.node, key, core.node.clock.now_ns(), &mut body);
-                let Standing { index, raft_index, term } = found.standing;
-                KeysAnswer { status: 200, index, raft: Some((raft_index, term)), body }
-            }
-            Err((refusal, index)) => core::refused(&refusal, index),
+        let now = core.node.clock.now_ns();
+        let found = match core.get(shard, key, recursive) {
+            Ok(found) => found,
+            Err((refusal, index)) => return self.respond_keys(&pending, &core::refused(&refusal, index)),
         };
-        self.respond_keys(pending, &answer);
+        if found.node.is_dir() {
+            let (slot, lane, key) = (self.await_answer(pending), Rc::clone(&self.lane), key.to_vec());
+            let listing = async move {
+                let body = body::directory(&found.node, &key, now, recursive).await;
+                lane.fill(slot, Answer::Keys(core::shown(found.standing, body)));
+            };
+            glommio::spawn_local(listing).detach();
+            return;
+        }
+        let mut body = core.scratch_body();
+        body::file(&found.node, key, now, &mut body);
+        let answer = core::shown(found.standing, body);
+        self.respond_keys(&pending, &answer);
         core.return_scratch_body(answer.body);
-        true
     }
 
     /// A read of the root: a cut through all executors.
@@ -157,9 +164,7 @@ async fn list_root(core: &Rc<Core>, recursive: bool, quorum: bool) -> Answer {
         return core::raft_error(OVERLOADED);
     }
     match core.list_root(recursive).await {
-        Some((Standing { index, raft_index, term }, body)) => {
-            Answer::Keys(KeysAnswer { status: 200, index, raft: Some((raft_index, term)), body })
-        }
+        Some((standing, body)) => Answer::Keys(core::shown(standing, body)),
         None => core::raft_error(OVERLOADED),
     }
 }

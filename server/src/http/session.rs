@@ -211,7 +211,9 @@ impl Session {
                 }
             },
             Route::MemberRemove(id) => self.page(request, members::remove(&core, id)),
-            Route::MemberIdMissing => self.page(request, Page { cluster_id: true, ..Page::method_not_allowed(None) }),
+            Route::MemberIdMissing => {
+                self.page(request, Page { cluster_id: true, ..Page::method_not_allowed(Some("GET,POST")) })
+            }
             Route::Machines => self.page(request, admin::machines(&core)),
             Route::StatsStore => self.later(request, async move { admin::store_stats(&core).await }),
             Route::StatsSelf => self.page(request, admin::own_stats(&core)),
@@ -352,8 +354,12 @@ impl Session {
         let Some(method) = pending.counted else { return };
         self.core.count(|metrics| {
             metrics.requests[method].inc();
+            let took = pending.begun.elapsed();
+            if method.is_write() {
+                metrics.proposals.observe(took);
+            }
             if status < 300 {
-                metrics.latency[method].observe(pending.begun.elapsed());
+                metrics.latency[method].observe(took);
             } else {
                 metrics.failures.inc(method, status);
             }

@@ -67,7 +67,6 @@ impl Session {
                     }
                 }
                 Some(Next::Cut) => {
-                    self.core.count(|metrics| metrics.watchers_cut.inc());
                     self.finish(stream);
                     // Whoever was too slow for its events is not trusted with the connection's rest.
                     self.after_stream(After::Close);

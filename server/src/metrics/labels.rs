@@ -55,6 +55,13 @@ label! {
     }
 }
 
+impl Method {
+    /// Whether it goes through the log.
+    pub(crate) const fn is_write(self) -> bool {
+        matches!(self, Self::Put | Self::Post | Self::Delete)
+    }
+}
+
 label! {
     /// What a read of the store was (etcd 2.3).
     ReadAction {

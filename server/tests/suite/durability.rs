@@ -213,7 +213,7 @@ fn a_flipped_bit_in_the_log_is_refused_with_file_and_offset() {
         client.set(&format!("/flip{n}/k"), &format!("marker-{n:03}-marker"));
     }
     let plan = server.kill();
-    let (file, at) = find(&plan.data().join("member").join("log"), b"marker-050-marker");
+    let (file, at) = find(&plan.data().join("member").join("wal"), b"marker-050-marker");
     let flip = || {
         let mut bytes = fs::read(&file).expect("a readable log");
         bytes[at] ^= 1;

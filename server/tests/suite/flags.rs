@@ -97,7 +97,6 @@ const REFUSED_BY_UETCD: &[(&[&str], i32, &str)] = &[
     (&["--peers", "a"], 2, "invalid value \"a\" for flag -peers: flag \"-peers\" is no longer supported."),
     (&["--shards", "none"], 2, "invalid value \"none\" for flag -shards: parse error"),
     (&["--shards", "0"], 1, "shards"),
-    (&["--cores", "0"], 1, "cores"),
     (&["--spin-us", "-1"], 2, "invalid value \"-1\" for flag -spin-us: parse error"),
     (&["--proxy", "on"], 1, "proxy"),
     (&["--discovery", "http://127.0.0.1:1/x"], 1, "discovery"),

@@ -153,7 +153,7 @@ fn zero_seconds_are_over_at_once_but_not_before_the_next_look() {
 }
 
 #[test]
-fn a_restart_shortens_no_lifetime_and_lengthens_none_by_more_than_a_second() {
+fn a_restart_shortens_no_lifetime_and_lengthens_none_by_more_than_the_time_without_a_primary() {
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let server = Server::start();
         let mut client = server.client();
@@ -165,15 +165,20 @@ fn a_restart_shortens_no_lifetime_and_lengthens_none_by_more_than_a_second() {
         set(&mut client, "/while-down", 1);
         client.put("/v2/keys/directory", &[("dir", "true"), ("ttl", "1000")]);
         let plan = server.plan().clone();
+        let stopped = Instant::now();
         server.terminate(signal);
         thread::sleep(Duration::from_millis(1100));
         let server = plan.start();
         let ready = Instant::now();
         let mut client = server.client();
-        assert_eq!(client.get("/v2/keys/directory").json()["node"]["ttl"].as_u64().map(|ttl| ttl / 10), Some(99));
-        eventually("what expired meanwhile goes", 2 * LATE, || client.value("/while-down").is_none().then_some(()));
-        // etcd looks again only after an election.
-        let slack = if server.flavor() == Flavor::Etcd { LATE } else { Duration::ZERO };
+        let left = client.get("/v2/keys/directory").json()["node"]["ttl"].as_u64();
+        assert!(left.is_some_and(|left| (990..=1000).contains(&left)), "{left:?}");
+        // etcd looks again only after an election. uetcd does not count the time in which no primary was there, and
+        // after a kill may have lost up to a second of its clock (documented as ttl-stands-still).
+        let slack = if server.flavor() == Flavor::Etcd { LATE } else { ready - stopped + Duration::from_secs(1) };
+        eventually("what expired meanwhile goes", 2 * LATE + slack, || {
+            client.value("/while-down").is_none().then_some(())
+        });
         while let Some((key, (earliest, latest))) = due.pop() {
             let seen = Instant::now();
             let there = client.value(&key).is_some();

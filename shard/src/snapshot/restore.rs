@@ -133,9 +133,9 @@ impl Filling {
             return Err(damaged("a node from the future"));
         }
         let deadline = Deadline::from_ns(image.deadline.to_native());
-        let path = path::join(&self.path, name);
         if let Some(deadline) = deadline {
-            self.deadlines.insert(Due { deadline, path: Rc::from(path.as_slice()), created });
+            let path = Rc::from(path::join(&self.path, name));
+            self.deadlines.insert(Due { deadline, path, created });
         }
         self.nodes += 1;
         match &image.kind {
@@ -149,7 +149,7 @@ impl Filling {
                 (dir.modified, dir.told, dir.changed) = (modified, told, Index(changed.to_native()));
                 digest_dir(&mut self.digest, depth, name, &dir);
                 self.open.push((Box::from(name), dir));
-                self.path = path;
+                path::push(&mut self.path, name);
             }
         }
         Ok(())

@@ -103,7 +103,7 @@ impl Naive {
     pub(crate) fn due(&self, now: u64) -> Vec<String> {
         let here = i128::from(now) - self.shift;
         let due = self.items.iter().filter_map(|(path, item)| Some((item.deadline.filter(|d| *d <= here)?, path)));
-        BTreeSet::from_iter(due).into_iter().map(|(_, path)| path.clone()).collect()
+        due.collect::<BTreeSet<_>>().into_iter().map(|(_, path)| path.clone()).collect()
     }
 
     /// What a listing of `dir` shows, in order.

@@ -3,7 +3,10 @@
 //! The executors share each port with `SO_REUSEPORT`, under which a second server of the same user would be let in without
 //! a word and take half of the connections. So each address is first bound without it, all at the same time.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::super::urls::{Endpoint, Url};
 use super::super::{Config, Exit, go_reason};
@@ -40,10 +43,24 @@ fn line(text: String) -> LogLine {
 /// A socket file is not tried: its last owner's is replaced, as etcd does.
 fn hold(url: &Url) -> Result<Option<TcpListener>, String> {
     let Some(address) = url.listen_address()? else { return Ok(None) };
-    // The standard library sets SO_REUSEADDR, so that connections still closing do not count, and not SO_REUSEPORT.
-    let listener = TcpListener::bind(address);
+    let listener = bind_patiently(address);
     let named = shown(url, address);
     listener.map(Some).map_err(|error| format!("listen tcp {named}: bind: {}", go_reason(&error)))
+}
+
+/// Binds, and gives a predecessor that was killed a moment: the kernel takes apart the rings of a process, and with them
+/// the sockets that they listened on, after the process is gone.
+fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    const MOMENT: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(10);
+    let begun = Instant::now();
+    loop {
+        // The standard library sets SO_REUSEADDR, so that connections still closing do not count, and not SO_REUSEPORT.
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < MOMENT => thread::sleep(PAUSE),
+            bound => return bound,
+        }
+    }
 }
 
 /// As Go shows it: an address as it was given, a name as what it stands for.
