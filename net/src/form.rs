@@ -1,7 +1,7 @@
 //! Forms and query strings with the rules, and the complaints, of Go 1.19.
 //!
-//! `+` is a space, `%XX` is decoded, empty pairs are skipped, `a` is `a=`, everything after the first `=` is the value, and a
-//! `;` anywhere is an error.
+//! `+` is a space, `%XX` is decoded, empty pairs are skipped, `a` is `a=`, everything after the first `=` is the value,
+//! and a `;` anywhere is an error.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,8 @@ pub struct Pairs<'a> {
     has_escapes: bool,
 }
 
-/// The pairs of `text`. A `;` is reported at once, wherever it stands, because in Go it wins over bad escapes before it.
+/// The pairs of `text`. A `;` is reported at once, wherever it stands, because in Go it wins over bad escapes before
+/// it.
 pub fn pairs(text: &[u8]) -> Result<Pairs<'_>, FormError> {
     if memchr::memchr(b';', text).is_some() {
         return Err(FormError::Semicolon);

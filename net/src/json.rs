@@ -1,4 +1,5 @@
-//! JSON as Go's encoder writes it: strings, numbers, times. The documents themselves are put together by who knows their shape.
+//! JSON as Go's encoder writes it: strings, numbers, times. The documents themselves are put together by who knows
+//! their shape.
 
 use crate::civil::Civil;
 use crate::decimal;
@@ -26,8 +27,8 @@ pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Appends `text` with the escapes of a JSON string, without quotes.
 ///
-/// Go's choices (before 1.22): `<`, `>`, `&` and U+2028, U+2029 are escaped, backspace and form feed have no short form, and
-/// every byte that is not valid UTF-8 becomes the six characters `\ufffd`.
+/// Go's choices (before 1.22): `<`, `>`, `&` and U+2028, U+2029 are escaped, backspace and form feed have no short
+/// form, and every byte that is not valid UTF-8 becomes the six characters `\ufffd`.
 pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let (clean, rest) = text.split_at(swar::find_json_special(text));
     out.extend_from_slice(clean);
@@ -99,8 +100,8 @@ const SHORT: [u8; 256] = {
     table
 };
 
-/// Appends a moment as Go writes times in UTC: RFC 3339 with as many digits of the fraction as are needed, none for a whole
-/// second. `unix_nanos` counts from the start of 1970; 64 bits reach from 1677 to 2262. No quotes.
+/// Appends a moment as Go writes times in UTC: RFC 3339 with as many digits of the fraction as are needed, none for a
+/// whole second. `unix_nanos` counts from the start of 1970; 64 bits reach from 1677 to 2262. No quotes.
 pub fn push_time(out: &mut Vec<u8>, unix_nanos: i64) {
     let date = Civil::from_unix(unix_nanos.div_euclid(NANOS_PER_SECOND));
     let year = date.year as usize;

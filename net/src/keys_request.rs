@@ -74,9 +74,11 @@ impl From<FormError> for FieldError {
     }
 }
 
-/// Reads the parameters of `request`, whose path is in the key space and whose method is one of GET, HEAD, PUT, POST and DELETE.
+/// Reads the parameters of `request`, whose path is in the key space and whose method is one of GET, HEAD, PUT, POST
+/// and DELETE.
 ///
-/// A request whose body is no form succeeds even if the body was too large; the connection must still be closed after it.
+/// A request whose body is no form succeeds even if the body was too large; the connection must still be closed after
+/// it.
 pub fn decode<'a>(request: &Request<'a>) -> Result<Decoded<'a>, FieldError> {
     let fields = Fields::read(request)?;
     let checked = Checked::new(request.method, fields)?;
@@ -104,7 +106,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The first error wins, and the body's come before the query's; a bad content type wins over all but a body too large.
+    /// The first error wins, and the body's come before the query's; a bad content type wins over all but a body too
+    /// large.
     fn read(request: &Request<'a>) -> Result<Self, FormError> {
         let mut fields = Self::default();
         if matches!(request.method, Method::Put | Method::Post) {

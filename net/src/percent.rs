@@ -64,8 +64,9 @@ pub(crate) const fn hex(byte: u8) -> Option<u8> {
     }
 }
 
-/// Characters from U+00A1 to U+07FF that Go's `strconv.Quote` does not print, as inclusive ranges (Unicode 13, Go 1.19).
-const UNPRINTABLE: [(u32, u32); 21] = [
+/// Characters from U+0080 to U+07FF, all that two bytes can hold, that Go's `strconv.Quote` does not print, as
+/// inclusive ranges (Unicode 13, Go 1.19).
+const UNPRINTABLE: [(u32, u32); 20] = [
     (0x80, 0xa0),
     (0xad, 0xad),
     (0x378, 0x379),
@@ -86,7 +87,6 @@ const UNPRINTABLE: [(u32, u32); 21] = [
     (0x74b, 0x74c),
     (0x7b2, 0x7bf),
     (0x7fb, 0x7fc),
-    (0x7f, 0x7f),
 ];
 
 impl BadEscape {

@@ -174,7 +174,8 @@ pub enum PeerRoute {
     Version,
     /// The probe of etcd's peers; any method.
     Probing,
-    /// etcd's raft transport, which uetcd does not speak: 412 `incompatible version\n` in plain text, with the cluster id.
+    /// etcd's raft transport, which uetcd does not speak: 412 `incompatible version\n` in plain text, with the cluster
+    /// id.
     ForeignRaft,
     /// `OPTIONS *`: 200 with an empty body.
     Options,

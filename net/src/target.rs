@@ -1,7 +1,7 @@
 //! Request paths: decoding, Go's cleaning redirect, and the key a path names.
 //!
-//! etcd 2.3 inherits from Go's router that a path which is not clean (`//`, `.`, `..`, also percent-encoded) is answered 301 to
-//! the clean one, whatever the method: no path can leave the key space.
+//! etcd 2.3 inherits from Go's router that a path which is not clean (`//`, `.`, `..`, also percent-encoded) is
+//! answered 301 to the clean one, whatever the method: no path can leave the key space.
 
 use std::borrow::Cow;
 
@@ -56,7 +56,8 @@ impl Redirect {
     }
 }
 
-/// Decodes and checks the undecoded `path` of a request. `OPTIONS` and `*` never come here: they are not routed by path.
+/// Decodes and checks the undecoded `path` of a request. `OPTIONS` and `*` never come here: they are not routed by
+/// path.
 ///
 /// CONNECT is exempt from cleaning.
 pub fn resolve<'a>(method: Method<'_>, path: &'a [u8], query: Option<&[u8]>) -> Target<'a> {
@@ -75,7 +76,8 @@ pub fn resolve<'a>(method: Method<'_>, path: &'a [u8], query: Option<&[u8]>) -> 
     Target::Redirect(Redirect { url })
 }
 
-/// The key that the part of a clean path after `/v2/keys` names: it begins with `/` and does not end with one, but for the root.
+/// The key that the part of a clean path after `/v2/keys` names: it begins with `/` and does not end with one, but for
+/// the root.
 ///
 /// The part itself, with its trailing slash, is what etcd 2.3 matches permissions against.
 pub fn key(after_prefix: &[u8]) -> &[u8] {
@@ -85,7 +87,8 @@ pub fn key(after_prefix: &[u8]) -> &[u8] {
     }
 }
 
-/// True if [`clean`] would change nothing: begins with `/`, has no empty, `.` or `..` segment, but may end with one `/`.
+/// True if [`clean`] would change nothing: begins with `/`, has no empty, `.` or `..` segment, but may end with one
+/// `/`.
 fn is_clean(path: &[u8]) -> bool {
     let Some(rest) = path.strip_prefix(b"/") else {
         return false;

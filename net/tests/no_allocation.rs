@@ -1,4 +1,5 @@
-//! The hot path does not touch the allocator: a read and a short write, from bytes to a decoded request and a written answer.
+//! The hot path does not touch the allocator: a read and a short write, from bytes to a decoded request and a written
+//! answer.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

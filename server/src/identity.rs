@@ -60,7 +60,8 @@ impl MemberId {
 impl ClusterId {
     /// The id of the cluster whose first members are `members`, in any order.
     ///
-    /// Source: etcd 2.3: the first 8 bytes, big-endian, of SHA-1 over the ids in numeric order, 8 big-endian bytes each.
+    /// Source: etcd 2.3: the first 8 bytes, big-endian, of SHA-1 over the ids in numeric order, 8 big-endian bytes
+    /// each.
     pub(crate) fn of(members: &[MemberId]) -> Self {
         let mut sorted = members.to_vec();
         sorted.sort_unstable();

@@ -47,10 +47,10 @@ pub(crate) enum Place {
 /// The error is etcd's: `listen tcp 127.0.0.1:2379: bind: address already in use`.
 pub(crate) fn bind_all(config: &Config) -> Result<Vec<Vec<Listener>>, String> {
     let mut executors: Vec<Vec<Listener>> = config.cores.iter().map(|_| Vec::new()).collect();
-    for url in config.listen_peer.iter() {
+    for url in &config.listen_peer {
         executors[0].push(bind_one(url, Side::Peer)?);
     }
-    for url in config.listen_client.iter() {
+    for url in &config.listen_client {
         if url.listen_address()?.is_some() {
             for (executor, listener) in executors.iter_mut().zip(bind_shared(url, config.cores.len())?) {
                 executor.push(listener);

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The time is local; the letter is the [`Severity`]; the package is the event's target. `tracing` has no levels for
-//! *critical* and *notice*: [`critical!`](crate::critical) and [`notice!`](crate::notice) mark an event of the level below.
+//! *critical* and *notice*: [`critical!`](crate::critical) and [`notice!`](crate::notice) mark an event of the level
+//! below.
 //!
 //! An executor must not wait for a slow terminal or a full pipe: it formats the text and hands it to a thread with a
 //! bounded queue. When the queue is full the line is dropped and counted; the count is logged when there is
@@ -109,7 +110,8 @@ pub(crate) fn set_level(level: Severity) {
     }
 }
 
-/// Waits until everything submitted so far is written, but not much longer than `limit`. Call it before the process ends.
+/// Waits until everything submitted so far is written, but not much longer than `limit`. Call it before the process
+/// ends.
 pub(crate) fn flush(limit: Duration) {
     if let Some(log) = LOG.get() {
         log.writer.flush(limit);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
-use log::{Epoch, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotFile, list_snapshots, read_snapshot, recover};
+use log::{GroupId, GroupLog, OsDisk, Position, Resume, SnapshotFile, list_snapshots, read_snapshot, recover};
 use shard::group::LOG_START;
 use shard::ids::{RaftIndex, Term};
 
@@ -33,8 +33,6 @@ pub(crate) struct Found {
     pub(crate) shards: Vec<Vec<ShardSeed>>,
     /// Per executor: how its log goes on.
     pub(crate) resume: Vec<Resume>,
-    /// The number of this start.
-    pub(crate) epoch: Epoch,
 }
 
 /// The log of a group that has none yet begins here.
@@ -57,7 +55,7 @@ pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> 
     for torn in &recovered.torn {
         tracing::info!(target: "wal", "{torn}");
     }
-    let (bytes, epoch) = (recovered.bytes, recovered.epoch);
+    let bytes = recovered.bytes;
     let cores = config.cores.len();
     let mut shards: Vec<Vec<ShardSeed>> = (0..cores).map(|_| Vec::new()).collect();
     let mut entries = 0;
@@ -72,7 +70,7 @@ pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> 
         let ms = begun.elapsed().as_millis();
         tracing::info!(target: "wal", "read back {entries} entries from {bytes} bytes of log in {ms} ms");
     }
-    Ok(Found { shards, resume: recovered.resume(cores as u16), epoch })
+    Ok(Found { shards, resume: recovered.resume(cores as u16) })
 }
 
 fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {

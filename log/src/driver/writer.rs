@@ -175,6 +175,7 @@ impl LogWriter {
         let mut buffer = file.alloc_dma_buffer(ticket.length);
         buffer.trim_to_size(ticket.length);
         shared.appender.encode(&ticket, buffer.as_bytes_mut());
+        drop(shared);
         spawn_local(self.watch.clone().write(file, buffer, ticket)).detach();
         Ok(Some(ticket.seq))
     }
@@ -281,6 +282,10 @@ impl LogWatch {
             Ok(()) => file.fdatasync().await.map_err(|error| LogError::sync(&path, system(error))),
             Err(error) => Err(LogError::write(&path, error)),
         };
+        let on_synced = self.shared.borrow().options.on_synced.clone();
+        if let Some(on_synced) = on_synced {
+            on_synced(begun.elapsed());
+        }
         {
             let mut shared = self.shared.borrow_mut();
             match result {
@@ -288,9 +293,6 @@ impl LogWatch {
                 Ok(()) if shared.failed.is_none() => shared.appender.written(ticket.seq),
                 Ok(()) => {}
                 Err(error) => shared.fail(error),
-            }
-            if let Some(on_synced) = shared.options.on_synced.clone() {
-                on_synced(begun.elapsed());
             }
             shared.progressed();
         }
@@ -310,8 +312,10 @@ impl LogWatch {
             return;
         }
         let Some(folder) = shared.folder.take() else { return };
-        let task = self.clone().run_jobs(folder);
-        match shared.options.background {
+        let (task, background) = (self.clone().run_jobs(folder), shared.options.background);
+        // A spawned task may run at once, within this call.
+        drop(shared);
+        match background {
             None => spawn_local(task).detach(),
             Some(queue) => match spawn_local_into(task, queue) {
                 Ok(task) => task.detach(),

@@ -51,7 +51,8 @@ impl ChunkDecoder {
         Self { state: State::Size, announced: 0, limit }
     }
 
-    /// Decodes what is there of `input` and appends the data to `out`. An unfinished size line is left for the next call.
+    /// Decodes what is there of `input` and appends the data to `out`. An unfinished size line is left for the next
+    /// call.
     pub(crate) fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, ChunkError> {
         let mut consumed = 0;
         loop {

@@ -67,8 +67,8 @@ impl ResponseHead {
     }
 }
 
-/// Reads the head at the start of `input`: the head and its length, or `None` if it is not all there. Interim answers (1xx) are
-/// skipped and counted into the length. `to_head`: the request was a HEAD, whose answer has no body.
+/// Reads the head at the start of `input`: the head and its length, or `None` if it is not all there. Interim answers
+/// (1xx) are skipped and counted into the length. `to_head`: the request was a HEAD, whose answer has no body.
 pub fn decode_head(input: &[u8], to_head: bool) -> Result<Option<(ResponseHead, usize)>, ResponseError> {
     let mut start = 0;
     loop {

@@ -1,9 +1,9 @@
 //! One request head: the request line and the header fields that matter, and what they say about the body.
 //!
 //! Where Go is lenient about how a message ends, this is not: two parsers that disagree there are how requests are
-//! smuggled past a proxy. The deliberate differences: bare LF and obs-fold, an empty header name, `Content-Length` given
-//! twice (even equal) or empty, `Content-Length` beside `Transfer-Encoding`, and `Transfer-Encoding` in HTTP/1.0 are all
-//! 400 here.
+//! smuggled past a proxy. The deliberate differences: bare LF and obs-fold, an empty header name, `Content-Length`
+//! given twice (even equal) or empty, `Content-Length` beside `Transfer-Encoding`, and `Transfer-Encoding` in HTTP/1.0
+//! are all 400 here.
 
 use super::reject::Reject;
 use super::request::{Method, Version};
@@ -228,8 +228,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What Go answers to the field line at the start of `text`, whose name is not a token: a line that is no field at all has its
-/// own text.
+/// What Go answers to the field line at the start of `text`, whose name is not a token: a line that is no field at all
+/// has its own text.
 fn bad_name(text: &[u8]) -> Reject {
     let line = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
     let is_folded = matches!(line.first(), Some(b' ' | b'\t'));

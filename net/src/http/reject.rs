@@ -5,8 +5,8 @@ use super::status::Status;
 
 /// Why a request was refused before anybody looked at what it asks for.
 ///
-/// After one of these nothing on the connection can be trusted to begin a request: send the answer and close. The texts and
-/// the missing `Date` are Go's, which writes these answers past its response writer.
+/// After one of these nothing on the connection can be trusted to begin a request: send the answer and close. The texts
+/// and the missing `Date` are Go's, which writes these answers past its response writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// The message breaks the grammar, or two of its statements about its own length disagree.
@@ -135,7 +135,8 @@ mod tests {
         }
         let mut out = Vec::new();
         Reject::ExpectationFailed.write(&mut out, &DateStamp::at(1_795_502_721));
-        let want = "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nDate: Tue, 24 Nov 2026 06:45:21 GMT\r\nContent-Length: 0\r\n\r\n";
+        let want = "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\n\
+            Date: Tue, 24 Nov 2026 06:45:21 GMT\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), want);
     }
 }

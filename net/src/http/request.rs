@@ -114,7 +114,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// What of a request decides how its answer is framed; kept while the answer is made, when the request's bytes are gone.
+/// What of a request decides how its answer is framed; kept while the answer is made, when the request's bytes are
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// The version the answer is written in.
@@ -138,8 +139,8 @@ impl Exchange {
 pub struct Request<'a> {
     /// The method.
     pub method: Method<'a>,
-    /// The path, undecoded, but with well-formed escapes; the scheme and authority of an absolute URI are cut off. `*` for
-    /// `OPTIONS *`; empty if the URI has no path.
+    /// The path, undecoded, but with well-formed escapes; the scheme and authority of an absolute URI are cut off. `*`
+    /// for `OPTIONS *`; empty if the URI has no path.
     pub path: &'a [u8],
     /// The query, undecoded and unchecked; `None` also for an empty one.
     pub query: Option<&'a [u8]>,
@@ -191,9 +192,9 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Decodes the request at the front of one connection's input.
 ///
 /// Call [`Decoder::decode`] whenever bytes have arrived, with everything since the start of the request: the decoder
-/// remembers how far it has looked, so a request that arrives byte by byte costs no more than one that arrives whole. After
-/// `Complete`, cut `consumed` bytes off and call again: the next request may be there. After a [`Reject`] the decoder must
-/// not be used again.
+/// remembers how far it has looked, so a request that arrives byte by byte costs no more than one that arrives whole.
+/// After `Complete`, cut `consumed` bytes off and call again: the next request may be there. After a [`Reject`] the
+/// decoder must not be used again.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -257,8 +258,8 @@ impl Decoder {
         Self { limits, phase: Phase::Head(HeadSearch { start: 0, line: 0, scanned: 0 }), body: Vec::new() }
     }
 
-    /// Looks for a request at the start of `input`, which must begin with all the bytes of the previous call if that one
-    /// was `Partial`.
+    /// Looks for a request at the start of `input`, which must begin with all the bytes of the previous call if that
+    /// one was `Partial`.
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Progress<'a>, Reject> {
         let Found { head, body, consumed } = match self.advance(input)? {
             Step::Wait { wants_continue } => return Ok(Progress::Partial { wants_continue }),
@@ -354,8 +355,8 @@ impl Decoder {
 }
 
 impl HeadSearch {
-    /// Looks for the empty line that ends the head. Bytes that can begin no request, and lines that end in a bare LF, are
-    /// refused as soon as they are seen.
+    /// Looks for the empty line that ends the head. Bytes that can begin no request, and lines that end in a bare LF,
+    /// are refused as soon as they are seen.
     fn find_end(&mut self, input: &[u8], head_bytes: usize) -> Result<Option<Span>, Reject> {
         if self.scanned == self.start && !self.skip_empty_lines(input)? {
             return Ok(None);

@@ -1,14 +1,15 @@
 //! Responses, written as Go's server writes them.
 //!
-//! Order on the wire: the headers of the answer in alphabetical order, then `Date`, `Content-Length`, a content type that
-//! was guessed from the body, `Connection`, `Transfer-Encoding`.
+//! Order on the wire: the headers of the answer in alphabetical order, then `Date`, `Content-Length`, a content type
+//! that was guessed from the body, `Connection`, `Transfer-Encoding`.
 
 use super::date::DateStamp;
 use super::request::{Exchange, Version};
 use super::status::Status;
 use crate::decimal;
 
-/// The largest body sent with a `Content-Length`; larger ones are chunked. Measured on etcd 2.3: 2048 → length, 2049 → chunked.
+/// The largest body sent with a `Content-Length`; larger ones are chunked. Measured on etcd 2.3: 2048 → length, 2049 →
+/// chunked.
 pub const SIZED_BODY_MAX: usize = 2048;
 
 /// Room for the head of any answer without `Location`.
@@ -140,8 +141,8 @@ impl<'a> Head<'a> {
         framing.next(exchange)
     }
 
-    /// Appends the head of an answer whose body is not known yet, as that of a watch. [`write_chunk`] and [`finish_stream`]
-    /// continue it; HTTP/1.0 clients get the bare data until the connection is closed.
+    /// Appends the head of an answer whose body is not known yet, as that of a watch. [`write_chunk`] and
+    /// [`finish_stream`] continue it; HTTP/1.0 clients get the bare data until the connection is closed.
     pub fn write_stream_head(&self, out: &mut Vec<u8>, exchange: Exchange, date: &DateStamp) {
         let framing = if exchange.version == Version::Http11 { Framing::Chunked } else { Framing::UntilClose };
         out.reserve(HEAD_RESERVE);
@@ -213,8 +214,8 @@ fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// Appends `data` to an answer begun with [`Head::write_stream_head`], as one chunk. `data` must not be empty: an empty chunk
-/// would end the body.
+/// Appends `data` to an answer begun with [`Head::write_stream_head`], as one chunk. `data` must not be empty: an empty
+/// chunk would end the body.
 pub fn write_chunk(out: &mut Vec<u8>, exchange: Exchange, data: &[u8]) {
     assert!(!data.is_empty(), "an empty chunk ends the body");
     if exchange.head {

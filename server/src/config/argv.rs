@@ -2,8 +2,8 @@
 //!
 //! Go takes one dash or two, a boolean's value only after `=`, stops at the first argument that is not a flag, lets the
 //! last of several win, and reports the *first* fault in the order of the arguments. [`canonical`] turns what it can
-//! into `--name=value`, and says where and why it stopped; clap then checks the values. So a bad value before the stop is
-//! found before what is wrong at the stop, as Go would.
+//! into `--name=value`, and says where and why it stopped; clap then checks the values. So a bad value before the stop
+//! is found before what is wrong at the stop, as Go would.
 
 use super::flags;
 

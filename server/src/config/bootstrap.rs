@@ -83,8 +83,8 @@ pub(crate) struct Founder {
     pub(crate) peer_urls: Vec<String>,
 }
 
-/// The cluster to found when the data directory is empty. Call it only then: once there is data, ids and membership come
-/// from the disk and all of this is without effect.
+/// The cluster to found when the data directory is empty. Call it only then: once there is data, ids and membership
+/// come from the disk and all of this is without effect.
 ///
 /// Source: etcd 2.3, in its order and words; equal texts need no resolving (3.4).
 pub(crate) fn found(config: &Config) -> Result<Founding, Exit> {

@@ -1,5 +1,5 @@
-//! `ETCD_*` variables, by the rules of etcd 2.3: a flag wins over its variable, an empty variable is none, and everything
-//! about it is logged.
+//! `ETCD_*` variables, by the rules of etcd 2.3: a flag wins over its variable, an empty variable is none, and
+//! everything about it is logged.
 
 use std::ffi::OsString;
 

@@ -101,7 +101,6 @@ const MEMBER: &[Flag] = &[
     works("listen-peer-urls", Kind::Urls, "http://localhost:2380", "list of URLs to listen on for peer traffic."),
     works("listen-client-urls", Kind::Urls, "http://localhost:2379", "list of URLs to listen on for client traffic."),
     works("max-snapshots", Kind::Uint, "5", "maximum number of snapshot files to retain (0 is unlimited)."),
-    works("max-wals", Kind::Uint, "5", "maximum number of log files to retain (0 is unlimited)."),
     works("max-request-bytes", Kind::Uint, "10485760", "longest body of a request, if more than 10 MiB."),
     works("cors", Kind::Cors, "", "comma-separated whitelist of origins for cross-origin resource sharing."),
     works("config-file", Kind::Text, "", "path to a YAML file; all other flags and variables are then ignored."),
@@ -133,7 +132,6 @@ const CLUSTERING: &[Flag] = &[
     nothing("discovery-proxy", Kind::Text, ""),
     works("discovery-srv", Kind::Text, "", "DNS SRV domain used to bootstrap the cluster."),
     nothing("discovery-srv-name", Kind::Text, ""),
-    works("strict-reconfig-check", Kind::Bool, "true", "reject reconfiguration requests that would cause quorum loss."),
 ];
 
 const PROXY: &[Flag] = &[
@@ -181,7 +179,6 @@ const LOGGING: &[Flag] = &[
     works("log-outputs", Kind::Text, "default", "'stdout' or 'stderr' to skip journald logging under systemd."),
     works("log-output", Kind::Text, "default", "deprecated: as log-outputs."),
     nothing("logger", Kind::Text, "capnslog"),
-    works("enable-pprof", Kind::Bool, "false", "enable profiling data at client URL + \"/debug/pprof/\"."),
     works("listen-metrics-urls", Kind::Urls, "", "list of URLs to listen on for the metrics and health endpoints."),
     nothing("metrics", Kind::Text, "basic"),
     works("version", Kind::Bool, "false", "print the version and exit."),
@@ -189,7 +186,6 @@ const LOGGING: &[Flag] = &[
 
 const UNSAFE: &[Flag] = &[
     works("force-new-cluster", Kind::Bool, "false", "force to create a new one-member cluster."),
-    works("unsafe-no-fsync", Kind::Bool, "false", "acknowledge writes before they are on the disk."),
 ];
 
 const OWN: &[Flag] = &[
@@ -204,6 +200,14 @@ const OWN: &[Flag] = &[
 const WITHOUT_EFFECT: &[Flag] = &[
     Flag { effect: Effect::Implied, ..nothing("enable-v2", Kind::Bool, "true") },
     Flag { effect: Effect::Implied, ..nothing("pre-vote", Kind::Bool, "true") },
+    // The membership cannot change yet, so it cannot change for the worse.
+    Flag { effect: Effect::Implied, ..nothing("strict-reconfig-check", Kind::Bool, "true") },
+    // Log files are kept as long as a snapshot needs them, and recycled then.
+    nothing("max-wals", Kind::Uint, "5"),
+    // Durable before acknowledged, always.
+    nothing("unsafe-no-fsync", Kind::Bool, "false"),
+    // There is no Go runtime to profile.
+    nothing("enable-pprof", Kind::Bool, "false"),
     nothing("quota-backend-bytes", Kind::Int, "0"),
     nothing("max-txn-ops", Kind::Uint, "128"),
     nothing("auto-compaction-mode", Kind::Text, "periodic"),

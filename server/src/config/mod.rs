@@ -1,13 +1,13 @@
-//! The configuration: etcd 2.3's command line, environment and (from 3.4) configuration file, read with etcd's rules and
-//! refused with etcd's words.
+//! The configuration: etcd 2.3's command line, environment and (from 3.4) configuration file, read with etcd's rules
+//! and refused with etcd's words.
 //!
-//! [`load`] is a pure function of the arguments, the environment and what it may ask of the machine ([`Machine`]); what it
-//! wants logged comes back as values, because logging is configured by its result. What needs the real machine (data
+//! [`load`] is a pure function of the arguments, the environment and what it may ask of the machine ([`Machine`]); what
+//! it wants logged comes back as values, because logging is configured by its result. What needs the real machine (data
 //! directory, limits, ports, `io_uring`) is checked afterwards by [`prepare`].
 //!
-//! Where 2.3 and 3.4 differ: messages, defaults and forms are 2.3's, except that only the ports 2379 and 2380 are opened
-//! (the two legacy ports of 2.3 are not), `--initial-cluster` defaults to the advertised peer URLs, and
-//! `--strict-reconfig-check` is on, all as in 3.4. Flags of 3.4 that cannot matter here are taken and named in the log.
+//! Where 2.3 and 3.4 differ: messages, defaults and forms are 2.3's, except that only the ports 2379 and 2380 are
+//! opened (the two legacy ports of 2.3 are not) and `--initial-cluster` defaults to the advertised peer URLs, both as in
+//! 3.4. Flags of 3.4 that cannot matter here are taken and named in the log.
 
 mod argv;
 mod banner;
@@ -38,7 +38,8 @@ use crate::logging::{LogLine, Settings};
 /// The version of etcd whose behaviour this server has; scripts compare it, so it is printed where etcd prints its own.
 pub(crate) const ETCD_VERSION: &str = "2.3.8";
 
-/// Shards of a new cluster when `--shards` is not given: more than most machines have cores, few enough for raft's ticks.
+/// Shards of a new cluster when `--shards` is not given: more than most machines have cores, few enough for raft's
+/// ticks.
 pub(crate) const SHARDS: u16 = 16;
 
 /// What the command line asked for.
@@ -52,7 +53,6 @@ pub(crate) enum Outcome {
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Config {
     /// `--name`: label of this member.
     pub(crate) name: String,
@@ -64,8 +64,6 @@ pub(crate) struct Config {
     pub(crate) snapshot_count: u64,
     /// `--max-snapshots`: snapshots kept of each shard; `None` keeps all.
     pub(crate) max_snapshots: Option<u64>,
-    /// `--max-wals`: finished log segments kept; `None` keeps all.
-    pub(crate) max_wals: Option<u64>,
     /// `--heartbeat-interval`, one tick; at least 1 ms.
     pub(crate) heartbeat: Duration,
     /// `--election-timeout`: at least 5 heartbeats, at most 50 s.
@@ -90,17 +88,11 @@ pub(crate) struct Config {
     pub(crate) cluster_token: String,
     /// `--initial-cluster-state` is `existing`: join instead of founding; without effect once there is data.
     pub(crate) join_existing: bool,
-    /// `--strict-reconfig-check`: refuse changes of the membership that would lose the quorum.
-    pub(crate) strict_reconfig_check: bool,
     /// `--force-new-cluster`: become a cluster of one with the data that is there.
     pub(crate) force_new_cluster: bool,
-    /// `--unsafe-no-fsync`: acknowledge before the data is on the disk.
-    pub(crate) unsafe_no_fsync: bool,
 
     /// `--cors`.
     pub(crate) cors: Cors,
-    /// `--enable-pprof`.
-    pub(crate) enable_pprof: bool,
     /// `--debug`, `--log-*`.
     pub(crate) logging: Settings,
 

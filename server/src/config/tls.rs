@@ -51,7 +51,8 @@ impl Listener {
         }
         if url.scheme() == Scheme::Http && !(cert.is_empty() && key.is_empty()) {
             let text = format!(
-                "The scheme of {who} url {url} is http while {who} key/cert files are presented. Ignored {who} key/cert files."
+                "The scheme of {who} url {url} is http while {who} key/cert files are presented. Ignored {who} key/cert \
+                 files."
             );
             log.push(LogLine::new(Severity::Warning, "etcdmain", text));
         }

@@ -1,5 +1,5 @@
-//! The values of flags, read by the rules of Go's `flag` and `strconv`, which is what etcd's users (and their unit files)
-//! rely on: base-0 integers, six spellings of each boolean, durations with units.
+//! The values of flags, read by the rules of Go's `flag` and `strconv`, which is what etcd's users (and their unit
+//! files) rely on: base-0 integers, six spellings of each boolean, durations with units.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

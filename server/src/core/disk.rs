@@ -95,10 +95,10 @@ impl Disk {
     }
 
     /// The next write that has become durable.
-    pub(super) fn next_durable(&mut self) -> Result<Option<Written>, Fatal> {
+    pub(super) fn next_durable(&mut self) -> Option<Written> {
         let durable = self.writer.durable_upto();
         let done = self.under_way.pop_front_if(|write| write.seq <= durable);
-        Ok(done.map(|write| Written { readies: write.readies, took: write.begun.elapsed() }))
+        done.map(|write| Written { readies: write.readies, took: write.begun.elapsed() })
     }
 
     /// Whether something has happened; if not, the task is woken when it does.

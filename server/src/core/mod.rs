@@ -189,6 +189,9 @@ enum Waiter {
     Feed(Rc<feed::Feed>, Option<ShardId>),
 }
 
+/// Work that goes on beside the turns.
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Inner {
     me: usize,
     /// For tasks that are started from within a turn.
@@ -215,7 +218,7 @@ struct Inner {
     ticks: u64,
     metrics: CoreMetrics,
     /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
-    tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    tasks: Vec<Task>,
 }
 
 /// Commands that may wait for one executor's next turn. A turn takes them all, so this is reached only while nothing

@@ -18,10 +18,7 @@ impl Core {
     pub(crate) async fn drive(self: Rc<Self>) -> Result<(), Fatal> {
         loop {
             poll_fn(|cx| self.poll_work(cx)).await?;
-            let mut inner = self.inner.borrow_mut();
-            let again = inner.turn()?;
-            let tasks = std::mem::take(&mut inner.tasks);
-            drop(inner);
+            let (again, tasks) = self.turn()?;
             for task in tasks {
                 glommio::spawn_local(task).detach();
             }
@@ -30,6 +27,13 @@ impl Core {
                 glommio::yield_if_needed().await;
             }
         }
+    }
+
+    /// One turn; and the tasks that it wants started, now that nobody is inside.
+    fn turn(&self) -> Result<(bool, Vec<super::Task>), Fatal> {
+        let mut inner = self.inner.borrow_mut();
+        let again = inner.turn()?;
+        Ok((again, std::mem::take(&mut inner.tasks)))
     }
 
     /// Ready when there is something to do. Registers with everything that may bring work *before* looking, so that
@@ -56,7 +60,7 @@ impl Inner {
         // Read before the queues are drained: whatever is complete now has its events in them.
         let complete = self.node.order.complete();
         self.take_messages();
-        self.take_durable()?;
+        self.take_durable();
         self.submit();
         self.ask_quorum();
         self.advance();
@@ -94,15 +98,14 @@ impl Inner {
     }
 
     /// Tells the groups which of their writes have become durable.
-    fn take_durable(&mut self) -> Result<(), Fatal> {
-        while let Some(written) = self.disk.next_durable()? {
+    fn take_durable(&mut self) {
+        while let Some(written) = self.disk.next_durable() {
             self.metrics.fsync.observe(written.took);
             for (shard, number) in written.readies {
                 let seat = self.seat(shard);
                 self.shards[seat].persisted(number);
             }
         }
-        Ok(())
     }
 
     /// Numbers what is queued and hands each shard its part as one batch.

@@ -149,13 +149,11 @@ fn raft_status(node: &Arc<Node>) -> String {
 pub(super) fn log_level(body: &[u8]) -> Page {
     let bad = |text: &str| Page::new(400, Kind::Json, pages::message_body(text));
     let level = match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => {
-            match fields.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("level")).next_back() {
-                Some((_, Value::String(level))) => level,
-                None | Some((_, Value::Null)) => String::new(),
-                Some(_) => return bad("Invalid json body"),
-            }
-        }
+        Ok(Value::Object(fields)) => match fields.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("level")) {
+            Some((_, Value::String(level))) => level,
+            None | Some((_, Value::Null)) => String::new(),
+            Some(_) => return bad("Invalid json body"),
+        },
         Ok(_) => return bad("Invalid json body"),
         Err(error) => {
             tracing::debug!(target: "etcdhttp", "unusable log level: {}", json_fault(&error, body));

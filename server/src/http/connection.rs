@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             Poll::Pending
                         }
                     }
-                    ready => ready,
+                    ready @ Poll::Ready(_) => ready,
                 }
             })
             .await?;

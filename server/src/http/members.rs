@@ -119,7 +119,7 @@ fn checked_urls(content_type: Option<&[u8]>, body: &[u8]) -> Result<Vec<String>,
         other => return Err(bad(&wrong_type(&other, "Go value of type httptypes.MemberCreateRequest"))),
     };
     // Go matches member names in any case; the last one wins.
-    let given = fields.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("peerURLs")).next_back();
+    let given = fields.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("peerURLs"));
     let mut urls = Vec::new();
     match given.map(|(_, value)| value) {
         None | Some(Value::Null) => {}

@@ -181,7 +181,7 @@ impl Session {
             Side::Client => self.client(request, router::client(request.method, path)),
             Side::Metrics => match router::client(request.method, path) {
                 route @ (Route::Metrics | Route::Health) => self.client(request, route),
-                _ => self.page(request, Page::not_found()),
+                _ => self.page(request, &Page::not_found()),
             },
             Side::Peer => self.peer(request, router::peer(request.method, path)),
         }
@@ -198,38 +198,38 @@ impl Session {
         let body = request.body.bytes().unwrap_or_default();
         match route {
             Route::Keys(_) => Handled::Later,
-            Route::Options => self.page(request, admin::options()),
-            Route::Asterisk => self.page_and_close(request, Page::new(400, Kind::Nothing, Vec::new())),
-            Route::Members => self.page(request, members::list(&core.node.system())),
-            Route::MemberLeader => self.page(request, members::leader(&core)),
-            Route::MemberUnknown => self.page(request, Page::message(404, "Not found")),
-            Route::MemberAdd => self.page(request, members::add(&core, request.content_type, body)),
+            Route::Options => self.page(request, &admin::options()),
+            Route::Asterisk => self.page_and_close(request, &Page::new(400, Kind::Nothing, Vec::new())),
+            Route::Members => self.page(request, &members::list(&core.node.system())),
+            Route::MemberLeader => self.page(request, &members::leader(&core)),
+            Route::MemberUnknown => self.page(request, &Page::message(404, "Not found")),
+            Route::MemberAdd => self.page(request, &members::add(&core, request.content_type, body)),
             Route::MemberUpdate(id) => match members::update(&core, id, request.content_type, body) {
-                members::Decision::Page(page) => self.page(request, page),
+                members::Decision::Page(page) => self.page(request, &page),
                 members::Decision::Change(command) => {
                     self.later(request, async move { members::change(&core, command).await })
                 }
             },
-            Route::MemberRemove(id) => self.page(request, members::remove(&core, id)),
+            Route::MemberRemove(id) => self.page(request, &members::remove(&core, id)),
             Route::MemberIdMissing => {
-                self.page(request, Page { cluster_id: true, ..Page::method_not_allowed(Some("GET,POST")) })
+                self.page(request, &Page { cluster_id: true, ..Page::method_not_allowed(Some("GET,POST")) })
             }
-            Route::Machines => self.page(request, admin::machines(&core)),
+            Route::Machines => self.page(request, &admin::machines(&core)),
             Route::StatsStore => self.later(request, async move { admin::store_stats(&core).await }),
-            Route::StatsSelf => self.page(request, admin::own_stats(&core)),
-            Route::StatsLeader => self.page(request, admin::leader_stats(&core)),
-            Route::AuthEnable if request.method == Method::Get => self.page(request, admin::auth_disabled()),
+            Route::StatsSelf => self.page(request, &admin::own_stats(&core)),
+            Route::StatsLeader => self.page(request, &admin::leader_stats(&core)),
+            Route::AuthEnable if request.method == Method::Get => self.page(request, &admin::auth_disabled()),
             Route::Users | Route::User(_) | Route::Roles | Route::Role(_) | Route::AuthEnable => {
-                self.page(request, admin::no_auth())
+                self.page(request, &admin::no_auth())
             }
-            Route::AuthInvalidPath => self.page(request, admin::auth_invalid_path()),
-            Route::Version => self.page(request, admin::version(&core)),
+            Route::AuthInvalidPath => self.page(request, &admin::auth_invalid_path()),
+            Route::Version => self.page(request, &admin::version(&core)),
             Route::Health => self.later(request, async move { admin::health(&core).await }),
             Route::Metrics => self.later(request, async move { admin::metrics(&core).await }),
-            Route::DebugVars => self.page(request, admin::debug_vars(&core)),
-            Route::LogLevel => self.page(request, admin::log_level(body)),
-            Route::Pprof(_) | Route::NotFound => self.page(request, Page::not_found()),
-            Route::MethodNotAllowed(allow) => self.page(request, Page::method_not_allowed(Some(allow))),
+            Route::DebugVars => self.page(request, &admin::debug_vars(&core)),
+            Route::LogLevel => self.page(request, &admin::log_level(body)),
+            Route::Pprof(_) | Route::NotFound => self.page(request, &Page::not_found()),
+            Route::MethodNotAllowed(allow) => self.page(request, &Page::method_not_allowed(Some(allow))),
         }
     }
 
@@ -239,28 +239,28 @@ impl Session {
         }
         let core = Rc::clone(&self.core);
         match route {
-            PeerRoute::Members => self.page(request, admin::peer_members(&core)),
-            PeerRoute::Version => self.page(request, admin::version(&core)),
-            PeerRoute::Probing => self.page(request, admin::probing(&core)),
-            PeerRoute::ForeignRaft => self.page(request, admin::foreign_raft()),
-            PeerRoute::Options => self.page(request, admin::options()),
-            PeerRoute::Asterisk => self.page_and_close(request, Page::new(400, Kind::Nothing, Vec::new())),
-            PeerRoute::MethodNotAllowed(allow) => self.page(request, Page::method_not_allowed(Some(allow))),
-            PeerRoute::NotFound => self.page(request, Page::not_found()),
+            PeerRoute::Members => self.page(request, &admin::peer_members(&core)),
+            PeerRoute::Version => self.page(request, &admin::version(&core)),
+            PeerRoute::Probing => self.page(request, &admin::probing(&core)),
+            PeerRoute::ForeignRaft => self.page(request, &admin::foreign_raft()),
+            PeerRoute::Options => self.page(request, &admin::options()),
+            PeerRoute::Asterisk => self.page_and_close(request, &Page::new(400, Kind::Nothing, Vec::new())),
+            PeerRoute::MethodNotAllowed(allow) => self.page(request, &Page::method_not_allowed(Some(allow))),
+            PeerRoute::NotFound => self.page(request, &Page::not_found()),
         }
     }
 
     /// Answers at once.
-    fn page(&mut self, request: &Request<'_>, page: Page) -> Handled {
+    fn page(&mut self, request: &Request<'_>, page: &Page) -> Handled {
         if !self.is_idle() {
             return Handled::Later;
         }
         let pending = self.pending_of(request, None);
-        self.respond_page(&pending, &page);
+        self.respond_page(&pending, page);
         Handled::Taken
     }
 
-    fn page_and_close(&mut self, request: &Request<'_>, page: Page) -> Handled {
+    fn page_and_close(&mut self, request: &Request<'_>, page: &Page) -> Handled {
         let handled = self.page(request, page);
         self.closed |= handled == Handled::Taken;
         handled

@@ -12,7 +12,8 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::Severity;
 
-/// Lines that may wait for the output: with 200 bytes each, 2 MB of memory, and a second of the worst storm seen in etcd.
+/// Lines that may wait for the output: with 200 bytes each, 2 MB of memory, and a second of the worst storm seen in
+/// etcd.
 const QUEUE_LINES: usize = 8192;
 
 /// Lines written at once: enough to make the call cheap, few enough that a terminal stays lively.

@@ -1,4 +1,5 @@
-//! The things that are counted: plain cells of one core, without atomics. A core bumps its own; a scrape adds up copies.
+//! The things that are counted: plain cells of one core, without atomics. A core bumps its own; a scrape adds up
+//! copies.
 
 use std::time::Duration;
 

@@ -129,7 +129,8 @@ impl<L: Label, T> IndexMut<L> for Family<L, T> {
     }
 }
 
-/// Failed requests by method and HTTP status. Only statuses that the server itself answers can be in it, so it stays small.
+/// Failed requests by method and HTTP status. Only statuses that the server itself answers can be in it, so it stays
+/// small.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Failures(BTreeMap<(Method, u16), u64>);
 

@@ -2,8 +2,8 @@
 //!
 //! Every core owns one [`CoreMetrics`] and bumps its plain cells; nothing is shared and nothing is locked. For a scrape
 //! each core sends a clone of its part to the core that answers, which adds them up ([`Merged`]) and writes the page
-//! ([`encode`]). Names are those of etcd 2.3 and the best known of 3.4, so that dashboards keep working; what etcd has no
-//! word for is called `uetcd_*`. There is no Go runtime here, hence no `go_*`.
+//! ([`encode`]). Names are those of etcd 2.3 and the best known of 3.4, so that dashboards keep working; what etcd has
+//! no word for is called `uetcd_*`. There is no Go runtime here, hence no `go_*`.
 
 mod cell;
 mod export;
@@ -17,9 +17,6 @@ pub(crate) use labels::{Failures, Family, Method, ReadAction, WriteAction};
 pub(crate) use process::ProcessStats;
 
 use cell::{BATCH_BOUNDS, DISK_BOUNDS, HTTP_BOUNDS};
-
-/// The media type of [`encode`]'s output.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
 /// The part of one core. Fields are public: bump them where the thing happens.
 #[derive(Clone, Debug)]

@@ -23,8 +23,8 @@ pub(crate) struct ProcessStats {
 }
 
 impl ProcessStats {
-    /// Asks `/proc`. Blocks for some ten microseconds, and longer with many descriptors (about 1 ms for 10,000), so ask it
-    /// for a scrape, not in every turn.
+    /// Asks `/proc`. Blocks for some ten microseconds, and longer with many descriptors (about 1 ms for 10,000), so ask
+    /// it for a scrape, not in every turn.
     pub(crate) fn read() -> io::Result<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat")?;
         let uptime = std::fs::read_to_string("/proc/uptime")?;

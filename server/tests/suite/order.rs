@@ -19,11 +19,11 @@ fn start() -> Server {
 /// An acknowledged write.
 type Acked = BTreeMap<u64, (String, String)>;
 
-/// Writes from several connections at once, spread over all directories; what was acknowledged, by index.
+/// Writes from several connections at once, `each` from every one, spread over all directories; what was acknowledged, by index.
 ///
 /// etcd silently drops a stream that falls 100 events behind, so it is given a gentler load.
-fn write_concurrently(server: &Server, label: &str) -> Acked {
-    let (writers, each) = if server.flavor() == Flavor::Uetcd { (8, 500) } else { (2, 300) };
+fn write_concurrently(server: &Server, label: &str, each: u64) -> Acked {
+    let (writers, each) = if server.flavor() == Flavor::Uetcd { (8, each) } else { (2, 300) };
     let acked = Mutex::new(Acked::new());
     let newest = AtomicU64::new(0);
     let write = |writer: u64, n: u64, client: &mut Client| {
@@ -68,7 +68,7 @@ fn a_stream_on_the_root_sees_every_event_once_in_index_order() {
             seen.push((index, what));
         }
     });
-    let acked = write_concurrently(&server, "s");
+    let acked = write_concurrently(&server, "s", 500);
     server.client().set("/end", "");
     let seen = seen.join().expect("the stream stays whole");
     assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "indices do not strictly grow");
@@ -93,7 +93,7 @@ fn listing_then_watching_misses_nothing_and_repeats_nothing() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let writers = scope.spawn(|| {
-            let acked = write_concurrently(&server, "l");
+            let acked = write_concurrently(&server, "l", 100);
             server.client().set("/end", "");
             done.store(true, Ordering::SeqCst);
             acked

@@ -1,4 +1,4 @@
-//! One raft group: TiKV's `raft` driven without I/O, clock or randomness of its own.
+//! One raft group: `TiKV`'s `raft` driven without I/O, clock or randomness of its own.
 //!
 //! Calling order, as raft's authors ask for it: any number of inputs ([`Group::propose`], [`Group::tick`], …), then
 //! [`Group::ready`] until it returns `None`; what it returns is made durable in the order it was returned, and then
@@ -232,7 +232,7 @@ impl Group {
         if let Some(hard) = from_raft.hs() {
             self.node.mut_store().hard = hard.clone();
             // The commit mark alone is not worth a write: it is a lower bound, and goes along with the next one.
-            ready.vote = sync.then(|| Vote { term: hard.term, vote: hard.vote, commit: hard.commit });
+            ready.vote = sync.then_some(Vote { term: hard.term, vote: hard.vote, commit: hard.commit });
         }
         self.node.mut_store().append(&entries);
         ready.entries = entries.into_iter().map(from_raft_entry).collect();

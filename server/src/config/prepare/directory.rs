@@ -19,8 +19,8 @@ pub(crate) struct Directory {
 
 /// Looks at the data directory, then makes what is missing (mode 0700; what exists keeps its mode).
 ///
-/// Source: etcd 2.3, its texts included. Not etcd's: a directory with snapshots but no log is refused (etcd starts empty, so a
-/// forgotten `--wal-dir` loses everything), and so is a directory that etcd itself has written.
+/// Source: etcd 2.3, its texts included. Not etcd's: a directory with snapshots but no log is refused (etcd starts
+/// empty, so a forgotten `--wal-dir` loses everything), and so is a directory that etcd itself has written.
 pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
     let mut log = Vec::new();
     identify(config, &mut log)?;

@@ -1,7 +1,7 @@
 //! The addresses to listen on, tried before anything else is done.
 //!
-//! The executors share each port with `SO_REUSEPORT`, under which a second server of the same user would be let in without
-//! a word and take half of the connections. So each address is first bound without it, all at the same time.
+//! The executors share each port with `SO_REUSEPORT`, under which a second server of the same user would be let in
+//! without a word and take half of the connections. So each address is first bound without it, all at the same time.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -48,8 +48,8 @@ fn hold(url: &Url) -> Result<Option<TcpListener>, String> {
     listener.map(Some).map_err(|error| format!("listen tcp {named}: bind: {}", go_reason(&error)))
 }
 
-/// Binds, and gives a predecessor that was killed a moment: the kernel takes apart the rings of a process, and with them
-/// the sockets that they listened on, after the process is gone.
+/// Binds, and gives a predecessor that was killed a moment: the kernel takes apart the rings of a process, and with
+/// them the sockets that they listened on, after the process is gone.
 fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
     const MOMENT: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(10);

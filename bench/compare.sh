@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Measures uetcd and etcd in turn (A B A B ...), each alone on CPU 0 with its data on the same disk, wrk on CPU 1. Prints rates, CPU
+# microseconds per request (user + system) and the medians' ratios. Needs wrk and etcd-server; loopback only, bounded in time.
+#
+#   bench/compare.sh [ROUNDS] [SECONDS] [CONNECTIONS]
+#   UETCD_ARGS='--shards 1' bench/compare.sh     further arguments for uetcd
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-5} seconds=${2:-5} connections=${3:-64}
+uetcd=${UETCD_BIN:-target/release/uetcd}
+for program in wrk etcd taskset "$uetcd"; do
+    command -v "$program" >/dev/null || { echo "$program is missing (apt-get install wrk etcd-server; cargo build --release)" >&2; exit 1; }
+done
+uetcd=$(realpath "$(command -v "$uetcd")")
+work=$(mktemp -d)
+pids=()
+finish() {
+    for pid in "${pids[@]}"; do kill -CONT "$pid" 2>/dev/null; kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+cat >"$work/put.lua" <<'LUA'
+local n, value = 0, string.rep("v", 64)
+local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+request = function() n = n + 1; return wrk.format("PUT", "/v2/keys/d"..(n % 64).."/k"..(n % 1000), headers, "value="..value) end
+LUA
+cat >"$work/get.lua" <<'LUA'
+local n = 0
+request = function() n = n + 1; return wrk.format("GET", "/v2/keys/d"..(n % 64).."/k"..(n % 1000)) end
+LUA
+
+start() { # name port command...
+    local name=$1 port=$2; shift 2
+    mkdir "$work/$name"
+    (cd "$work/$name" && exec taskset -c 0 "$@" --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
+        --listen-peer-urls "http://127.0.0.1:$((port + 1))" >log 2>&1) &
+    pids+=($!)
+    for _ in $(seq 200); do curl -sf "http://127.0.0.1:$port/v2/keys/" >/dev/null && return; sleep 0.05; done
+    echo "$name does not answer:" >&2; tail "$work/$name/log" >&2; exit 1
+}
+export GOMAXPROCS=1
+# shellcheck disable=SC2086 # several arguments
+start uetcd 42379 "$uetcd" --cores 1 ${UETCD_ARGS:-}
+start etcd 42479 etcd --enable-v2
+
+ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
+measure() { # name pid port workload
+    local before after output
+    before=$(ticks "$2")
+    output=$(taskset -c 1 wrk -t1 -c"$connections" -d"${seconds}s" -s "$work/$4.lua" "http://127.0.0.1:$3")
+    after=$(ticks "$2")
+    if grep -q Non-2xx <<<"$output" && [ "$4" = put ]; then echo "$1: writes were refused" >&2; exit 1; fi
+    awk -v who="$1" -v what="$4" -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '
+        /requests in/ { n = $1 } /Requests\/sec/ { rate = $2 }
+        END { printf "%s %s %.0f %.1f\n", what, who, rate, ticks * 1e6 / hz / n }' <<<"$output" | tee -a "$work/figures"
+}
+echo "workload server requests/s cpu-us/request"
+for _ in $(seq "$rounds"); do
+    for workload in put get; do
+        kill -STOP "${pids[1]}"; kill -CONT "${pids[0]}"; measure uetcd "${pids[0]}" 42379 "$workload"
+        kill -STOP "${pids[0]}"; kill -CONT "${pids[1]}"; measure etcd "${pids[1]}" 42479 "$workload"
+    done
+done
+median() { awk -v w="$1" -v s="$2" -v f="$3" '$1 == w && $2 == s { print $f }' "$work/figures" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+for workload in put get; do
+    awk -v w="$workload" -v u="$(median "$workload" uetcd 3)" -v e="$(median "$workload" etcd 3)" -v cu="$(median "$workload" uetcd 4)" \
+        -v ce="$(median "$workload" etcd 4)" 'BEGIN { printf "%s: uetcd %d/s (%.1f us CPU), etcd %d/s (%.1f us CPU), ratio %.2f\n", w, u, cu, e, ce, u / e }'
+done

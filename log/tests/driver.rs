@@ -1,0 +1,383 @@
+//! The log and the snapshots on a real disk, through glommio.
+
+mod common;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_right, position};
+use glommio::timer::sleep;
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use log::{
+    BatchSeq, DataDir, DirError, GroupId, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError, Seen,
+    SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
+};
+
+const SEGMENT_BYTES: u64 = 256 << 10;
+const GROUP: GroupId = GroupId::new(1);
+
+/// A folder that goes with the test.
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    fn below(parent: &Path) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = parent.join(format!("uetcd-log-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a temporary folder");
+        Self(dir)
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        // Best effort: a leftover in the temporary folder harms nothing.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn executor() -> LocalExecutor {
+    LocalExecutorBuilder::new(Placement::Unbound).io_memory(1 << 20).make().expect("an executor")
+}
+
+fn options() -> LogOptions {
+    LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() }
+}
+
+fn recovered(dir: &Path) -> Recovered {
+    recover(&OsDisk::default(), dir, IDENTITY, &|_| None).expect("a good log")
+}
+
+async fn open(dir: &Path, recovered: Recovered) -> LogWriter {
+    let groups = recovered.groups.clone();
+    let resume = recovered.resume(1).remove(0);
+    let groups = groups.iter().map(|(group, log)| (*group, log));
+    LogWriter::open(dir, IDENTITY, resume, groups, options()).await.expect("it opens")
+}
+
+fn push(writer: &mut LogWriter, index: u64, size: usize) {
+    writer.push(&entry(1, 1, index, &payload(1, index, size)));
+}
+
+/// Submits what is gathered, however long the log is busy.
+async fn submit(writer: &mut LogWriter) -> BatchSeq {
+    let (watch, mut seen) = (writer.watch(), Seen::default());
+    loop {
+        if let Some(seq) = writer.submit().expect("it can be written") {
+            return seq;
+        }
+        std::future::poll_fn(|cx| watch.poll_progress(cx, &mut seen)).await.expect("no failure");
+    }
+}
+
+fn file_count(dir: &Path) -> usize {
+    dir.join("0").read_dir().expect("the folder").count()
+}
+
+#[test]
+fn what_was_durable_comes_back_after_every_start() {
+    for parent in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
+        let dir = TestDir::below(&parent);
+        let mut last = 0;
+        for start in 1..=3 {
+            let found = recovered(&dir.0);
+            assert_eq!(indices(&found, 1), (1..=last).collect::<Vec<_>>(), "{}, start {start}", parent.display());
+            assert!(payloads_are_right(&found) && found.torn.is_empty());
+            assert_eq!(found.epoch.get(), start);
+            executor().run(async {
+                let mut writer = open(&dir.0, found).await;
+                for _ in 0..100 {
+                    last += 1;
+                    push(&mut writer, last, (last as usize * 977) % 20_000);
+                    submit(&mut writer).await;
+                }
+                let seq = {
+                    writer.push(&hard_state(1, start, 7, last));
+                    submit(&mut writer).await
+                };
+                writer.watch().durable(seq).await.expect("durable");
+                assert_eq!(writer.durable_upto(), seq);
+                writer.close().await.expect("closed");
+            });
+        }
+        let state = recovered(&dir.0).groups[&GROUP].hard_state.expect("a hard state");
+        assert_eq!((state.term, state.vote, state.commit), (3, 7, RaftIndex::new(last)));
+    }
+}
+
+#[test]
+fn two_batches_are_under_way_at_a_time_and_become_durable_in_order() {
+    let dir = TestDir::new();
+    let synced = Rc::new(RefCell::new(0));
+    executor().run(async {
+        let count = synced.clone();
+        let options = LogOptions { on_synced: Some(Rc::new(move |_| *count.borrow_mut() += 1)), ..options() };
+        let resume = recovered(&dir.0).resume(1).remove(0);
+        let mut writer = LogWriter::open(&dir.0, IDENTITY, resume, [], options).await.expect("it opens");
+        let before = writer.durable_upto();
+        let mut started = Vec::new();
+        for index in 1..=3 {
+            push(&mut writer, index, 100_000 / index as usize);
+            started.extend(writer.submit().expect("it can be written"));
+        }
+        assert_eq!(started.len(), 2, "the third waits");
+        assert!(writer.pending_bytes() > 0 && writer.durable_upto() == before);
+        writer.watch().durable(started[1]).await.expect("durable");
+        let third = submit(&mut writer).await;
+        assert_eq!(third, started[1].next());
+        writer.watch().durable(third).await.expect("durable");
+        writer.close().await.expect("closed");
+    });
+    assert_eq!(*synced.borrow(), 3);
+    assert_eq!(indices(&recovered(&dir.0), 1), [1, 2, 3]);
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_is_written() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        for (index, size) in [(1, 100), (2, 3_000_000), (3, 100)] {
+            push(&mut writer, index, size);
+            let seq = submit(&mut writer).await;
+            writer.watch().durable(seq).await.expect("durable");
+        }
+        writer.close().await.expect("closed");
+    });
+    assert_eq!(indices(&recovered(&dir.0), 1), [1, 2, 3]);
+}
+
+#[test]
+fn compacted_segments_are_recycled() {
+    let dir = TestDir::new();
+    let mut last = 0;
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        for _ in 0..12 {
+            for _ in 0..40 {
+                last += 1;
+                push(&mut writer, last, 10_000);
+                submit(&mut writer).await;
+            }
+            writer.push(&mark(1, last, 1));
+            let seq = submit(&mut writer).await;
+            writer.watch().durable(seq).await.expect("durable");
+            writer.compact(&[(GROUP, RaftIndex::new(last))]);
+            assert!(writer.size_bytes() <= 4 * SEGMENT_BYTES, "{}", writer.size_bytes());
+        }
+        writer.close().await.expect("closed");
+    });
+    assert!(file_count(&dir.0) <= 4, "{} files", file_count(&dir.0));
+    let found = recover(&OsDisk::default(), &dir.0, IDENTITY, &|_| Some(position(last, 1))).expect("a good log");
+    assert_eq!(indices(&found, 1), Vec::<u64>::new());
+    assert!(matches!(
+        recover(&OsDisk::default(), &dir.0, IDENTITY, &|_| None),
+        Err(RecoveryError::MissingEntries { .. })
+    ));
+}
+
+#[test]
+fn damage_on_the_disk_is_seen_through_direct_reads() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        push(&mut writer, 1, 10_000);
+        let seq = submit(&mut writer).await;
+        writer.watch().durable(seq).await.expect("durable");
+        writer.close().await.expect("closed");
+    });
+    let file = dir.0.join("0/0000000000000001.log");
+    let mut bytes = std::fs::read(&file).expect("the segment");
+    bytes[4096 + 600] ^= 1;
+    std::fs::write(&file, bytes).expect("written back");
+    match recover(&OsDisk::default(), &dir.0, IDENTITY, &|_| None) {
+        Err(RecoveryError::Damaged(damage)) => {
+            assert_eq!((damage.file, damage.offset), (file, 4096 + 512));
+            assert_eq!((damage.group, damage.index), (Some(GROUP), Some(RaftIndex::new(1))));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A tmpfs of a given size, where the test may mount one.
+struct SmallDisk(TestDir);
+
+impl SmallDisk {
+    fn new(bytes: u64) -> Option<Self> {
+        let dir = TestDir::new();
+        let size = format!("size={bytes}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "uetcd-log-test"]).arg(&dir.0).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers_by_itself() {
+    let Some(disk) = SmallDisk::new(5 * SEGMENT_BYTES / 2) else {
+        eprintln!("not allowed to mount a small disk here: not tested");
+        return;
+    };
+    let dir = &disk.0.0;
+    let mut last = 0;
+    executor().run(async {
+        let mut writer = open(dir, recovered(dir)).await;
+        while !writer.is_full() {
+            last += 1;
+            push(&mut writer, last, 4000);
+            let seq = submit(&mut writer).await;
+            writer.watch().durable(seq).await.expect("durable");
+            writer.tick();
+            assert!(last < 1000, "it never was full");
+        }
+        // What must be written still is.
+        writer.push(&mark(1, last, 1));
+        let seq = submit(&mut writer).await;
+        writer.watch().durable(seq).await.expect("durable");
+        // Space comes back: the first segment is no longer needed.
+        writer.compact(&[(GROUP, RaftIndex::new(last))]);
+        let mut ticks = 0;
+        while writer.is_full() {
+            sleep(Duration::from_millis(5)).await;
+            writer.tick();
+            ticks += 1;
+            assert!(ticks < 1000, "it stays full");
+        }
+        for _ in 0..100 {
+            last += 1;
+            push(&mut writer, last, 100);
+            submit(&mut writer).await;
+        }
+        writer.close().await.expect("closed");
+    });
+    // A start finds no more space than it gave up.
+    let base = |_| Some(position(last - 100, 1));
+    let found = recover(&OsDisk::default(), dir, IDENTITY, &base).expect("a good log");
+    assert_eq!(indices(&found, 1).len(), 100);
+    executor().run(async {
+        let mut writer = open(dir, found).await;
+        push(&mut writer, last + 1, 100);
+        let seq = submit(&mut writer).await;
+        writer.watch().durable(seq).await.expect("durable");
+        writer.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn snapshots_are_whole_or_not_there() {
+    let dir = TestDir::new();
+    let chunks: Vec<Vec<u8>> = (0..9).map(|number| payload(1, number, 100_000 + number as usize)).collect();
+    executor().run(async {
+        for index in [5, 9, 7] {
+            let mut writer = SnapshotWriter::create(&dir.0, head(index)).await.expect("created");
+            for chunk in &chunks {
+                writer.chunk(chunk).await.expect("written");
+            }
+            assert!(writer.written_bytes() > 0);
+            writer.finish().await.expect("finished");
+        }
+        let given_up = SnapshotWriter::create(&dir.0, head(11)).await.expect("created");
+        given_up.abort().await.expect("removed");
+        let cut_off = SnapshotWriter::create(&dir.0, head(13)).await.expect("created");
+        drop(cut_off);
+    });
+    let found: Vec<_> = list_snapshots(&dir.0).expect("a list").iter().map(|file| file.index.get()).collect();
+    assert_eq!(found, [9, 7, 5], "the newest first, no unfinished ones");
+    for file in list_snapshots(&dir.0).expect("a list") {
+        let (head, read) = read_snapshot(&file.path).expect("whole");
+        assert_eq!((head.group, head.position.index), (file.group, file.index));
+        assert_eq!(read, chunks);
+    }
+    let removed = executor().run(async { prune_snapshots(&dir.0, GROUP, 2).await.expect("pruned") });
+    assert_eq!(removed, 2, "the oldest and the one that was cut off");
+    assert_eq!(dir.0.read_dir().expect("the folder").count(), 2);
+}
+
+#[test]
+fn a_damaged_snapshot_is_reported_and_left_alone() {
+    let dir = TestDir::new();
+    let path = executor().run(async {
+        let mut writer = SnapshotWriter::create(&dir.0, head(5)).await.expect("created");
+        writer.chunk(b"state").await.expect("written");
+        writer.finish().await.expect("finished")
+    });
+    let mut bytes = std::fs::read(&path).expect("the file");
+    bytes[40] ^= 1;
+    std::fs::write(&path, &bytes).expect("written back");
+    assert!(matches!(read_snapshot(&path), Err(SnapshotError::Damaged { .. })));
+    assert_eq!(std::fs::read(&path).expect("still there"), bytes);
+    // A good one under another's name is as bad.
+    bytes[40] ^= 1;
+    let other = dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(6)));
+    std::fs::write(&other, bytes).expect("written");
+    assert!(matches!(read_snapshot(&other), Err(SnapshotError::Damaged { .. })));
+}
+
+fn head(index: u64) -> SnapshotHead {
+    SnapshotHead { group: GROUP, position: position(index, 2) }
+}
+
+#[test]
+fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
+    let dir = TestDir::new();
+    let data = dir.0.join("default.etcd");
+    let open = DataDir::open(&data).expect("opened");
+    match DataDir::open(&data) {
+        Err(error @ DirError::AlreadyLocked(_)) => {
+            assert!(error.to_string().contains("file already locked"), "{error}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(mode_of(open.member()), 0o700);
+    assert_eq!(open.read_identity().expect("readable"), None);
+    open.write_identity(b"one").expect("written");
+    assert_eq!(open.read_identity().expect("readable").as_deref(), Some(&b"one"[..]));
+    drop(open);
+    let again = DataDir::open(&data).expect("opened again");
+    std::fs::write(again.member().join("identity"), b"garbage").expect("written");
+    assert!(matches!(again.read_identity(), Err(DirError::DamagedIdentity { .. })));
+}
+
+fn mode_of(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777
+}
+
+/// How long a start takes to read the log back; run by hand, in a release build.
+#[test]
+#[ignore = "a measurement: cargo test --release -p uetcd-log --test driver -- --ignored --nocapture"]
+fn reading_back_half_a_gibibyte() {
+    let dir = TestDir::new();
+    let mut sizes = BTreeMap::new();
+    executor().run(async {
+        let resume = recovered(&dir.0).resume(1).remove(0);
+        let mut writer = LogWriter::open(&dir.0, IDENTITY, resume, [], LogOptions::default()).await.expect("it opens");
+        let mut last = 0;
+        while writer.size_bytes() < 512 << 20 {
+            for _ in 0..64 {
+                last += 1;
+                push(&mut writer, last, 2000);
+            }
+            submit(&mut writer).await;
+        }
+        sizes.insert("entries", last);
+        writer.close().await.expect("closed");
+    });
+    let begun = std::time::Instant::now();
+    let found = recovered(&dir.0);
+    println!("{} MiB, {sizes:?}: {:?}", found.bytes >> 20, begun.elapsed());
+}
