@@ -42,7 +42,7 @@ check_programs() {
 main() {
     if [ "${1:-}" = --full ]; then
         shift
-        export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}"
+        export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
         export NEXTEST_PROFILE=full
     fi
     install_packages

@@ -257,7 +257,7 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
             ticks += 1;
             assert!(ticks < 1000, "it stays full");
         }
-        for _ in 0..100 {
+        for _ in 0..40 {
             last += 1;
             push(&mut writer, last, 100);
             submit(&mut writer).await;
@@ -265,9 +265,9 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
         writer.close().await.expect("closed");
     });
     // A start finds no more space than it gave up.
-    let base = |_| Some(position(last - 100, 1));
+    let base = |_| Some(position(last - 40, 1));
     let found = recover(&OsDisk::default(), dir, IDENTITY, &base).expect("a good log");
-    assert_eq!(indices(&found, 1).len(), 100);
+    assert_eq!(indices(&found, 1).len(), 40);
     executor().run(async {
         let mut writer = open(dir, found).await;
         push(&mut writer, last + 1, 100);

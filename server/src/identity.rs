@@ -2,8 +2,6 @@
 //! cluster's ids in advance (or compare them after a move) keep working.
 
 use std::fmt;
-use std::num::ParseIntError;
-use std::str::FromStr;
 
 use sha1::{Digest, Sha1};
 
@@ -22,38 +20,22 @@ impl MemberId {
     /// `peer_urls` in any order, each as text exactly as configured (`localhost` and `127.0.0.1` give different ids);
     /// `token` is `--initial-cluster-token`, or the whole discovery URL. The member's name does not enter.
     ///
-    /// Source: etcd 2.3: the first 8 bytes, big-endian, of SHA-1 over the sorted URLs and the token, no separators.
+    /// Source: etcd 2.3: the first 8 bytes, big-endian, of SHA-1 over the sorted URLs and the token, no separators. A
+    /// member added to a running cluster has the decimal Unix time of the request, in seconds, in place of the token.
     pub(crate) fn at_bootstrap<S: AsRef<str>>(peer_urls: &[S], token: &str) -> Self {
-        Self::hash(peer_urls, token)
-    }
-
-    /// The id of a member added to a running cluster at `unix_seconds` on the clock of the serving node.
-    ///
-    /// Source: etcd 2.3: as at bootstrap, with an empty token and the decimal time appended. Hence the same URLs added
-    /// twice within one second collide, which etcd refuses as `ID exists`.
-    pub(crate) fn added_at<S: AsRef<str>>(peer_urls: &[S], unix_seconds: u64) -> Self {
-        Self::hash(peer_urls, &unix_seconds.to_string())
-    }
-
-    /// An id read back from the disk or from a peer.
-    pub(crate) const fn from_raw(id: u64) -> Self {
-        Self(id)
-    }
-
-    /// The number itself, for the disk and for the peer port's decimal JSON.
-    pub(crate) const fn get(self) -> u64 {
-        self.0
-    }
-
-    fn hash<S: AsRef<str>>(peer_urls: &[S], suffix: &str) -> Self {
         let mut sorted: Vec<&str> = peer_urls.iter().map(AsRef::as_ref).collect();
         sorted.sort_unstable();
         let mut sha = Sha1::new();
         for url in sorted {
             sha.update(url.as_bytes());
         }
-        sha.update(suffix.as_bytes());
+        sha.update(token.as_bytes());
         Self(leading_u64(sha))
+    }
+
+    /// The number itself, for the disk and for the peer port's decimal JSON.
+    pub(crate) const fn get(self) -> u64 {
+        self.0
     }
 }
 
@@ -70,11 +52,6 @@ impl ClusterId {
             sha.update(member.0.to_be_bytes());
         }
         Self(leading_u64(sha))
-    }
-
-    /// An id read back from the disk or from a peer.
-    pub(crate) const fn from_raw(id: u64) -> Self {
-        Self(id)
     }
 
     /// The number itself, for the disk.
@@ -96,17 +73,6 @@ impl fmt::Display for MemberId {
 impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
-    }
-}
-
-/// Reads the hex form, as it stands in `/v2/members/<id>`; upper case and leading zeros are taken too, a sign is not.
-impl FromStr for MemberId {
-    type Err = ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // `from_str_radix` would take a leading plus sign, which etcd refuses; `+` alone is an invalid digit for both.
-        let digits = if text.starts_with('+') { "+" } else { text };
-        u64::from_str_radix(digits, 16).map(Self)
     }
 }
 
@@ -200,22 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn an_added_member_is_named_by_its_urls_and_the_second() {
+    fn a_member_added_later_has_the_second_for_a_token() {
         let urls = ["http://127.0.0.1:21518", "http://127.0.0.1:21519"];
-        assert_eq!(MemberId::added_at(&urls, 1_795_358_973).to_string(), "a751d4bed35b6878");
-        assert_ne!(MemberId::added_at(&urls, 1_795_358_974), MemberId::added_at(&urls, 1_795_358_973));
+        assert_eq!(MemberId::at_bootstrap(&urls, "1795358973").to_string(), "a751d4bed35b6878");
     }
 
     #[test]
-    fn ids_are_shown_without_leading_zeros_and_read_back() {
-        let id = MemberId::from_raw(0x0020_03aa_1d41_8b9a);
-        assert_eq!(id.to_string(), "2003aa1d418b9a");
-        assert_eq!(ClusterId::from_raw(id.get()).to_string(), "2003aa1d418b9a");
-        for text in ["2003aa1d418b9a", "002003AA1D418B9A"] {
-            assert_eq!(text.parse::<MemberId>().ok(), Some(id), "{text}");
-        }
-        for text in ["", "+2003aa1d418b9a", "-1", "xyz", "12345678123456789"] {
-            assert!(text.parse::<MemberId>().is_err(), "{text:?}");
-        }
+    fn ids_are_shown_without_leading_zeros() {
+        assert_eq!(MemberId(0x0020_03aa_1d41_8b9a).to_string(), "2003aa1d418b9a");
+        assert_eq!(ClusterId(0x0020_03aa_1d41_8b9a).to_string(), "2003aa1d418b9a");
     }
 }

@@ -51,6 +51,7 @@ struct Written {
     at: RaftIndex,
     term: Term,
     first: Index,
+    commands: usize,
 }
 
 /// A committed entry that is not applied.
@@ -187,6 +188,11 @@ impl Shard {
         held.or_else(|| self.oldest_uncommitted())
     }
 
+    /// Commands proposed by this member and not committed.
+    pub fn pending(&self) -> usize {
+        self.written.iter().map(|written| written.commands).sum()
+    }
+
     /// Nothing is under way: what the state says is all there is.
     pub fn is_settled(&self) -> bool {
         self.written.is_empty() && self.held.is_empty()
@@ -216,7 +222,7 @@ impl Shard {
         self.clock = self.clock.max(batch.now);
         let term = self.group.term();
         let at = self.group.propose(bytes.into_bytes());
-        self.written.push_back(Written { at, term, first });
+        self.written.push_back(Written { at, term, first, commands: batch.commands.len() });
     }
 
     /// Begins a quorum round on the group; `context` comes back in [`Outputs::confirmed`].

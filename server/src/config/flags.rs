@@ -184,9 +184,7 @@ const LOGGING: &[Flag] = &[
     works("version", Kind::Bool, "false", "print the version and exit."),
 ];
 
-const UNSAFE: &[Flag] = &[
-    works("force-new-cluster", Kind::Bool, "false", "force to create a new one-member cluster."),
-];
+const UNSAFE: &[Flag] = &[works("force-new-cluster", Kind::Bool, "false", "force to create a new one-member cluster.")];
 
 const OWN: &[Flag] = &[
     works("cores", Kind::Cpus, "0", "number of executors, or a list of CPUs like '0,2-3'; 0 for every usable CPU."),

@@ -180,6 +180,7 @@ impl Inner {
         for (shard, shown) in self.shards.iter().zip(&mut metrics.shards) {
             let history = shard.store().history();
             shown.last_index.set(shard.top().0);
+            shown.pending.set(shard.pending() as u64);
             shown.history_events.set(history.len() as u64);
             shown.history_bytes.set(history.bytes() as u64);
             shown.has_leader = open;

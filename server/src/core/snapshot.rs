@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use log::{Position, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, SnapshotWriter, prune_snapshots};
@@ -107,14 +107,15 @@ impl Inner {
 }
 
 impl Core {
-    fn snapshot_done(self: &Rc<Self>, seat: usize, upto: Upto, begun: Instant, written: Result<u64, SnapshotError>) {
+    fn snapshot_done(self: &Rc<Self>, seat: usize, upto: Upto, begun: Instant, written: Result<Saved, SnapshotError>) {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         inner.snapshots.running = false;
         let id = inner.shards[seat].id();
         match written {
-            Ok(bytes) => {
+            Ok(Saved { bytes, encoding }) => {
                 inner.metrics.snapshot_save.observe(begun.elapsed().as_secs_f64());
+                inner.metrics.snapshot_marshal.observe(encoding.as_secs_f64());
                 tracing::debug!(target: "snap", "shard {id}: saved snapshot at raft index {}, {bytes} bytes", upto.0);
                 let place = &mut inner.snapshots.seats[seat];
                 place.previous = place.newest;
@@ -139,39 +140,53 @@ impl Inner {
     }
 }
 
-/// Writes one snapshot and removes those that are not kept; returns its size in bytes.
+/// A snapshot that is on the disk.
+struct Saved {
+    /// Its size.
+    bytes: u64,
+    /// How long the executor was busy with encoding it, in slices.
+    encoding: Duration,
+}
+
+/// Writes one snapshot and removes those that are not kept.
 async fn write(
     dir: PathBuf,
     shard: ShardId,
     upto: Upto,
     chunks: SnapshotChunks,
     keep: usize,
-) -> Result<u64, SnapshotError> {
+) -> Result<Saved, SnapshotError> {
     let group = log::GroupId::new(shard.0);
     let position = Position { index: log::RaftIndex::new(upto.0.0), term: upto.1.0 };
     let mut writer = SnapshotWriter::create(&dir, SnapshotHead { group, position }).await?;
-    if let Err(error) = write_chunks(&mut writer, chunks).await {
-        // What cannot be removed now has no snapshot's name, and goes with the next pruning.
-        let _ = writer.abort().await;
-        return Err(error);
-    }
+    let encoding = match write_chunks(&mut writer, chunks).await {
+        Ok(encoding) => encoding,
+        Err(error) => {
+            // What cannot be removed now has no snapshot's name, and goes with the next pruning.
+            let _ = writer.abort().await;
+            return Err(error);
+        }
+    };
     let bytes = writer.written_bytes();
     writer.finish().await?;
     prune_snapshots(&dir, group, keep).await?;
-    Ok(bytes)
+    Ok(Saved { bytes, encoding })
 }
 
 /// A shard's chunk can be larger than one of the file's (a value of megabytes is one chunk): each begins with its length
 /// and goes into as many as it needs.
-async fn write_chunks(writer: &mut SnapshotWriter, chunks: SnapshotChunks) -> Result<(), SnapshotError> {
-    for chunk in chunks {
+async fn write_chunks(writer: &mut SnapshotWriter, mut chunks: SnapshotChunks) -> Result<Duration, SnapshotError> {
+    let mut encoding = Duration::ZERO;
+    loop {
+        let begun = Instant::now();
+        let Some(chunk) = chunks.next() else { return Ok(encoding) };
+        encoding += begun.elapsed();
         let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
         framed.extend_from_slice(&chunk);
         for piece in framed.chunks(SNAPSHOT_CHUNK_MAX) {
             writer.chunk(piece).await?;
         }
     }
-    Ok(())
 }
 
 /// The shard's chunks from those of a file.

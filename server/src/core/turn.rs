@@ -124,12 +124,12 @@ impl Inner {
         }
         let concerned = (0..batches.len()).filter(|seat| !batches[*seat].is_empty());
         let ids: Vec<ShardId> = concerned.map(|seat| self.shards[seat].id()).collect();
+        self.metrics.batch.observe(count as f64);
         let first = self.node.order.take(count as u64, ids.iter().copied());
         let now = self.node.clock.now_ns();
         for id in ids {
             let seat = self.seat(id);
             let commands = std::mem::take(&mut batches[seat]);
-            self.metrics.shards[seat].pending.add(commands.len() as u64);
             self.shards[seat].propose(&batch(first, now, commands));
             self.node.order.publish_uncommitted(id, self.shards[seat].oldest_uncommitted());
         }

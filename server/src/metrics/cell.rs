@@ -46,16 +46,6 @@ impl Gauge {
         self.0 -= 1;
     }
 
-    /// `n` more.
-    pub(crate) fn add(&mut self, n: u64) {
-        self.0 = self.0.saturating_add(i64::try_from(n).unwrap_or(i64::MAX));
-    }
-
-    /// `n` less.
-    pub(crate) fn sub(&mut self, n: u64) {
-        self.0 = self.0.saturating_sub(i64::try_from(n).unwrap_or(i64::MAX));
-    }
-
     /// Replaces the value; past `i64::MAX` it saturates.
     pub(crate) fn set(&mut self, value: u64) {
         self.0 = i64::try_from(value).unwrap_or(i64::MAX);

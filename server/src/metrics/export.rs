@@ -165,12 +165,11 @@ fn cores(page: &mut Page, cores: &[CoreMetrics]) {
 
 fn shards(page: &mut Page, shards: &[ShardMetrics]) {
     type Column = (&'static str, Kind, &'static str, fn(&ShardMetrics) -> i64);
-    let columns: [Column; 9] = [
+    let columns: [Column; 8] = [
         ("uetcd_shard_committed_total", Kind::Counter, "Commands committed.", |shard| shard.committed.get() as i64),
         ("uetcd_shard_applied_total", Kind::Counter, "Commands applied.", |shard| shard.applied.get() as i64),
         ("uetcd_shard_pending", Kind::Gauge, "Commands proposed and not committed.", |shard| shard.pending.get()),
         ("uetcd_shard_last_index", Kind::Gauge, "The newest index in the log.", |shard| shard.last_index.get()),
-        ("uetcd_shard_nodes", Kind::Gauge, "Nodes in the tree.", |shard| shard.nodes.get()),
         ("uetcd_shard_history_events", Kind::Gauge, "Events kept.", |shard| shard.history_events.get()),
         ("uetcd_shard_history_bytes", Kind::Gauge, "Bytes of the events kept.", |shard| shard.history_bytes.get()),
         ("uetcd_shard_has_leader", Kind::Gauge, "Whether there is a leader.", |shard| i64::from(shard.has_leader)),
@@ -290,8 +289,8 @@ mod tests {
             assert!(page.lines().any(|line| line == want), "{want} is not in\n{page}");
         }
         assert!(!page.contains("method=\"GET\""), "etcd shows no zeros");
-        let shards = page.lines().filter(|line| line.starts_with("uetcd_shard_nodes{"));
-        assert!(shards.eq(["0", "1", "2"].map(|shard| format!("uetcd_shard_nodes{{shard=\"{shard}\"}} 0"))));
+        let shards = page.lines().filter(|line| line.starts_with("uetcd_shard_last_index{"));
+        assert!(shards.eq(["0", "1", "2"].map(|shard| format!("uetcd_shard_last_index{{shard=\"{shard}\"}} 0"))));
     }
 
     #[test]

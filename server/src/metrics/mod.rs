@@ -103,8 +103,6 @@ pub(crate) struct ShardMetrics {
     pub(crate) pending: Gauge,
     /// The newest index in its log.
     pub(crate) last_index: Gauge,
-    /// Nodes in its tree, directories included.
-    pub(crate) nodes: Gauge,
     /// Events in its history.
     pub(crate) history_events: Gauge,
     /// Bytes of its history.

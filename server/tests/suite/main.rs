@@ -4,7 +4,8 @@
 //! Debian's etcd 3.4: that is how the tests themselves are proven. Where the two differ on purpose the test names the entry of
 //! `docs/differences.md`; tests of what only `uetcd` has say so and end early against etcd.
 //!
-//! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9.
+//! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9,
+//! `SUITE_STARTS` starts of the start-up test.
 
 mod harness;
 
@@ -17,6 +18,7 @@ mod flags;
 mod framing;
 mod hostile;
 mod order;
+mod starts;
 mod transcript;
 mod ttl;
 mod watch;

@@ -221,8 +221,8 @@ fn without_flags_it_is_one_member_on_two_ports() {
     assert_eq!(config.listen_client.to_string(), "http://localhost:2379");
     assert_eq!(config.listen_peer.to_string(), "http://localhost:2380");
     assert_eq!((config.shards, config.cores), (None, vec![0, 2, 3]));
-    assert_eq!((config.max_snapshots, config.max_wals, config.max_connections), (Some(5), Some(5), None));
-    assert!(config.strict_reconfig_check && !config.join_existing && !config.force_new_cluster);
+    assert_eq!((config.max_snapshots, config.max_connections), (Some(5), None));
+    assert!(!config.join_existing && !config.force_new_cluster);
     let want = "\
 I etcdmain: etcd Version: 2.3.8
 I etcdmain: setting maximum number of CPUs to 3, total number of available CPUs is 3
@@ -251,22 +251,21 @@ fn remarks(flags: &[&str], env: &[(&str, &str)], file: Option<&str>) -> Vec<Stri
 #[test]
 fn flags_do_what_they_say() {
     let config = config_of(&words(
-        "-name a --name=b --data-dir d --wal-dir w --snapshot-count 0x10 --max-wals 0 --heartbeat-interval 010 \
+        "-name a --name=b --data-dir d --wal-dir w --snapshot-count 0x10 --max-snapshots 0 --heartbeat-interval 010 \
          --election-timeout 2_000 --advertise-client-urls http://b:1,http://a:1 --listen-client-urls http://:1 \
          --initial-advertise-peer-urls http://10.0.0.1:2380 --initial-cluster-state existing --force-new-cluster \
-         --strict-reconfig-check=f --cors http://a.com --enable-pprof=1 --cores 4 --shards 3 --spin-us 20 \
+         --strict-reconfig-check=f --cors http://a.com --cores 4 --shards 3 --spin-us 20 \
          --history-events 7 --history-bytes 8 --max-connections 9 --listen-metrics-urls http://127.0.0.1:9 \
-         --unsafe-no-fsync --enable-v2 --initial-cluster-token t",
+         --enable-v2 --initial-cluster-token t",
     ));
     assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("b", Some("d")));
     assert_eq!(config.log_dir(), Path::new("w"));
-    assert_eq!((config.snapshot_count, config.max_wals), (16, None));
+    assert_eq!((config.snapshot_count, config.max_snapshots), (16, None));
     assert_eq!((config.heartbeat.as_millis(), config.election.as_millis()), (8, 2000));
     assert_eq!(config.request_timeout().as_secs(), 9);
     assert_eq!(config.advertise_client.to_string(), "http://a:1,http://b:1");
     assert_eq!(config.advertise_peer.to_string(), "http://10.0.0.1:2380");
-    assert!(config.join_existing && config.force_new_cluster && config.enable_pprof && config.unsafe_no_fsync);
-    assert!(!config.strict_reconfig_check);
+    assert!(config.join_existing && config.force_new_cluster);
     assert_eq!(config.cors, Cors::Origins(vec!["http://a.com".to_owned()]));
     assert_eq!((config.cores, config.shards, config.spin.as_micros()), (vec![0, 2, 3, 0], Some(3), 20));
     assert_eq!((config.history_events, config.history_bytes, config.max_connections), (7, 8, Some(9)));
