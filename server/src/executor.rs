@@ -26,9 +26,8 @@ use crate::recovery::ShardSeed;
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
-/// Well above the length of a turn: glommio 0.9 can fall asleep with work to do when its timer fires before any task
-/// has run.
-const PREEMPT: Duration = Duration::from_millis(50);
+/// Well above the length of a turn, and of what a busy machine keeps a thread waiting: see `core/pulse.rs`.
+const PREEMPT: Duration = Duration::from_millis(200);
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often an executor looks for what has no event of its own: slow clients, the end of the process.
@@ -41,6 +40,8 @@ pub(crate) enum Notice {
     Serving,
     /// The process has to end now.
     Fatal(Fatal),
+    /// This executor has finished what it had begun.
+    Ended,
 }
 
 /// What an executor starts from.
@@ -66,10 +67,8 @@ pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal
         .preempt_timer(PREEMPT)
         .spawn(move || async move {
             let notices = seed.notices.clone();
-            if let Err(fatal) = run(seed).await {
-                // The main thread is there for as long as the process is.
-                let _ = notices.send(Notice::Fatal(fatal));
-            }
+            // The main thread is there for as long as the process is.
+            let _ = notices.send(run(seed).await.map_or_else(Notice::Fatal, |()| Notice::Ended));
         })
         .map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
 }
@@ -79,6 +78,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
+    let pulse = glommio::spawn_local(Rc::clone(&core).pulse());
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
     if me == 0 {
@@ -103,6 +103,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     }
     drain(&core, &registry).await;
     ticker.cancel().await;
+    pulse.cancel().await;
     driver.cancel().await;
     Ok(())
 }

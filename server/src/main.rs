@@ -96,14 +96,31 @@ fn run(config: Config) -> Result<i32, End> {
         let listeners = std::mem::take(&mut listeners[me]);
         executors.push(executor::start(Seed { me, node, birth, shards, resume, listeners, connections, notices })?);
     }
-    let signal = wait(&heard, signals)?;
+    let signal = wait(&node, &heard, signals)?;
     node.enter(Phase::Stopping);
+    wait_for_the_end(&node, &heard)?;
     for executor in executors {
         if executor.join().is_err() {
             return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
         }
     }
     Ok(signal)
+}
+
+/// Keeps the pulse until the executors have finished what they have begun.
+fn wait_for_the_end(node: &Node, heard: &Receiver<Notice>) -> Result<(), Fatal> {
+    const GLANCE: Duration = Duration::from_millis(10);
+    let mut running = node.cores();
+    while running > 0 {
+        node.beat();
+        match heard.recv_timeout(GLANCE) {
+            Ok(Notice::Ended) => running -= 1,
+            Ok(Notice::Fatal(fatal)) => return Err(fatal),
+            Ok(Notice::Serving) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 fn announce(birth: &Birth, has_data: bool) {
@@ -113,10 +130,11 @@ fn announce(birth: &Birth, has_data: bool) {
 }
 
 /// Waits for a signal, or for what ends the process at once.
-fn wait(heard: &Receiver<Notice>, mut signals: Signals) -> Result<i32, Fatal> {
-    /// How soon a signal is noticed.
+fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals) -> Result<i32, Fatal> {
+    /// How soon a signal is noticed, and how long an executor may sleep with work to do.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
+        node.beat();
         if let Some(signal) = signals.pending().next() {
             let name = if signal == SIGINT { "interrupt" } else { "terminated" };
             notice!("osutil", "received {name} signal, shutting down...");
@@ -129,7 +147,7 @@ fn wait(heard: &Receiver<Notice>, mut signals: Signals) -> Result<i32, Fatal> {
                 let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
             }
             Ok(Notice::Fatal(fatal)) => return Err(fatal),
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Notice::Ended) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Fatal::Other("all executors have ended".to_owned())),
         }
     }

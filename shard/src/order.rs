@@ -134,6 +134,14 @@ impl Order {
         moved
     }
 
+    /// `shard` has got batches from `first` on that it has to apply. Publishes that before anybody can be told that they
+    /// are committed: those found in the log at a start were not taken from this order.
+    pub fn note_unapplied(&self, shard: ShardId, first: Option<Index>) {
+        if let Some(first) = first {
+            lower(&self.unapplied[usize::from(shard.0)], first.0);
+        }
+    }
+
     /// Whether the owner of `shard` still has to apply something at or below `visible`.
     pub fn is_unapplied(&self, shard: ShardId, visible: Index) -> bool {
         self.unapplied[usize::from(shard.0)].load(SeqCst) <= visible.0

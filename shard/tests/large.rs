@@ -149,3 +149,24 @@ fn a_path_of_a_hundred_thousand_directories_is_like_any_other() {
     let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(run).expect("a thread");
     thread.join().expect("no overflow");
 }
+
+#[test]
+fn an_idle_watcher_costs_little_beside_its_path() {
+    const WATCHERS: u64 = 20_000;
+    let store = forgetful();
+    let mut hub = shard::watch::Hub::new();
+    let before = held();
+    for n in 0..WATCHERS {
+        let path = format!("/registry/{:054}", scattered(n));
+        let watch = shard::watch::Watch {
+            path: path.as_bytes(),
+            recursive: false,
+            stream: true,
+            since: shard::ids::Index::ZERO,
+        };
+        hub.register(&store, &watch).expect("a watch from now on is never refused");
+    }
+    let over = (held() - before) / WATCHERS as isize - 64;
+    println!("{over} bytes per watcher");
+    assert!(over <= 300, "{over} bytes per watcher");
+}

@@ -1,5 +1,7 @@
 //! From what was applied to those who wait for it.
 
+use std::collections::HashSet;
+
 use shard::command::Command;
 use shard::ids::{Index, RaftIndex, Term};
 use shard::refusal::{Code, Refusal};
@@ -116,9 +118,13 @@ impl Inner {
             Waiter::Request { since_tick, .. } => since_tick + ticks <= now,
             Waiter::Post(_) | Waiter::Feed(..) => false,
         });
+        if over.is_empty() {
+            return;
+        }
+        let given_up: HashSet<Ticket> = over.iter().copied().collect();
+        self.queue.retain(|proposal| !given_up.contains(&proposal.ticket));
         for ticket in over {
-            self.metrics.proposals_failed.add(1);
-            self.queue.retain(|proposal| proposal.ticket != ticket);
+            self.metrics.proposals_failed.inc();
             self.deliver(ticket, raft_error("etcdserver: request timed out"));
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod lane;
 mod mailbox;
 pub(crate) mod message;
 mod post;
+mod pulse;
 mod read;
 mod regime;
 mod snapshot;
@@ -73,6 +74,7 @@ pub(crate) struct Node {
     /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
     system: Mutex<Arc<System>>,
     phase: AtomicU8,
+    pulses: pulse::Pulses,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
 }
@@ -103,6 +105,7 @@ impl Node {
             spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             system: Mutex::new(Arc::new(System::default())),
             phase: AtomicU8::new(Phase::Starting as u8),
+            pulses: pulse::Pulses::new(cores),
             primary_since_ns: AtomicU64::new(0),
             config,
         }
@@ -126,6 +129,11 @@ impl Node {
     /// Since when this node is the primary, in nanoseconds of the Unix epoch; meaningless while it is not.
     pub(crate) fn primary_since_ns(&self) -> u64 {
         self.primary_since_ns.load(Ordering::Relaxed)
+    }
+
+    /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
+    pub(crate) fn beat(&self) {
+        self.pulses.beat();
     }
 
     pub(crate) fn phase(&self) -> Phase {

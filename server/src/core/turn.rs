@@ -164,6 +164,7 @@ impl Inner {
         let mut out = std::mem::take(&mut self.out);
         for shard in &mut self.shards {
             shard.advance(&mut out);
+            self.node.order.note_unapplied(shard.id(), shard.oldest_unapplied());
             self.node.order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
         }
         // A group of one member has nobody to write to; what arrives here is for peers.

@@ -51,7 +51,7 @@ where
     let mut connection = Connection {
         stream,
         place: registry.enter(),
-        decoder: Decoder::new(Limits::default()),
+        decoder: Decoder::new(Limits { body_bytes: core.node.config.max_request_bytes, ..Limits::default() }),
         input: Vec::new(),
         input_ended: false,
         since: Instant::now(),
