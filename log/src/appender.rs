@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::batch::{BatchBuilder, BatchPlace};
 use crate::carry::Carry;
+use crate::floors::Floors;
 use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, RaftIndex, SegmentSeq};
 use crate::record::Record;
 use crate::recovery::{Inherited, Resume};
@@ -91,13 +92,20 @@ pub struct Appender {
     epoch: Epoch,
     segment_blocks: u32,
     builder: BatchBuilder,
-    pending_groups: BTreeMap<GroupId, Pending>,
+    /// Every group with a record in the batch being gathered, and the highest index of its entries there.
+    pending_groups: BTreeMap<GroupId, RaftIndex>,
     carry: Carry,
+    /// Where the groups' logs ended when a segment was begun, by the batch that says so and is not durable yet.
+    ends: VecDeque<(BatchSeq, BTreeMap<GroupId, RaftIndex>)>,
     current: Option<Open>,
     next: Option<SegmentHeader>,
     full: VecDeque<Full>,
     retired: Vec<Closed>,
-    floors: BTreeMap<GroupId, RaftIndex>,
+    /// How far the groups of this core were asked to be compacted, and what was made known of it to the others.
+    asked: BTreeMap<GroupId, RaftIndex>,
+    floors: Floors,
+    unpublished: bool,
+    first_batch: BatchSeq,
     in_flight: VecDeque<(BatchSeq, bool)>,
     next_batch: BatchSeq,
     durable: BatchSeq,
@@ -105,13 +113,6 @@ pub struct Appender {
     /// What the next segment's header continues: the last segment that counts, and in an opening one where that ended.
     previous: SegmentSeq,
     opening: Option<BatchSeq>,
-}
-
-/// The entries of one group in the batch being gathered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pending {
-    lowest: Option<RaftIndex>,
-    highest: RaftIndex,
 }
 
 impl Appender {
@@ -134,11 +135,15 @@ impl Appender {
             builder: BatchBuilder::default(),
             pending_groups: BTreeMap::new(),
             carry: Carry::default(),
+            ends: VecDeque::new(),
             current: None,
             next: None,
             full: full.collect(),
             retired: Vec::new(),
-            floors: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            floors: resume.floors,
+            unpublished: true,
+            first_batch: resume.first_batch,
             in_flight: VecDeque::new(),
             next_batch: resume.first_batch,
             durable: resume.first_batch.previous(),
@@ -152,11 +157,9 @@ impl Appender {
     pub fn push(&mut self, record: &Record<'_>) {
         self.builder.push(record);
         self.carry.note(record, self.next_batch);
-        let pending = self.pending_groups.entry(record.group()).or_default();
+        let highest = self.pending_groups.entry(record.group()).or_default();
         if let Record::Entry { index, .. } = *record {
-            pending.lowest = Some(pending.lowest.map_or(index, |lowest| lowest.min(index)));
-            // Not the maximum: a lower index overrides what was pushed before.
-            pending.highest = index;
+            *highest = (*highest).max(index);
         }
     }
 
@@ -225,6 +228,7 @@ impl Appender {
             self.durable = *seq;
             self.in_flight.pop_front();
         }
+        self.release_overridden();
         self.retire();
     }
 
@@ -291,17 +295,17 @@ impl Appender {
         (full + u64::from(current) + u64::from(next)) * BLOCK as u64
     }
 
-    /// Gives up segments of which every entry is at or below its group's index in `upto`.
+    /// Gives up segments of which every entry is at or below its group's index in `upto`, which names groups of this core.
     ///
-    /// An index must not be above the snapshot that the group could be loaded from; for this core's own groups a durable
-    /// [`Record::SnapshotMark`] is awaited as well. Segments of earlier starts also hold groups that other cores have
-    /// now: they go only when every group in them has been named (0 will do when it has no entries), which a core does
-    /// once its own log is open, and for all cores' writers.
+    /// An index must not be above any snapshot that the group is to be loadable from. A segment goes once that snapshot's
+    /// mark ([`Record::SnapshotMark`], [`Record::SnapshotReceived`]) is durable; one of an earlier start, which can hold
+    /// groups of other cores, once the logs of those have come as far. An index may be named before its mark is pushed.
     pub fn compact(&mut self, upto: &[(GroupId, RaftIndex)]) {
         for (group, index) in upto {
-            let floor = self.floors.entry(*group).or_default();
+            let floor = self.asked.entry(*group).or_default();
             *floor = (*floor).max(*index);
         }
+        self.unpublished = true;
         self.retire();
     }
 
@@ -317,6 +321,8 @@ impl Appender {
 
     /// Segments given up since the last call, in the order in which they must go.
     pub fn take_retired(&mut self) -> Vec<Closed> {
+        // Other cores may have come further.
+        self.retire();
         std::mem::take(&mut self.retired)
     }
 
@@ -345,6 +351,7 @@ impl Appender {
             groups: current.groups,
             superseded_by: self.next_batch,
         });
+        self.ends.push_back((self.next_batch, self.carry.ends()));
         // At the end: it is the newest state, what is gathered included.
         for record in self.carry.records() {
             self.builder.push(&record);
@@ -356,23 +363,26 @@ impl Appender {
     /// Books the entries of the batch just encoded on the current segment.
     fn account(&mut self) {
         let Some(current) = self.current.as_mut() else { return };
-        for (group, pending) in std::mem::take(&mut self.pending_groups) {
+        for (group, index) in std::mem::take(&mut self.pending_groups) {
             let highest = current.groups.entry(group).or_default();
-            if let Some(lowest) = pending.lowest {
-                // Entries that these override no longer pin what they stand in.
-                let below = RaftIndex::new(lowest.get().saturating_sub(1));
-                for full in &mut self.full {
-                    if let Some(old) = full.groups.get_mut(&group) {
-                        *old = (*old).min(below);
-                    }
+            *highest = (*highest).max(index);
+        }
+    }
+
+    /// Once the ends of the groups' logs are durable in a segment, entries beyond them in earlier segments (overridden
+    /// ones) no longer pin those. Not before: what overrode them may yet be lost.
+    fn release_overridden(&mut self) {
+        while let Some((seq, ends)) = self.ends.pop_front_if(|(seq, _)| *seq <= self.durable) {
+            for full in self.full.iter_mut().filter(|full| full.superseded_by <= seq) {
+                for (group, index) in &mut full.groups {
+                    *index = ends.get(group).map_or(*index, |end| (*index).min(*end));
                 }
-                *highest = (*highest).min(below);
             }
-            *highest = (*highest).max(pending.highest);
         }
     }
 
     fn retire(&mut self) {
+        self.publish();
         while let Some(oldest) = self.full.front() {
             let allowed = oldest.groups.iter().all(|(group, index)| self.allows(*group, *index));
             if !allowed || oldest.superseded_by > self.durable {
@@ -383,12 +393,25 @@ impl Appender {
         }
     }
 
+    /// Tells the other cores how far the groups of this one are compacted, once the state of these is durable here.
+    fn publish(&mut self) {
+        if !self.unpublished || self.durable < self.first_batch {
+            return;
+        }
+        for group in self.carry.groups() {
+            self.floors.publish(group, self.floor_here(group).unwrap_or_default());
+        }
+        self.unpublished =
+            self.asked.iter().any(|(group, asked)| self.floor_here(*group).is_some_and(|here| here < *asked));
+    }
+
+    /// How far a group of this core is compacted: as far as asked for, and marked durably.
+    fn floor_here(&self, group: GroupId) -> Option<RaftIndex> {
+        let marked = self.carry.durable_mark(group, self.durable)?;
+        Some(self.asked.get(&group).map_or(RaftIndex::default(), |asked| (*asked).min(marked)))
+    }
+
     fn allows(&self, group: GroupId, index: RaftIndex) -> bool {
-        let Some(floor) = self.floors.get(&group) else { return false };
-        let marked = match self.carry.durable_mark(group, self.durable) {
-            Some(mark) => mark.unwrap_or_default().index,
-            None => *floor,
-        };
-        index <= (*floor).min(marked)
+        self.floor_here(group).or_else(|| self.floors.of(group)).is_some_and(|floor| index <= floor)
     }
 }

@@ -60,15 +60,25 @@ impl Carry {
         self.groups.iter().flat_map(|(group, newest)| newest.records(*group))
     }
 
+    /// Where the groups' logs end.
+    pub(crate) fn ends(&self) -> BTreeMap<GroupId, RaftIndex> {
+        self.groups.iter().filter_map(|(group, newest)| Some((*group, newest.last?))).collect()
+    }
+
     /// Bytes that [`Carry::records`] take in a batch.
     pub(crate) fn size_bytes(&self) -> usize {
         self.records().map(|record| record.size_bytes()).sum()
     }
 
-    /// The mark of a group of this core that is durable when everything up to `durable` is; the outer `None`: the group
-    /// is not this core's.
-    pub(crate) fn durable_mark(&self, group: GroupId, durable: BatchSeq) -> Option<Option<Position>> {
-        let newest = self.groups.get(&group)?;
-        Some(newest.mark.filter(|(_, seq)| *seq <= durable).map(|(position, _)| position))
+    /// The groups that live on this core.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.groups.keys().copied()
+    }
+
+    /// How far the group's snapshot marks reach that are on the disk when everything up to `durable` is. `None`: the group
+    /// does not live on this core.
+    pub(crate) fn durable_mark(&self, group: GroupId, durable: BatchSeq) -> Option<RaftIndex> {
+        let mark = self.groups.get(&group)?.mark.filter(|(_, seq)| *seq <= durable);
+        Some(mark.map(|(position, _)| position.index).unwrap_or_default())
     }
 }

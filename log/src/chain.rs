@@ -139,6 +139,7 @@ impl EpochReader<'_> {
                 bytes: self.dropped_bytes(ended_in),
                 batch: next,
             })),
+            // A batch that is not whole is never kept.
             Verdict::Damaged | Verdict::Keep => Err(self.segments[place]
                 .end
                 .damage

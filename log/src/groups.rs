@@ -59,7 +59,8 @@ impl GroupLog {
 
     /// The records that repeat the group's state, for the log that it goes on in (see [`crate::LogWriter::open`]).
     pub fn state_records(&self, group: GroupId) -> impl Iterator<Item = Record<'static>> {
-        let mark = self.mark.map(|position| Record::SnapshotMark { group, position });
+        // The snapshot that was loaded may have become durable right before a crash, and its mark not.
+        let mark = self.mark.max(self.base).map(|position| Record::SnapshotMark { group, position });
         let state = self.hard_state.map(|state| Record::HardState { group, state });
         let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
         let end = Record::LogEnd { group, last: self.last_index() };

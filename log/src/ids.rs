@@ -77,7 +77,7 @@ impl SegmentSeq {
 
     /// The segment after this one.
     ///
-    /// Four thousand million segments of 16 MiB are 64 PiB of writes by one core: more than any disk lives for.
+    /// Four thousand million segments of 4 MiB are 16 PiB of writes by one core: more than any disk lives for.
     #[must_use]
     pub fn next(self) -> Self {
         let Some(next) = self.0.checked_add(1) else { panic!("segment numbers of this log are used up") };

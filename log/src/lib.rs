@@ -17,6 +17,7 @@ pub mod segment;
 
 mod appender;
 mod carry;
+mod floors;
 
 mod chain;
 mod disk;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::chain::{CoreLog, link, read};
 use crate::disk::{Disk, FileBytes};
 use crate::error::{Damage, RecoveryError, TornTail};
+use crate::floors::Floors;
 use crate::groups::{GroupLog, Groups};
 use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
 use crate::record::Record;
@@ -45,7 +46,7 @@ pub struct Spare {
 }
 
 /// How one core's log goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Resume {
     /// The core.
     pub core: CoreId,
@@ -68,6 +69,8 @@ pub struct Resume {
     pub spares: Vec<Spare>,
     /// Files to delete: left from a crash while one was being made.
     pub litter: Vec<PathBuf>,
+    /// What the logs of this start tell each other.
+    pub(crate) floors: Floors,
 }
 
 /// Everything that was read back.
@@ -107,13 +110,14 @@ impl Recovered {
             heir.litter.extend(orphan.litter);
             heir.litter.extend(orphan.spares.into_iter().map(|spare| spare.file));
         }
-        let resume = |core| logs.remove(&core).unwrap_or_default().resume(core, cores, self.epoch);
+        let floors = Floors::default();
+        let resume = |core| logs.remove(&core).unwrap_or_default().resume(core, cores, self.epoch, floors.clone());
         (0..cores).map(CoreId::new).map(resume).collect()
     }
 }
 
 impl Tail {
-    fn resume(self, core: CoreId, cores: u16, epoch: Epoch) -> Resume {
+    fn resume(self, core: CoreId, cores: u16, epoch: Epoch, floors: Floors) -> Resume {
         // Writes under way at the crash may have left no trace, or land late: their numbers are not used again either.
         let first_batch = BatchSeq::new(self.highest_batch.get() + MAX_IN_FLIGHT as u64 + 1);
         Resume {
@@ -127,6 +131,7 @@ impl Tail {
             inherited: self.inherited,
             spares: self.spares,
             litter: self.litter,
+            floors,
         }
     }
 }

@@ -111,7 +111,7 @@ impl<'a> Scanner<'a> {
     /// The whole batch that begins at sector `at`, or what is there instead.
     fn batch_at(&self, at: usize, expected: Option<BatchSeq>) -> Result<Batch, Break> {
         let seq = match self.sectors.get(at) {
-            None => return Err(self.stop(at, Found::Absent)),
+            None => return Err(stop(at, Found::Absent)),
             Some(SectorVerdict::Stale) => return Err(self.unfinished(at, at)),
             Some(SectorVerdict::Rotten) => {
                 return Err(self.rotten(at, at, "a sector is not as it was written, and may begin a batch"));
@@ -160,16 +160,14 @@ impl<'a> Scanner<'a> {
 
     /// The first `length` payload bytes from sector `at` on, without the stamps.
     fn payload(&self, at: usize, length: usize) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(length.next_multiple_of(SECTOR_PAYLOAD));
-        for sector in self.bytes[at * SECTOR..].chunks_exact(SECTOR).take(length.div_ceil(SECTOR_PAYLOAD)) {
+        let rest = &self.bytes[at * SECTOR..];
+        // A damaged head may claim more than there is.
+        let mut payload = Vec::with_capacity(length.next_multiple_of(SECTOR_PAYLOAD).min(rest.len()));
+        for sector in rest.chunks_exact(SECTOR).take(length.div_ceil(SECTOR_PAYLOAD)) {
             payload.extend_from_slice(&sector[..SECTOR_PAYLOAD]);
         }
         payload.truncate(length);
         payload
-    }
-
-    fn stop(&self, at: usize, found: Found) -> Break {
-        Break { offset: (at * SECTOR) as u64, found, damage: None }
     }
 
     /// The batch at `at` lacks a sector: a write that did not finish, unless something in what unfinished writes cover
@@ -185,7 +183,7 @@ impl<'a> Scanner<'a> {
                 "a sector within an unfinished write is neither as before nor as after it",
             );
         }
-        self.stop(at, if covered.iter().any(written) { Found::Unfinished } else { Found::Absent })
+        stop(at, if covered.iter().any(written) { Found::Unfinished } else { Found::Absent })
     }
 
     fn rotten(&self, at: usize, bad: usize, what: impl Into<String>) -> Break {
@@ -233,4 +231,8 @@ impl<'a> Scanner<'a> {
         }
         leftovers
     }
+}
+
+fn stop(at: usize, found: Found) -> Break {
+    Break { offset: (at * SECTOR) as u64, found, damage: None }
 }

@@ -19,9 +19,9 @@ use crate::ids::{BatchSeq, CoreId, Epoch, LogIdentity, SegmentSeq};
 use crate::sector::{BLOCK, BLOCK_SECTORS, FileSeed, SECTOR, SECTOR_PAYLOAD, seal, u16_at, u32_at, u64_at};
 
 /// Size of a segment unless told otherwise: large enough that changing over (a few fsyncs in the background) happens less
-/// than once in tens of thousands of batches, small enough that a new node with many cores fits a small disk, and that a
-/// segment is read back in tens of milliseconds.
-pub const DEFAULT_SEGMENT_BYTES: u64 = 16 << 20;
+/// than once in a thousand batches, small enough that a start, which writes two of them per core in full, costs a disk
+/// with limited bandwidth little, and that one is read back in milliseconds.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Smallest segment: the header and room for something.
 pub const SEGMENT_BYTES_MIN: u64 = 4 * BLOCK as u64;

@@ -56,10 +56,9 @@ pub const fn judge(found: Found, later: Evidence) -> Verdict {
         (Found::Unfinished, Evidence::Nothing) | (Found::Absent | Found::Unfinished, Evidence::StillUnderWay) => {
             Verdict::TornTail
         }
-        // A lost write: promised, and not there.
-        (Found::Absent | Found::Unfinished, Evidence::WasDurable) => Verdict::Damaged,
-        // No crash does this, so the stale sectors beside it cannot be trusted either.
-        (Found::Rotten, _) => Verdict::Damaged,
+        // A lost write was promised and is not there. Rot no crash makes, so that the stale sectors beside it cannot be
+        // trusted either.
+        (Found::Absent | Found::Unfinished, Evidence::WasDurable) | (Found::Rotten, _) => Verdict::Damaged,
     }
 }
 

@@ -152,11 +152,8 @@ impl World {
             (old.base, old.base_term) = (index, term);
             old.entries = old.entries.split_off(&(index + 1));
         }
-        let floors: Vec<_> = self.models.iter().map(|(group, model)| (*group, model.base)).collect();
-        let floors: Vec<_> =
-            floors.into_iter().map(|(group, base)| (GroupId::new(group), RaftIndex::new(base))).collect();
+        world.log.appender.compact(&[(GroupId::new(group), RaftIndex::new(index))]);
         for world in &mut self.logs {
-            world.log.appender.compact(&floors);
             world.log.maintain(&mut self.disk);
         }
     }

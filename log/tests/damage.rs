@@ -8,9 +8,10 @@ use common::{
     MemDisk, MemLog, UnderWay, core_dir, damage, entry, indices, mark, new_log, new_log_of, payload,
     payloads_are_right, received,
 };
-use log::sector::{BLOCK, SECTOR};
+use log::sector::{BLOCK, SECTOR, seal};
 use log::segment::file_name;
 use log::{CoreId, GroupId, RaftIndex, RecoveryError, SegmentHeader, SegmentSeq, scan_segment};
+use proptest::prelude::*;
 
 /// The header and the six blocks of [`three_batches`], and one more.
 const SMALL: u64 = 8 * BLOCK as u64;
@@ -299,4 +300,34 @@ fn an_entry_overrides_those_from_its_index_on() {
     let recovered = disk.recover().expect("good");
     assert_eq!(indices(&recovered, 1), [1, 2, 3]);
     assert_eq!(recovered.groups[&GroupId::new(1)].entries[2].term, 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever stands under good checksums, and wherever: no panic, and no allocation beyond the file's size.
+    #[test]
+    fn any_content_can_be_scanned(
+        sectors in proptest::collection::vec((8..64_usize, 0..4_u64, any::<bool>()), 0..60),
+        words in proptest::collection::vec(any::<u32>(), 1..40),
+    ) {
+        let (mut disk, _, writes) = three_batches();
+        let file = &writes[0].file;
+        let header = SegmentHeader::decode(&disk.files[file]).expect("a header");
+        for (number, (position, batch, raw)) in sectors.into_iter().enumerate() {
+            let bytes = disk.files.get_mut(file).expect("it exists");
+            let sector = &mut bytes[position * SECTOR..(position + 1) * SECTOR];
+            // Some keep most of what a batch really looks like.
+            let word = words[number % words.len()];
+            let at = word as usize % (SECTOR - 20);
+            sector[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            if raw {
+                sector.fill(word as u8);
+            }
+            seal(sector, header.seed(), position as u32, header.seq, common::seq(batch + 2));
+        }
+        scan_segment(file, header, &disk.files[file]);
+        // It may be refused or read; it must come to an end.
+        let _ = disk.recover();
+    }
 }

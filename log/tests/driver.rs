@@ -14,8 +14,8 @@ use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_r
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
-    BatchSeq, DataDir, DirError, GroupId, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError, Seen,
-    SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
+    BatchSeq, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError,
+    Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
 };
 
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -222,7 +222,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0.0).status();
     }
 }
 
@@ -264,7 +264,12 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
         }
         writer.close().await.expect("closed");
     });
-    // A start finds no more space than it gave up.
+    // A start finds no space at all.
+    let filler = dir.join("filler");
+    let mut bytes = vec![1; 1 << 20];
+    while std::fs::write(&filler, &bytes).is_err() {
+        bytes.truncate(bytes.len() - 4096);
+    }
     let base = |_| Some(position(last - 40, 1));
     let found = recover(&OsDisk::default(), dir, IDENTITY, &base).expect("a good log");
     assert_eq!(indices(&found, 1).len(), 40);
@@ -273,7 +278,52 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
         push(&mut writer, last + 1, 100);
         let seq = submit(&mut writer).await;
         writer.watch().durable(seq).await.expect("durable");
+        sleep(Duration::from_millis(20)).await;
+        assert!(writer.is_full());
+        std::fs::remove_file(&filler).expect("removed");
+        writer.push(&mark(1, last + 1, 1));
+        let seq = submit(&mut writer).await;
+        writer.watch().durable(seq).await.expect("durable");
+        writer.compact(&[(GROUP, RaftIndex::new(last + 1))]);
+        while writer.is_full() {
+            writer.tick();
+            sleep(Duration::from_millis(5)).await;
+        }
         writer.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn nothing_is_taken_after_a_failed_write() {
+    let Some(disk) = SmallDisk::new(4 * SEGMENT_BYTES) else {
+        eprintln!("not allowed to mount a small disk here: not tested");
+        return;
+    };
+    let dir = &disk.0.0;
+    executor().run(async {
+        let mut writer = open(dir, recovered(dir)).await;
+        push(&mut writer, 1, 100);
+        let first = submit(&mut writer).await;
+        writer.watch().durable(first).await.expect("durable");
+        // The space of the segment is taken away behind the log's back.
+        let file = dir.join("0/0000000000000001.log");
+        std::fs::OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(0)).expect("cut");
+        let mut bytes = vec![1; 4 << 20];
+        while std::fs::write(dir.join("filler"), &bytes).is_err() {
+            bytes.truncate(bytes.len() - 4096);
+        }
+        push(&mut writer, 2, 100);
+        let second = submit(&mut writer).await;
+        push(&mut writer, 3, 100);
+        let third = writer.submit().expect("not known yet").expect("two are taken");
+        for seq in [second, third] {
+            let failed = writer.watch().durable(seq).await;
+            assert!(matches!(failed, Err(LogError::WriteFailed { .. })), "{failed:?}");
+        }
+        push(&mut writer, 4, 100);
+        assert!(matches!(writer.submit(), Err(LogError::WriteFailed { .. })));
+        assert_eq!(writer.durable_upto(), first);
+        assert!(writer.close().await.is_ok(), "there is nothing to wait for");
     });
 }
 
@@ -338,7 +388,7 @@ fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     let open = DataDir::open(&data).expect("opened");
     match DataDir::open(&data) {
         Err(error @ DirError::AlreadyLocked(_)) => {
-            assert!(error.to_string().contains("file already locked"), "{error}")
+            assert!(error.to_string().contains("file already locked"), "{error}");
         }
         other => panic!("{other:?}"),
     }

@@ -245,7 +245,7 @@ fn votes_outlive_the_segments_that_they_were_cast_in() {
     }
     log.appender.push(&mark(1, 60, 1));
     log.write(&mut disk);
-    log.appender.compact(&[(GroupId::new(1), RaftIndex::new(60)), (GroupId::new(2), RaftIndex::new(0))]);
+    log.appender.compact(&[(GroupId::new(1), RaftIndex::new(60))]);
     log.maintain(&mut disk);
     assert!(!disk.files.contains_key(&common::core_dir(log.core).join("0000000000000001.log")));
     let recovered = disk.recover_on(&|group| (group.get() == 1).then(|| common::position(60, 1))).expect("good");
@@ -326,10 +326,10 @@ fn segments_of_cores_that_are_gone_are_given_up_too() {
 /// What overrode an entry can be compacted while the entry still lies in the log of the core that the group has left.
 #[test]
 fn what_was_overridden_does_not_come_back_with_an_old_cores_log() {
+    // Group 1 moves to core 1; group 2, which nothing ever compacts, keeps the old log of core 0.
     for (name, replaced) in [("overridden", false), ("replaced by a snapshot", true)] {
         let mut disk = MemDisk::default();
         let mut log = open_all(&mut disk, 1, SEGMENT_BYTES).remove(0);
-        // Group 2, whose entries nothing ever compacts, pins the old log.
         log.batch(&mut disk, &[(1, 1, 10), (1, 2, 10), (1, 3, 10), (1, 4, 10), (2, 1, 10)]);
         let mut logs = open_all(&mut disk, 2, SEGMENT_BYTES);
         let log = &mut logs[1];
@@ -344,7 +344,7 @@ fn what_was_overridden_does_not_come_back_with_an_old_cores_log() {
         }
         log.write(&mut disk);
         // Idle but for its hard state, until the segment that says so is compacted.
-        while log.appender.size_bytes() < 4 * SEGMENT_BYTES {
+        for _ in 0..60 {
             log.appender.push(&hard_state(1, 2, 1, 2));
             log.write(&mut disk);
         }
@@ -355,4 +355,41 @@ fn what_was_overridden_does_not_come_back_with_an_old_cores_log() {
         assert_eq!(indices(&recovered, 1), want, "{name}");
         assert!(recovered.groups[&GroupId::new(1)].entries.iter().all(|entry| entry.term == 2), "{name}");
     }
+}
+
+#[test]
+fn a_segment_with_groups_of_other_cores_waits_for_their_logs() {
+    let mut disk = MemDisk::default();
+    let mut log = open_all(&mut disk, 1, SEGMENT_BYTES).remove(0);
+    log.batch(&mut disk, &[(1, 1, 10), (2, 1, 10)]);
+    let old = common::core_dir(log.core).join("0000000000000001.log");
+    let mut logs = open_all(&mut disk, 2, SEGMENT_BYTES);
+    for (group, gone) in [(2_u16, false), (1, true)] {
+        let log = &mut logs[usize::from(group % 2)];
+        log.appender.compact(&[(GroupId::new(group), RaftIndex::new(1))]);
+        log.appender.push(&mark(group, 1, 1));
+        log.write(&mut disk);
+        logs[0].maintain(&mut disk);
+        assert_eq!(!disk.files.contains_key(&old), gone, "after group {group}");
+    }
+    assert!(disk.recover_on(&|_| Some(common::position(1, 1))).is_ok());
+}
+
+#[test]
+fn what_was_overridden_pins_nothing_once_that_is_durable() {
+    let (mut disk, mut log) = new_log();
+    log.batch(&mut disk, &[(1, 1, 10), (1, 2, 10), (1, 3, 10)]);
+    log.appender.push(&entry(1, 2, 2, b""));
+    log.write(&mut disk);
+    log.appender.push(&mark(1, 2, 2));
+    log.write(&mut disk);
+    let size = log.appender.size_bytes();
+    while log.appender.size_bytes() == size {
+        log.appender.push(&hard_state(1, 2, 1, 2));
+        log.write(&mut disk);
+    }
+    assert_eq!(log.appender.oldest_pin(), Some((GroupId::new(1), RaftIndex::new(2))));
+    log.appender.compact(&[(GroupId::new(1), RaftIndex::new(2))]);
+    assert_eq!(log.appender.oldest_pin(), None);
+    assert_eq!(log.appender.size_bytes(), size);
 }

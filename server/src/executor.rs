@@ -75,10 +75,10 @@ pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
     let Seed { me, node, birth, shards, resume, listeners, connections, notices } = seed;
+    let pulse = glommio::spawn_local(Arc::clone(&node).pulse(me));
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
-    let pulse = glommio::spawn_local(Rc::clone(&core).pulse());
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
     if me == 0 {

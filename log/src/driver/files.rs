@@ -9,12 +9,12 @@ use std::rc::Rc;
 
 use glommio::io::{DmaFile, OpenOptions, remove, rename};
 
-use super::system;
+use super::{is_out_of_space, system};
 use crate::appender::Closed;
 use crate::ids::CoreId;
 use crate::recovery::Spare;
 use crate::sector::BLOCK;
-use crate::segment::{SegmentHeader, file_name, format_block, spare_name};
+use crate::segment::{SEGMENT_BYTES_MIN, SegmentHeader, file_name, format_block, spare_name};
 
 /// One spare is what a steady log needs (a segment is given up for each that is begun); more would hold space for nothing.
 const SPARES_MAX: usize = 1;
@@ -22,12 +22,19 @@ const SPARES_MAX: usize = 1;
 /// Formatting goes in steps of this many blocks (256 KiB), so that other tasks of the core get their turn.
 const FORMAT_STEP_BLOCKS: u32 = 64;
 
+/// A file that only holds space: for the small segment of a start that finds the disk full.
+const BALLAST: &str = "ballast";
+
+/// The part of a segment's size that such a start makes do with, and that the ballast holds.
+const EMERGENCY_DIVISOR: u32 = 16;
+
 /// One core's folder, and the files kept to be recycled.
 #[derive(Debug)]
 pub(super) struct Folder {
     core: CoreId,
     path: PathBuf,
     spares: Vec<Spare>,
+    has_ballast: bool,
 }
 
 impl Folder {
@@ -38,7 +45,8 @@ impl Folder {
         spares: Vec<Spare>,
         litter: Vec<PathBuf>,
     ) -> io::Result<Self> {
-        let mut folder = Self { core, path, spares: Vec::new() };
+        let has_ballast = path.join(BALLAST).exists();
+        let mut folder = Self { core, path, spares: Vec::new(), has_ballast };
         for file in litter {
             remove(&file).await.map_err(system)?;
         }
@@ -118,6 +126,39 @@ impl Folder {
         Ok((header, Rc::new(file)))
     }
 
+    /// Makes the first segment of a start ready; a small one where there is no space for more.
+    pub(super) async fn prepare_first(&mut self, wanted: SegmentHeader) -> io::Result<(SegmentHeader, Rc<DmaFile>)> {
+        match self.prepare(wanted).await {
+            Err(error) if is_out_of_space(&error) => {
+                if std::mem::take(&mut self.has_ballast) {
+                    remove(self.path.join(BALLAST)).await.map_err(system)?;
+                }
+                self.prepare(SegmentHeader { blocks: emergency_blocks(wanted.blocks), ..wanted }).await
+            }
+            done => done,
+        }
+    }
+
+    /// Puts space aside for a start on a full disk, once there is some to spare. To be called when space was found for a
+    /// segment of `blocks`.
+    pub(super) async fn keep_ballast(&mut self, blocks: u32) -> io::Result<()> {
+        if self.has_ballast {
+            return Ok(());
+        }
+        let path = self.path.join(BALLAST);
+        match take_space(&path, u64::from(emergency_blocks(blocks)) * BLOCK as u64).await {
+            Err(error) if is_out_of_space(&error) => {
+                // Half of it is of no use; that there was no space even for the name is no news.
+                let _ = remove(&path).await;
+                Ok(())
+            }
+            taken => {
+                self.has_ballast = taken.is_ok();
+                taken
+            }
+        }
+    }
+
     /// Spares of another size (an oversize segment's, or from before the size was changed) only hold space.
     async fn drop_spares(&mut self) -> io::Result<()> {
         for spare in std::mem::take(&mut self.spares) {
@@ -128,6 +169,21 @@ impl Folder {
 
     async fn sync(&self) -> io::Result<()> {
         sync_dir(&self.path).await
+    }
+}
+
+fn emergency_blocks(blocks: u32) -> u32 {
+    (blocks / EMERGENCY_DIVISOR).max((SEGMENT_BYTES_MIN / BLOCK as u64) as u32)
+}
+
+/// A file of this size that takes its space and holds nothing.
+async fn take_space(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = open(path, true).await?;
+    let taken = file.pre_allocate(bytes, false).await.map_err(system);
+    file.close().await.map_err(system)?;
+    match taken {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        taken => taken,
     }
 }
 

@@ -79,7 +79,8 @@ impl LogWriter {
     /// Goes on where `resume` says, below `dir` (`DATA/member/log`): begins a new epoch with a new segment, and returns
     /// when the state of `groups`, all those that live on this core now, is durable in it.
     ///
-    /// Needs space for a segment; the next one is made ready in the background.
+    /// Needs space for a segment; the next one is made ready in the background. On a full disk it makes do with a small
+    /// one, for which the start before has put space aside, and the log [is full](LogWriter::is_full) from the beginning.
     pub async fn open<'a>(
         dir: &Path,
         identity: LogIdentity,
@@ -133,7 +134,7 @@ impl LogWriter {
         let (Some(wanted), Some(mut folder)) = (wanted, folder) else {
             panic!("a new log has a first segment to make")
         };
-        let made = folder.prepare(wanted).await;
+        let made = folder.prepare_first(wanted).await;
         let made = made.map_err(|error| LogError::prepare(&folder.segment_path(&wanted), error));
         let mut shared = self.watch.shared.borrow_mut();
         shared.folder = Some(folder);
@@ -190,7 +191,8 @@ impl LogWriter {
         self.watch.clone()
     }
 
-    /// Gives up segments that are no longer needed; see [`Appender::compact`] for what the indices mean.
+    /// Gives up segments that are no longer needed; see [`Appender::compact`] for what the indices mean. Groups of other
+    /// cores need not be named: their logs tell.
     pub fn compact(&mut self, upto: &[(GroupId, RaftIndex)]) {
         self.watch.shared.borrow_mut().appender.compact(upto);
         self.watch.maintain(Retry::Later);
@@ -341,7 +343,7 @@ impl LogWatch {
                 Some(Job::Prepare(wanted)) => match folder.prepare(wanted).await {
                     Ok((header, file)) => {
                         self.shared.borrow_mut().take_segment(header, file);
-                        Ok(())
+                        folder.keep_ballast(header.blocks).await
                     }
                     Err(error) => Err(error),
                 },

@@ -7,10 +7,10 @@
 //! thread ends such a sleep, so the main thread sends one to each executor, a few times a second.
 
 use std::future::poll_fn;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use super::Core;
+use super::Node;
 
 /// The wakers of the executors' pulse tasks.
 pub(super) struct Pulses {
@@ -34,11 +34,11 @@ impl Pulses {
     }
 }
 
-impl Core {
-    /// Takes the pulse of this executor, for ever.
-    pub(crate) async fn pulse(self: std::rc::Rc<Self>) {
+impl Node {
+    /// Takes the pulse of an executor, for ever. Spawned there before anything else.
+    pub(crate) async fn pulse(self: Arc<Self>, executor: usize) {
         poll_fn(|cx| {
-            if let Ok(mut waker) = self.node.pulses.wakers[self.me].lock() {
+            if let Ok(mut waker) = self.pulses.wakers[executor].lock() {
                 // Kept, not taken, when it is used: a wake-up must get through while the task is still to be run.
                 waker.get_or_insert_with(|| cx.waker().clone());
             }
