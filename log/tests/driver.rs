@@ -3,7 +3,6 @@
 mod common;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -405,29 +404,4 @@ fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
 fn mode_of(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777
-}
-
-/// How long a start takes to read the log back; run by hand, in a release build.
-#[test]
-#[ignore = "a measurement: cargo test --release -p uetcd-log --test driver -- --ignored --nocapture"]
-fn reading_back_half_a_gibibyte() {
-    let dir = TestDir::new();
-    let mut sizes = BTreeMap::new();
-    executor().run(async {
-        let resume = recovered(&dir.0).resume(1).remove(0);
-        let mut writer = LogWriter::open(&dir.0, IDENTITY, resume, [], LogOptions::default()).await.expect("it opens");
-        let mut last = 0;
-        while writer.size_bytes() < 512 << 20 {
-            for _ in 0..64 {
-                last += 1;
-                push(&mut writer, last, 2000);
-            }
-            submit(&mut writer).await;
-        }
-        sizes.insert("entries", last);
-        writer.close().await.expect("closed");
-    });
-    let begun = std::time::Instant::now();
-    let found = recovered(&dir.0);
-    println!("{} MiB, {sizes:?}: {:?}", found.bytes >> 20, begun.elapsed());
 }

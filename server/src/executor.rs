@@ -222,9 +222,17 @@ async fn drain(core: &Rc<Core>, registry: &Rc<Registry>) {
     const PAUSE: Duration = Duration::from_millis(5);
     let begun = Instant::now();
     core.note_clock();
-    while registry.len() > 0 || !core.is_quiet() {
+    let mut reported = false;
+    // Connections of other executors may still wait for this one's shards.
+    while !core.node.all_drained() {
+        if !reported && registry.len() == 0 && core.is_quiet() {
+            reported = true;
+            core.node.report_drained();
+        }
         if begun.elapsed() > DRAIN {
-            tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());
+            if registry.len() > 0 {
+                tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());
+            }
             break;
         }
         registry.wake_all();

@@ -145,6 +145,24 @@ pub enum SystemCommand {
     SetClusterVersion(String),
 }
 
+impl Command {
+    /// About how much memory it holds, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let held = match self {
+            Self::Set { path, value, .. } | Self::Create { path, value, .. } | Self::Update { path, value, .. } => {
+                path.len() + value.len()
+            }
+            Self::CompareAndSwap { path, value, prev_value, .. } => {
+                path.len() + value.len() + prev_value.as_ref().map_or(0, Vec::len)
+            }
+            Self::CompareAndDelete { path, prev_value, .. } => path.len() + prev_value.as_ref().map_or(0, Vec::len),
+            Self::Delete { path, .. } | Self::Expire { path, .. } => path.len(),
+            Self::Rebase { .. } | Self::System(_) => 0,
+        };
+        size_of::<Self>() + held
+    }
+}
+
 /// A command with its place in the one order and the proposer's ticket.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {

@@ -106,6 +106,11 @@ impl Disk {
         self.watch.poll_progress(cx, &mut self.seen).map_err(fatal)
     }
 
+    /// Bytes gathered and not under way.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.writer.pending_bytes()
+    }
+
     /// Nothing is gathered or under way.
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.is_empty() && self.writer.pending_bytes() == 0

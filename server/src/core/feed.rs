@@ -10,11 +10,15 @@ use shard::ids::Index;
 
 use super::message::{Answer, KeysAnswer, Standing};
 
-/// Bytes of events that may wait for one client. A client that lags this far behind a burst is ended, so that it can
-/// resume from its last index, instead of growing the server's memory.
+/// Bytes of events that may wait for a client that takes none of them. What is beyond is what a client cannot be
+/// expected to have read yet: a replay, a burst.
 pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
-/// Events that may wait for one client, however small they are.
+/// Events that may wait for such a client, however small they are.
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
+/// Ticks in which a client with more than that waiting may take nothing: a second or so.
+const STALLED_TICKS_MAX: u32 = 10;
+/// Bytes that may wait for any client. Above the history of all shards, which a replay can consist of.
+const FEED_BYTES_CEILING: usize = 256 << 20;
 
 /// What a watch has for its connection.
 pub(crate) enum Next {
@@ -41,6 +45,10 @@ struct Inner {
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
     merge: Option<Merge>,
+    /// Events that the connection has taken.
+    taken: u64,
+    /// What `taken` was at the last tick, and for how many it has not moved while too much was waiting.
+    stalled: (u64, u32),
     cut: bool,
     waker: Option<Waker>,
 }
@@ -67,7 +75,17 @@ impl Feed {
     fn new(missing: usize, merge: Option<Merge>) -> Self {
         let (queue, waker) = (VecDeque::new(), None);
         Self {
-            inner: RefCell::new(Inner { missing, standing: None, queue, queued_bytes: 0, merge, cut: false, waker }),
+            inner: RefCell::new(Inner {
+                missing,
+                standing: None,
+                queue,
+                queued_bytes: 0,
+                merge,
+                taken: 0,
+                stalled: (0, 0),
+                cut: false,
+                waker,
+            }),
         }
     }
 
@@ -97,11 +115,26 @@ impl Feed {
             Some(merge) => {
                 merge.waiting_bytes += body.len();
                 merge.waiting.push(Reverse((index, body)));
-                if merge.waiting_bytes > FEED_BYTES_MAX || merge.waiting.len() > FEED_EVENTS_MAX {
-                    inner.cut_off();
-                }
             }
             None => inner.queue(body),
+        }
+        let (bytes, events) = inner.backlog();
+        if bytes > FEED_BYTES_CEILING && events > 1 {
+            inner.cut_off();
+        }
+        !inner.cut
+    }
+
+    /// Time passes. False: the client takes nothing although too much is waiting; it is cut off.
+    pub(super) fn tick(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let (bytes, events) = inner.backlog();
+        let (taken, ticks) = inner.stalled;
+        let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
+        let stalls = too_much && taken == inner.taken && inner.missing == 0;
+        inner.stalled = (inner.taken, if stalls { ticks + 1 } else { 0 });
+        if inner.stalled.1 >= STALLED_TICKS_MAX && !inner.cut {
+            inner.cut_off();
         }
         !inner.cut
     }
@@ -128,11 +161,12 @@ impl Feed {
         if let Some(standing) = inner.standing.take() {
             return Some(standing.map_or_else(Next::Refused, Next::Standing));
         }
-        if inner.missing > 0 {
+        if inner.missing > 0 && !inner.cut {
             return None;
         }
         if let Some(event) = inner.queue.pop_front() {
             inner.queued_bytes -= event.len();
+            inner.taken += 1;
             return Some(Next::Event(event));
         }
         inner.cut.then_some(Next::Cut)
@@ -141,7 +175,7 @@ impl Feed {
     /// Whether [`Feed::next`] has something.
     pub(crate) fn is_ready(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.standing.is_some() || inner.missing == 0 && (inner.cut || !inner.queue.is_empty())
+        inner.standing.is_some() || inner.cut || inner.missing == 0 && !inner.queue.is_empty()
     }
 
     /// Whom to wake when there is something.
@@ -154,10 +188,13 @@ impl Inner {
     fn queue(&mut self, body: Bytes) {
         self.queued_bytes += body.len();
         self.queue.push_back(body);
-        if self.queued_bytes > FEED_BYTES_MAX || self.queue.len() > FEED_EVENTS_MAX {
-            self.cut_off();
-        }
         self.wake();
+    }
+
+    /// Bytes and number of the events that wait.
+    fn backlog(&self) -> (usize, usize) {
+        let (bytes, events) = self.merge.as_ref().map_or((0, 0), |merge| (merge.waiting_bytes, merge.waiting.len()));
+        (self.queued_bytes + bytes, self.queue.len() + events)
     }
 
     /// What the client has not taken is dropped: it resumes from the last event that it has seen.
@@ -214,10 +251,21 @@ mod tests {
         registered(&feed);
         let big = Bytes::from(vec![b'x'; 1 << 20]);
         for n in 0..10 {
-            feed.event(Index(n), big.clone());
+            assert!(feed.event(Index(n), big.clone()), "a burst alone is no reason");
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
+        assert!(feed.tick() && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
+        let kept = (0..=STALLED_TICKS_MAX).filter(|_| feed.tick()).count();
+        assert_eq!(kept as u32, STALLED_TICKS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
+    }
+
+    #[test]
+    fn one_event_of_any_size_is_delivered() {
+        let feed = Feed::single();
+        registered(&feed);
+        assert!(feed.event(Index(1), Bytes::from(vec![b'x'; FEED_BYTES_CEILING + 1])));
+        assert!(matches!((feed.next(), feed.next()), (Some(Next::Standing(_)), Some(Next::Event(_)))));
     }
 
     #[test]

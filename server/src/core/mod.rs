@@ -24,7 +24,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
@@ -74,6 +74,8 @@ pub(crate) struct Node {
     /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
     system: Mutex<Arc<System>>,
     phase: AtomicU8,
+    /// Executors that have nothing left to do for their own connections, while the process stops.
+    drained: AtomicUsize,
     pulses: pulse::Pulses,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
@@ -105,6 +107,7 @@ impl Node {
             spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             system: Mutex::new(Arc::new(System::default())),
             phase: AtomicU8::new(Phase::Starting as u8),
+            drained: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
             primary_since_ns: AtomicU64::new(0),
             config,
@@ -129,6 +132,16 @@ impl Node {
     /// Since when this node is the primary, in nanoseconds of the Unix epoch; meaningless while it is not.
     pub(crate) fn primary_since_ns(&self) -> u64 {
         self.primary_since_ns.load(Ordering::Relaxed)
+    }
+
+    /// An executor's own connections are done; it goes on for those of the others.
+    pub(crate) fn report_drained(&self) {
+        self.drained.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// No executor needs another any more.
+    pub(crate) fn all_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire) >= self.cores()
     }
 
     /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
@@ -209,6 +222,8 @@ struct Inner {
     shards: Vec<Shard>,
     /// Commands that wait for the next turn, in the order of their arrival.
     queue: VecDeque<Proposal>,
+    /// Bytes of their paths and values.
+    queued_bytes: usize,
     waiting: Waiting<Waiter>,
     outbox: Outbox<Message>,
     disk: Disk,
@@ -232,6 +247,9 @@ struct Inner {
 /// Commands that may wait for one executor's next turn. A turn takes them all, so this is reached only while nothing
 /// can be written; 64 Ki commands of a few hundred bytes are what a node can hold without noticing.
 pub(crate) const QUEUE_MAX: usize = 1 << 16;
+
+/// Bytes of keys and values that may wait for one executor's next turn.
+pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 impl Core {
     /// An executor's part, from what was recovered for its shards.
@@ -269,7 +287,7 @@ impl Core {
     /// Whether another request may wait on this executor.
     pub(crate) fn has_room(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.waiting.len() < WAITING_MAX && inner.queue.len() < QUEUE_MAX
+        inner.waiting.len() < WAITING_MAX && inner.queue.len() < QUEUE_MAX && inner.queued_bytes < QUEUE_BYTES_MAX
     }
 
     /// Sends a command to its shard; its answer goes to `slot` of `lane`. There must be room ([`Core::has_room`]).
@@ -279,7 +297,7 @@ impl Core {
         let ticket = inner.await_in_lane(lane, slot);
         let proposal = Proposal { shard, ticket, command };
         if to == self.me {
-            inner.queue.push_back(proposal);
+            inner.enqueue(proposal);
         } else {
             inner.outbox.send(to, Message::Propose(proposal));
         }
@@ -301,7 +319,12 @@ impl Core {
     /// Nothing waits to be written or handed over.
     pub(crate) fn is_quiet(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.queue.is_empty() && inner.flushed && inner.disk.is_idle()
+        let settled = inner.shards.iter().all(|shard| shard.oldest_unapplied().is_none());
+        inner.queue.is_empty()
+            && inner.flushed
+            && inner.disk.is_idle()
+            && settled
+            && self.node.mailboxes[self.me].is_empty()
     }
 
     /// Notes the clock in the log, so that a restart knows how much of every lifetime was left.
@@ -352,6 +375,7 @@ impl Inner {
             me,
             core,
             queue: VecDeque::new(),
+            queued_bytes: 0,
             waiting: Waiting::new(me),
             outbox: Outbox::new(node.cores()),
             disk,
@@ -380,6 +404,17 @@ impl Inner {
     /// Starts a task of this executor after the turn.
     fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
         self.tasks.push(Box::pin(task));
+    }
+
+    /// Puts a command into the queue for the next turn, or refuses it if too much is in there.
+    fn enqueue(&mut self, proposal: Proposal) {
+        if self.queue.len() >= QUEUE_MAX || self.queued_bytes >= QUEUE_BYTES_MAX {
+            self.metrics.queue_full.inc();
+            self.deliver(proposal.ticket, deliver::raft_error("etcdserver: too many requests"));
+            return;
+        }
+        self.queued_bytes += proposal.command.size_bytes();
+        self.queue.push_back(proposal);
     }
 
     /// A ticket whose answer goes to a slot of a connection's lane.

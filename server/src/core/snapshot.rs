@@ -13,7 +13,7 @@ use super::{Core, Inner};
 
 /// Bytes of one executor's log beyond which the shard that keeps the oldest segment is made to give it up, so that an
 /// idle shard never pins what busy ones have long outgrown.
-const LOG_BYTES_MAX: u64 = 1 << 30;
+const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// When the shards of this executor are due, and what their snapshots cover.
 pub(super) struct Schedule {
@@ -122,6 +122,9 @@ impl Core {
                 place.newest = Some(upto);
                 place.last_bytes = bytes;
                 inner.disk.push_snapshot(id, upto);
+                // The log may lose the batches that say what the clock read.
+                let clock = inner.shards[seat].clock();
+                inner.disk.push_frontier(id, inner.node.order.visible(), clock);
                 inner.give_up_log();
             }
             Err(error) => tracing::warn!(target: "snap", "shard {id}: {error}. It is tried again when due"),

@@ -8,20 +8,23 @@ use shard::order::Token;
 
 use super::{Core, Inner};
 
-/// Nodes that one shard expires per tick: the rest waits for the next, a mass expiry must not stall the core.
+/// Nodes that one shard expires in one batch: the next one follows when that is applied, a mass expiry must not stall the
+/// core.
 const EXPIRE_MAX: usize = 1000;
 
 /// State of the expiry of this executor's shards.
 pub(super) struct Expiry {
     /// Per shard: the index at which the last batch of expiries is applied.
     asked_upto: Vec<Index>,
+    /// More was overdue than one round takes: the next one need not wait for a tick.
+    pub(super) behind: bool,
     /// The regime for which the shards' timelines have been joined to this node's clock.
     joined: Option<Token>,
 }
 
 impl Expiry {
     pub(super) fn new(shards: usize) -> Self {
-        Self { asked_upto: vec![Index::ZERO; shards], joined: None }
+        Self { asked_upto: vec![Index::ZERO; shards], behind: false, joined: None }
     }
 }
 
@@ -58,24 +61,32 @@ impl Inner {
         let heartbeat = self.node.config.heartbeat.as_millis().max(1);
         self.time_out((self.node.config.request_timeout().as_millis() / heartbeat) as u64);
         self.disk.tick();
+        self.cut_slow_watches();
         self.keep_clock();
         self.start_snapshots();
     }
 
     /// Proposes the removal of what is overdue. Whether it still is, is decided when that is applied.
-    fn expire(&mut self) {
-        if self.expiry.joined != self.node.order.is_open().then(|| self.node.order.token()) {
+    pub(super) fn expire(&mut self) {
+        if !self.node.order.is_open() || self.expiry.joined != Some(self.node.order.token()) {
             return;
         }
         let now = self.node.clock.now_ns();
+        let behind = std::mem::take(&mut self.expiry.behind);
         for seat in 0..self.shards.len() {
             let shard = &mut self.shards[seat];
             let overdue = shard.store().next_deadline().is_some_and(|deadline| deadline <= now);
-            if !overdue || shard.store().applied() < self.expiry.asked_upto[seat] {
+            if !overdue {
+                continue;
+            }
+            if shard.store().applied() < self.expiry.asked_upto[seat] {
+                self.expiry.behind |= behind;
                 continue;
             }
             let id = shard.id();
-            for command in shard.store_mut().due(now, EXPIRE_MAX) {
+            let due = shard.store_mut().due(now, EXPIRE_MAX);
+            self.expiry.behind |= due.len() == EXPIRE_MAX;
+            for command in due {
                 self.propose_own(id, command);
             }
             self.submit();

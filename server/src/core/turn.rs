@@ -6,12 +6,17 @@ use std::task::{Context, Poll};
 
 use shard::command::{Batch, Numbered};
 use shard::ids::{Index, ShardId};
+use shard::shard::Shard;
 
 use super::deliver::{action, operation};
 use super::message::{Message, Proposal};
 use super::ticket::Ticket;
 use super::{Core, Inner};
 use crate::failure::Fatal;
+
+/// Bytes that may be gathered for the log while the disk is busy; beyond, commands stay in the queue. Far more than a disk
+/// writes in one go, far less than a record or a batch may have.
+const GATHERED_BYTES_MAX: usize = 64 << 20;
 
 impl Core {
     /// Runs turns for ever: whenever something was stirred, has arrived, or has become durable.
@@ -61,6 +66,9 @@ impl Inner {
         let complete = self.node.order.complete();
         self.take_messages();
         self.take_durable();
+        if self.expiry.behind {
+            self.expire();
+        }
         self.submit();
         self.ask_quorum();
         self.advance();
@@ -85,7 +93,7 @@ impl Inner {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Propose(proposal) => self.queue.push_back(proposal),
+            Message::Propose(proposal) => self.enqueue(proposal),
             Message::Ask(ticket, question) => self.question(ticket, question),
             Message::Answer(ticket, answer) => self.deliver(ticket, answer),
             Message::Watch(ticket, request) => self.watch(ticket, &request),
@@ -113,6 +121,9 @@ impl Inner {
         if !self.node.order.is_open() || !self.join_timelines() || self.queue.is_empty() {
             return;
         }
+        if self.disk.pending_bytes() > GATHERED_BYTES_MAX {
+            return;
+        }
         if self.disk.is_full() {
             self.refuse_queue("etcdserver: no space left on device");
             return;
@@ -135,14 +146,17 @@ impl Inner {
         }
     }
 
-    /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, on a
-    /// shard where nothing is under way, are answered here: they need no place in the log.
+    /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, while
+    /// nothing is under way, are answered here: they need no place in the log.
     fn number_queue(&mut self) -> Vec<Vec<Numbered>> {
         let mut batches: Vec<Vec<Numbered>> = self.shards.iter().map(|_| Vec::new()).collect();
+        // With anything under way, an answer out of the log could show a lower index than the one before it.
+        let settled = self.shards.iter().all(Shard::is_settled);
         let mut offset = 0;
+        self.queued_bytes = 0;
         for Proposal { shard, ticket, command } in std::mem::take(&mut self.queue) {
             let seat = self.seat(shard);
-            if batches[seat].is_empty() && self.shards[seat].is_settled() {
+            if settled && offset == 0 {
                 // Read first: an index acknowledged before now must not be above what the refusal claims to know.
                 let index = self.node.order.visible();
                 if let Err(refusal) = self.shards[seat].check(&command) {
@@ -258,6 +272,7 @@ fn batch(first_of_turn: Index, now: u64, mut commands: Vec<Numbered>) -> Batch {
 impl Inner {
     /// Answers everything that is queued with etcd's "raft internal error".
     pub(super) fn refuse_queue(&mut self, cause: &str) {
+        self.queued_bytes = 0;
         for Proposal { ticket, .. } in std::mem::take(&mut self.queue) {
             self.metrics.proposals_failed.add(1);
             self.deliver(ticket, super::deliver::raft_error(cause));

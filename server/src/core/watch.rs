@@ -63,12 +63,12 @@ impl Core {
         let mut inner = self.inner.borrow_mut();
         inner.metrics.watch_requests.add(1);
         let shard = request.shard;
-        inner.watches.open += 1;
         let feed = Rc::new(match shard {
             Some(_) => Feed::single(),
             None => Feed::spread(self.node.cores(), inner.standing()),
         });
         let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed), shard)).ok()?;
+        inner.watches.open += 1;
         match shard.map(|shard| self.node.core_of(shard)) {
             Some(core) if core == self.me => inner.watch(ticket, &request),
             Some(core) => inner.send(core, Message::Watch(ticket, request)),
@@ -117,9 +117,9 @@ impl Inner {
         let mut replay = Vec::new();
         for seat in seats {
             self.apply(seat, visible);
-            // A spread watch ends by itself, after its first event in the order of all shards.
-            let stream = request.stream || request.shard.is_none();
-            let watch = Watch { path: &request.path, recursive: request.recursive, stream, since: request.since };
+            // A long poll over several shards gets the first event of each, and shows the first of them.
+            let WatchRequest { recursive, stream, since, .. } = *request;
+            let watch = Watch { path: &request.path, recursive, stream, since };
             let id = self.shards[seat].id();
             let (hub, store) = self.shards[seat].watchers();
             match hub.register(store, &watch) {
@@ -173,6 +173,21 @@ impl Inner {
             };
             last = Some((event.index, body.clone()));
             self.emit(ticket, event.index, body);
+        }
+    }
+
+    /// Ends the watches of clients that take nothing although much is waiting for them.
+    pub(super) fn cut_slow_watches(&mut self) {
+        if self.watches.open == 0 {
+            return;
+        }
+        let slow = self.waiting.select(|waiter| matches!(waiter, Waiter::Feed(feed, _) if !feed.tick()));
+        for ticket in slow {
+            if let Some(Waiter::Feed(_, shard)) = self.waiting.find(ticket) {
+                let shard = *shard;
+                self.metrics.watchers_cut.inc();
+                self.end_watch(ticket, shard);
+            }
         }
     }
 

@@ -69,6 +69,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) -> io::Result<()> {
         loop {
             self.take_requests();
+            if self.input_ended {
+                self.session.input_ended();
+            }
             self.session.take_answers();
             if !self.session.out.is_empty() {
                 self.flush().await?;

@@ -67,7 +67,9 @@ impl Session {
                     }
                 }
                 Some(Next::Cut) => {
-                    self.finish(stream);
+                    if stream.head_sent {
+                        self.finish(stream);
+                    }
                     // Whoever was too slow for its events is not trusted with the connection's rest.
                     self.after_stream(After::Close);
                     return true;

@@ -289,8 +289,8 @@ mod tests {
             assert!(page.lines().any(|line| line == want), "{want} is not in\n{page}");
         }
         assert!(!page.contains("method=\"GET\""), "etcd shows no zeros");
-        let shards = page.lines().filter(|line| line.starts_with("uetcd_shard_last_index{"));
-        assert!(shards.eq(["0", "1", "2"].map(|shard| format!("uetcd_shard_last_index{{shard=\"{shard}\"}} 0"))));
+        let shards = page.lines().filter(|line| line.starts_with("uetcd_shard_history_events{"));
+        assert!(shards.eq(["0", "1", "2"].map(|shard| format!("uetcd_shard_history_events{{shard=\"{shard}\"}} 0"))));
     }
 
     #[test]

@@ -49,10 +49,12 @@ impl Store {
         }
     }
 
-    /// Removes the node if it is the one whose time was up when the command was made; it may have been written since.
+    /// Removes the node if it is the one whose time was up when the command was made, and its time is up: it may have been
+    /// written since, or the timeline shifted.
     pub(super) fn expire(&mut self, index: Index, now: u64, path: &[u8], deadline: u64, created: u64) -> Outcome {
-        let due =
-            Deadline::from_ns(deadline).map(|deadline| Due { deadline, path: path.into(), created: Index(created) });
+        let due = Deadline::from_ns(deadline)
+            .filter(|deadline| self.timeline.is_due(*deadline, now))
+            .map(|deadline| Due { deadline, path: path.into(), created: Index(created) });
         if !due.is_some_and(|due| self.is_current(&due)) {
             return Outcome::Nothing;
         }
