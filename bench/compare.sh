@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
-# Measures uetcd and etcd in turn (A B A B ...), each alone on CPU 0 with its data on the same disk, wrk on CPU 1. Prints rates, CPU
-# microseconds per request (user + system) and the medians' ratios. Needs wrk and etcd-server; loopback only, bounded in time.
+# Measures uetcd and another server in turn (A B A B ...), each alone on CPU 0 with its data on the same disk, wrk on CPU 1. Prints rates,
+# CPU microseconds per request (user + system) and the medians' ratios. Needs wrk and etcd-server; loopback only, bounded in time.
 #
-#   bench/compare.sh [ROUNDS] [SECONDS] [CONNECTIONS]
-#   UETCD_ARGS='--shards 1' bench/compare.sh     further arguments for uetcd
+#   bench/compare.sh [ROUNDS] [SECONDS] [CONNECTIONS]                   against etcd
+#   UETCD_ARGS='--shards 16' bench/compare.sh                           further arguments for uetcd
+#   OTHER_BIN=/tmp/before bench/compare.sh                              against another build of uetcd
+#   OTHER_BIN=target/release/uetcd OTHER_ARGS='--shards 1' bench/compare.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} seconds=${2:-5} connections=${3:-64}
 uetcd=${UETCD_BIN:-target/release/uetcd}
-for program in wrk etcd taskset "$uetcd"; do
+other=${OTHER_BIN:-etcd}
+for program in wrk "$other" taskset "$uetcd"; do
     command -v "$program" >/dev/null || { echo "$program is missing (apt-get install wrk etcd-server; cargo build --release)" >&2; exit 1; }
 done
 uetcd=$(realpath "$(command -v "$uetcd")")
+other=$(realpath "$(command -v "$other")")
+if [ -n "${OTHER_BIN:-}" ]; then name=other arguments="--cores 1 ${OTHER_ARGS:-}"; else name=etcd arguments=--enable-v2; fi
+port() { # a pair of free ports
+    local port
+    while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port or sport = :$((port + 1))" | grep -q . || { echo "$port"; return; }; done
+}
 work=$(mktemp -d)
 pids=()
 finish() {
@@ -41,8 +50,11 @@ start() { # name port command...
 }
 export GOMAXPROCS=1
 # shellcheck disable=SC2086 # several arguments
-start uetcd 42379 "$uetcd" --cores 1 ${UETCD_ARGS:-}
-start etcd 42479 etcd --enable-v2
+first=$(port)
+start uetcd "$first" "$uetcd" --cores 1 ${UETCD_ARGS:-}
+second=$(port)
+# shellcheck disable=SC2086 # several arguments
+start "$name" "$second" "$other" $arguments
 
 ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
 measure() { # name pid port workload
@@ -58,12 +70,12 @@ measure() { # name pid port workload
 echo "workload server requests/s cpu-us/request"
 for _ in $(seq "$rounds"); do
     for workload in put get; do
-        kill -STOP "${pids[1]}"; kill -CONT "${pids[0]}"; measure uetcd "${pids[0]}" 42379 "$workload"
-        kill -STOP "${pids[0]}"; kill -CONT "${pids[1]}"; measure etcd "${pids[1]}" 42479 "$workload"
+        kill -STOP "${pids[1]}"; kill -CONT "${pids[0]}"; measure uetcd "${pids[0]}" "$first" "$workload"
+        kill -STOP "${pids[0]}"; kill -CONT "${pids[1]}"; measure "$name" "${pids[1]}" "$second" "$workload"
     done
 done
 median() { awk -v w="$1" -v s="$2" -v f="$3" '$1 == w && $2 == s { print $f }' "$work/figures" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 for workload in put get; do
-    awk -v w="$workload" -v u="$(median "$workload" uetcd 3)" -v e="$(median "$workload" etcd 3)" -v cu="$(median "$workload" uetcd 4)" \
-        -v ce="$(median "$workload" etcd 4)" 'BEGIN { printf "%s: uetcd %d/s (%.1f us CPU), etcd %d/s (%.1f us CPU), ratio %.2f\n", w, u, cu, e, ce, u / e }'
+    awk -v w="$workload" -v u="$(median "$workload" uetcd 3)" -v other="$name" -v e="$(median "$workload" "$name" 3)" -v cu="$(median "$workload" uetcd 4)" \
+        -v ce="$(median "$workload" "$name" 4)" 'BEGIN { printf "%s: uetcd %d/s (%.1f us CPU), %s %d/s (%.1f us CPU), ratio %.2f\n", w, u, cu, other, e, ce, u / e }'
 done

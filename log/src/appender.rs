@@ -287,6 +287,11 @@ impl Appender {
         self.current.as_ref().map_or(0, |current| (current.blocks_left() * BLOCK) as u64)
     }
 
+    /// Segments of earlier starts that are still needed.
+    pub fn inherited(&self) -> usize {
+        self.full.iter().filter(|full| matches!(full.file, Closed::Inherited(_))).count()
+    }
+
     /// Bytes of all segments, of earlier starts too.
     pub fn size_bytes(&self) -> u64 {
         let full: u64 = self.full.iter().map(|full| u64::from(full.blocks)).sum();

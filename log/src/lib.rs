@@ -45,6 +45,7 @@ pub use scan::{Break, SegmentScan, scan_segment};
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
-    SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, snapshot_file_name,
+    SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, set_aside,
+    snapshot_file_name,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

@@ -50,6 +50,8 @@ pub struct SnapshotFile {
     pub group: GroupId,
     /// Up to which entry.
     pub index: RaftIndex,
+    /// The second file of the same position.
+    pub copy: bool,
     /// The file.
     pub path: PathBuf,
 }
@@ -142,22 +144,28 @@ impl SnapshotEncoder {
     }
 }
 
-/// The name of a group's snapshot at `index`.
-pub fn snapshot_file_name(group: GroupId, index: RaftIndex) -> String {
-    format!("{group}-{:016x}.snap", index.get())
+/// The name of a group's snapshot at `index`. A `copy` is a second file of the same position: what a damaged first one
+/// falls back to when nothing has happened since.
+pub fn snapshot_file_name(group: GroupId, index: RaftIndex, copy: bool) -> String {
+    format!("{group}-{:016x}{}{SUFFIX}", index.get(), if copy { COPY } else { "" })
 }
 
-/// Whose snapshot a name stands for.
-pub(crate) fn parse_snapshot_name(name: &str) -> Option<(GroupId, RaftIndex)> {
-    let (group, index) = name.strip_suffix(".snap")?.split_once('-')?;
+const SUFFIX: &str = ".snap";
+const COPY: &str = ".copy";
+
+/// Whose snapshot a name stands for; true for a copy.
+pub(crate) fn parse_snapshot_name(name: &str) -> Option<(GroupId, RaftIndex, bool)> {
+    let stem = name.strip_suffix(SUFFIX)?;
+    let (stem, copy) = stem.strip_suffix(COPY).map_or((stem, false), |stem| (stem, true));
+    let (group, index) = stem.split_once('-')?;
     let (group, index) = (GroupId::new(group.parse().ok()?), RaftIndex::new(u64::from_str_radix(index, 16).ok()?));
     // Only the name that we would give counts.
-    (snapshot_file_name(group, index) == name).then_some((group, index))
+    (snapshot_file_name(group, index, copy) == name).then_some((group, index, copy))
 }
 
 fn file_of(path: PathBuf) -> Option<SnapshotFile> {
-    let (group, index) = parse_snapshot_name(path.file_name()?.to_str()?)?;
-    Some(SnapshotFile { group, index, path })
+    let (group, index, copy) = parse_snapshot_name(path.file_name()?.to_str()?)?;
+    Some(SnapshotFile { group, index, copy, path })
 }
 
 /// The snapshots in `dir` (`DATA/member/snap`), by group, the newest of a group first. What does not look like one is
@@ -167,8 +175,17 @@ pub fn list_snapshots(dir: &Path) -> io::Result<Vec<SnapshotFile>> {
     for entry in dir.read_dir()? {
         files.extend(file_of(entry?.path()));
     }
-    files.sort_by(|a, b| a.group.cmp(&b.group).then(b.index.cmp(&a.index)));
+    files.sort_by(|a, b| a.group.cmp(&b.group).then(b.index.cmp(&a.index)).then(a.copy.cmp(&b.copy)));
     Ok(files)
+}
+
+/// Takes a damaged snapshot out of the way, as etcd does: it does not count any more, and is there to be looked at. Blocks.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".broken");
+    let aside = PathBuf::from(aside);
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
 }
 
 /// Reads a whole snapshot from the device and verifies every byte of it. Blocks.

@@ -15,6 +15,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
     BatchSeq, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError,
     Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
+    set_aside,
 };
 
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -357,6 +358,33 @@ fn snapshots_are_whole_or_not_there() {
 }
 
 #[test]
+fn a_second_snapshot_of_a_position_is_a_copy_and_goes_first() {
+    let dir = TestDir::new();
+    let write = |index| {
+        executor().run(async {
+            let mut writer = SnapshotWriter::create(&dir.0, head(index)).await.expect("created");
+            writer.chunk(b"state").await.expect("written");
+            writer.finish().await.expect("finished");
+            prune_snapshots(&dir.0, GROUP, 2).await.expect("pruned");
+        });
+    };
+    let found = || -> Vec<_> {
+        list_snapshots(&dir.0).expect("a list").iter().map(|file| (file.index.get(), file.copy)).collect()
+    };
+    write(5);
+    write(5);
+    assert_eq!(found(), [(5, false), (5, true)], "both are kept");
+    for file in list_snapshots(&dir.0).expect("a list") {
+        assert_eq!(read_snapshot(&file.path).expect("whole").0, head(5));
+    }
+    write(9);
+    assert_eq!(found(), [(9, false), (5, false)]);
+    let aside = set_aside(&dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(9), false))).expect("renamed");
+    assert!(aside.exists());
+    assert_eq!(found(), [(5, false)], "what is set aside does not count");
+}
+
+#[test]
 fn a_damaged_snapshot_is_reported_and_left_alone() {
     let dir = TestDir::new();
     let path = executor().run(async {
@@ -371,7 +399,7 @@ fn a_damaged_snapshot_is_reported_and_left_alone() {
     assert_eq!(std::fs::read(&path).expect("still there"), bytes);
     // A good one under another's name is as bad.
     bytes[40] ^= 1;
-    let other = dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(6)));
+    let other = dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(6), false));
     std::fs::write(&other, bytes).expect("written");
     assert!(matches!(read_snapshot(&other), Err(SnapshotError::Damaged { .. })));
 }

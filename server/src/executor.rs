@@ -82,7 +82,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
     if me == 0 {
-        found(&core, &birth.founders).await;
+        found(&core, birth.founders.clone()).await;
         node.enter(Phase::Serving);
         let _ = notices.send(Notice::Serving);
     }
@@ -184,27 +184,57 @@ fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> 
     Shard::start(ShardId(shard), store, group).map_err(|error| unusable(error.to_string()))
 }
 
-/// What etcd writes by itself before the first client: the founding members, who this one is, the common version.
-async fn found(core: &Rc<Core>, founders: &[Founder]) {
-    const SYSTEM: ShardId = ShardId(0);
-    if core.is_new(SYSTEM) {
-        for Founder { id, name, peer_urls } in founders {
-            let (name, peer_urls) = (name.clone(), peer_urls.clone());
-            let add = SystemCommand::AddMember { id: *id, name, peer_urls };
-            core.propose_and_wait(SYSTEM, Command::System(add)).await;
+/// Has the node write down what etcd writes by itself before the first client. What a full disk refuses is tried again
+/// beside the clients, who may read meanwhile.
+async fn found(core: &Rc<Core>, founders: Vec<Founder>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    if publish(core, &founders).await {
+        return;
+    }
+    tracing::warn!(target: "etcdserver", "the log takes no writes: this member is published when it does");
+    let core = Rc::clone(core);
+    glommio::spawn_local(async move {
+        while core.node.phase() < Phase::Stopping {
+            glommio::timer::sleep(PAUSE).await;
+            if publish(&core, &founders).await {
+                return;
+            }
+        }
+    })
+    .detach();
+}
+
+/// The founding members, who this one is, the common version. False: some of it was refused.
+async fn publish(core: &Rc<Core>, founders: &[Founder]) -> bool {
+    let system = core.node.system();
+    let known = |founder: &Founder| {
+        let id = MemberId(founder.id);
+        system.members().contains_key(&id) || system.removed().contains(&id)
+    };
+    for Founder { id, name, peer_urls } in founders.iter().filter(|founder| !known(founder)) {
+        let (name, peer_urls) = (name.clone(), peer_urls.clone());
+        if !propose(core, SystemCommand::AddMember { id: *id, name, peer_urls }).await {
+            return false;
         }
     }
     let config = &core.node.config;
     let client_urls: Vec<String> = config.advertise_client.iter().map(|url| url.as_str().to_owned()).collect();
     let (id, name) = (core.node.member, config.name.clone());
-    let publish = SystemCommand::PublishAttributes { id, name: name.clone(), client_urls: client_urls.clone() };
-    core.propose_and_wait(SYSTEM, Command::System(publish)).await;
+    let attributes = SystemCommand::PublishAttributes { id, name: name.clone(), client_urls: client_urls.clone() };
+    if !propose(core, attributes).await {
+        return false;
+    }
     let cluster = &core.node.cluster_id;
     tracing::info!(target: "etcdserver", "published {{Name:{name} ClientURLs:{client_urls:?}}} to cluster {cluster}");
-    if core.node.system().cluster_version().is_none() {
-        let version = SystemCommand::SetClusterVersion(CLUSTER_VERSION.to_owned());
-        core.propose_and_wait(SYSTEM, Command::System(version)).await;
-    }
+    let has_version = core.node.system().cluster_version().is_some();
+    has_version || propose(core, SystemCommand::SetClusterVersion(CLUSTER_VERSION.to_owned())).await
+}
+
+/// False: the command did not get into the log.
+async fn propose(core: &Rc<Core>, command: SystemCommand) -> bool {
+    const SYSTEM: ShardId = ShardId(0);
+    let status = core.propose_and_wait(SYSTEM, Command::System(command)).await;
+    status.is_some_and(|status| status < 500)
 }
 
 /// The lowest version of etcd's that all members of a uetcd cluster speak.

@@ -1,11 +1,14 @@
 //! What is on the disk, read back before anything is served: snapshots, logs, and what each executor starts from.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
-use log::{GroupId, GroupLog, OsDisk, Position, Resume, SnapshotFile, list_snapshots, read_snapshot, recover};
+use log::{
+    GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot, recover,
+    set_aside,
+};
 use shard::group::LOG_START;
 use shard::ids::{RaftIndex, Term};
 
@@ -45,13 +48,16 @@ struct Loaded {
     older: Vec<SnapshotFile>,
 }
 
-/// Reads everything back. Blocks; changes nothing on the disk.
+/// Reads everything back. Blocks; changes nothing on the disk, but for damaged snapshots that can be done without.
 pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> {
     let begun = Instant::now();
-    let mut snapshots = load_snapshots(&config.snapshot_dir())?;
+    let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
     let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
     let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)
         .map_err(|error| Fatal::Other(error.to_string()))?;
+    for path in &damaged {
+        put_aside(path);
+    }
     for torn in &recovered.torn {
         tracing::info!(target: "wal", "{torn}");
     }
@@ -83,12 +89,13 @@ fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
     ShardSeed { shard, snapshot: Some(chunks), snapshots: std::iter::once(newest).chain(older).collect(), log }
 }
 
-/// For each shard the newest snapshot that reads well; damaged ones are named and left alone.
-fn load_snapshots(dir: &Path) -> Result<BTreeMap<GroupId, Loaded>, Fatal> {
+/// For each shard the newest snapshot that reads well; and the damaged ones, which are named.
+fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>), Fatal> {
     let files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
     })?;
     let mut loaded: BTreeMap<GroupId, Loaded> = BTreeMap::new();
+    let mut damaged = Vec::new();
     // Newest first within a group.
     for file in files {
         if let Some(newer) = loaded.get_mut(&file.group) {
@@ -99,8 +106,19 @@ fn load_snapshots(dir: &Path) -> Result<BTreeMap<GroupId, Loaded>, Fatal> {
             Ok((head, chunks)) => {
                 loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
             }
-            Err(error) => tracing::error!(target: "snap", "{error}"),
+            Err(error) => {
+                tracing::error!(target: "snap", "{error}");
+                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file.path));
+            }
         }
     }
-    Ok(loaded)
+    Ok((loaded, damaged))
+}
+
+/// The state was found without this snapshot: it must not count as one of those that are kept.
+fn put_aside(path: &Path) {
+    match set_aside(path) {
+        Ok(aside) => tracing::warn!(target: "snap", "the damaged snapshot is now {}", aside.display()),
+        Err(error) => tracing::warn!(target: "snap", "can not rename {}: {error}", path.display()),
+    }
 }

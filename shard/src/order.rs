@@ -37,9 +37,11 @@ pub struct Order {
     pending: Box<[Cell]>,
     /// Per shard: first index of the oldest batch that is not applied and handed to watchers, or a lower bound of it.
     unapplied: Box<[Cell]>,
-    /// Per executor: a reader that needs one cut across executors keeps `visible` at or below this.
-    holds: Box<[Cell]>,
-    /// Per executor: it is between reading `holds` and raising `visible`.
+    /// A reader that needs one cut across executors keeps `visible` at or below this.
+    held: Cell,
+    /// A hold has ended, and nobody has raised `visible` since.
+    owed: CachePadded<AtomicBool>,
+    /// Per executor: it is between reading `held` and raising `visible`.
     raising: Box<[CachePadded<AtomicBool>]>,
 }
 
@@ -64,7 +66,8 @@ impl Order {
             regime: Cell::new(AtomicU64::new(0)),
             pending: cells(shards),
             unapplied: cells(shards),
-            holds: cells(executors),
+            held: Cell::new(AtomicU64::new(NONE)),
+            owed: CachePadded::new(AtomicBool::new(false)),
             raising: (0..executors).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
         }
     }
@@ -151,17 +154,19 @@ impl Order {
     ///
     /// `executor` is the caller's own slot: a reader waits for it to leave this function (see [`Order::hold`]).
     pub fn raise(&self, executor: usize) -> Option<Index> {
-        if !self.is_open() {
-            return None;
-        }
+        let owed = self.owed.load(SeqCst);
+        let open = self.is_open();
         self.raising[executor].store(true, SeqCst);
         // Read `seq` before `pending`, or a batch can slip between the two.
         let seq = self.seq.load(SeqCst);
         let bound = least(&self.pending);
-        let held = least(&self.holds);
+        let held = self.held.load(SeqCst);
         let to = seq.min(bound - 1).min(held);
-        let moved = to > self.visible.load(SeqCst) && self.visible.fetch_max(to, SeqCst) < to;
+        let moved = open && to > self.visible.load(SeqCst) && self.visible.fetch_max(to, SeqCst) < to;
         self.raising[executor].store(false, SeqCst);
+        if owed && held == NONE {
+            self.owed.store(false, SeqCst);
+        }
         moved.then_some(Index(to))
     }
 
@@ -174,14 +179,17 @@ impl Order {
         Index(visible.min(least(&self.unapplied) - 1))
     }
 
-    /// Asks `visible` to stay where it is on behalf of a reader on `executor`; the cut is [`Hold::settled`].
+    /// Asks `visible` to stay where it is on behalf of a reader; the cut is [`Hold::settled`].
     ///
-    /// One hold per executor at a time.
-    pub fn hold(&self, executor: usize) -> Hold<'_> {
-        let slot = &self.holds[executor];
-        assert!(slot.load(SeqCst) == NONE, "executor {executor} holds `visible` twice");
-        slot.store(self.visible.load(SeqCst), SeqCst);
-        Hold { order: self, executor }
+    /// One hold at a time, and between two of them `visible` gets its turn: readers that take turns must not keep it from
+    /// growing. On `None` ask again later, after a turn.
+    pub fn hold(&self) -> Option<Hold<'_>> {
+        if self.owed.load(SeqCst) {
+            return None;
+        }
+        let at = self.visible.load(SeqCst);
+        let got = self.held.compare_exchange(NONE, at, SeqCst, SeqCst).is_ok();
+        got.then(|| Hold { order: self })
     }
 }
 
@@ -195,7 +203,6 @@ fn lower(cell: &Cell, bound: u64) {
 #[derive(Debug)]
 pub struct Hold<'a> {
     order: &'a Order,
-    executor: usize,
 }
 
 impl Hold<'_> {
@@ -203,7 +210,7 @@ impl Hold<'_> {
     ///
     /// Ask again later on `None`; a raise takes well under a microsecond.
     pub fn settled(&self) -> Option<Index> {
-        // A raise that read `holds` before ours was stored may still land. Those that begin now see it.
+        // A raise that read `held` before ours was stored may still land. Those that begin now see it.
         let busy = self.order.raising.iter().any(|flag| flag.load(SeqCst));
         (!busy).then(|| self.order.visible())
     }
@@ -211,7 +218,8 @@ impl Hold<'_> {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.order.holds[self.executor].store(NONE, SeqCst);
+        self.order.owed.store(true, SeqCst);
+        self.order.held.store(NONE, SeqCst);
     }
 }
 
@@ -292,13 +300,26 @@ mod tests {
     #[test]
     fn a_hold_keeps_one_cut_until_dropped() {
         let order = open(1);
-        let hold = order.hold(1);
+        let hold = order.hold().expect("nobody holds it");
         assert_eq!(hold.settled(), Some(Index(10)));
         let first = order.take(1, [A].into_iter());
         publish(&order, A, None, Some(first));
         assert_eq!(order.raise(0), None);
         drop(hold);
         assert_eq!(order.raise(0), Some(Index(11)));
+    }
+
+    #[test]
+    fn readers_that_take_turns_let_visible_grow_in_between() {
+        let order = open(1);
+        let first = order.hold().expect("nobody holds it");
+        assert!(order.hold().is_none(), "one at a time");
+        let at = order.take(1, [A].into_iter());
+        publish(&order, A, None, Some(at));
+        drop(first);
+        assert!(order.hold().is_none(), "`visible` has its turn first");
+        assert_eq!(order.raise(1), Some(Index(11)));
+        assert_eq!(order.hold().and_then(|hold| hold.settled()), Some(Index(11)));
     }
 
     #[test]

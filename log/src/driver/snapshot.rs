@@ -36,10 +36,11 @@ fn at(file: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
 }
 
 impl SnapshotWriter {
-    /// Begins a snapshot in `dir` (`DATA/member/snap`).
+    /// Begins a snapshot in `dir` (`DATA/member/snap`). If there is one of the same position, this becomes its copy.
     pub async fn create(dir: &Path, head: SnapshotHead) -> Result<Self, SnapshotError> {
         const OWNER_ONLY: u32 = 0o600;
-        let name = snapshot_file_name(head.group, head.position.index);
+        let name = |copy| snapshot_file_name(head.group, head.position.index, copy);
+        let name = name(dir.join(name(false)).exists());
         let (path, temporary) = (dir.join(&name), dir.join(format!("{name}{TEMPORARY}")));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(OWNER_ONLY);
@@ -118,7 +119,7 @@ fn unfinished(dir: &Path, group: GroupId) -> io::Result<Vec<PathBuf>> {
     for entry in dir.read_dir()? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(TEMPORARY));
-        let ours = name.is_some_and(|name| parse_snapshot_name(name).is_some_and(|(owner, _)| owner == group));
+        let ours = name.is_some_and(|name| parse_snapshot_name(name).is_some_and(|(owner, ..)| owner == group));
         paths.extend(ours.then_some(path));
     }
     Ok(paths)

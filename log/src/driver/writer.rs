@@ -204,6 +204,11 @@ impl LogWriter {
         self.watch.shared.borrow().appender.oldest_pin()
     }
 
+    /// Segments of earlier starts that are still needed: each start leaves one at least, however little is in it.
+    pub fn inherited(&self) -> usize {
+        self.watch.shared.borrow().appender.inherited()
+    }
+
     /// Bytes on the disk in segments, those of earlier starts included.
     pub fn size_bytes(&self) -> u64 {
         self.watch.shared.borrow().appender.size_bytes()

@@ -123,6 +123,7 @@ impl Inner {
         }
         let given_up: HashSet<Ticket> = over.iter().copied().collect();
         self.queue.retain(|proposal| !given_up.contains(&proposal.ticket));
+        self.queued_bytes = self.queue.iter().map(|proposal| proposal.command.size_bytes()).sum();
         for ticket in over {
             self.metrics.proposals_failed.inc();
             self.deliver(ticket, raft_error("etcdserver: request timed out"));

@@ -138,6 +138,11 @@ impl Disk {
         self.writer.oldest_pin().map(|(group, _)| ShardId(group.get()))
     }
 
+    /// Segments of earlier starts that are still needed.
+    pub(super) fn inherited(&self) -> usize {
+        self.writer.inherited()
+    }
+
     /// Bytes of segments on the disk.
     pub(super) fn size_bytes(&self) -> u64 {
         self.writer.size_bytes()

@@ -310,12 +310,6 @@ impl Core {
         self.inner.borrow().disk.is_full()
     }
 
-    /// Nothing has ever been logged for a shard of this executor.
-    pub(crate) fn is_new(&self, shard: ShardId) -> bool {
-        let inner = self.inner.borrow();
-        inner.shards[inner.seat(shard)].top() == Index::ZERO
-    }
-
     /// Nothing waits to be written or handed over.
     pub(crate) fn is_quiet(&self) -> bool {
         let inner = self.inner.borrow();

@@ -15,6 +15,9 @@ use super::{Core, Inner};
 /// idle shard never pins what busy ones have long outgrown.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
+/// Segments of earlier starts beyond which the same happens: every start leaves one, however little is in it.
+const INHERITED_MAX: usize = 16;
+
 /// When the shards of this executor are due, and what their snapshots cover.
 pub(super) struct Schedule {
     seats: Vec<Seat>,
@@ -76,12 +79,13 @@ impl Inner {
 
     /// The shard that keeps a log from shrinking that has grown too large.
     fn pinning(&self) -> Option<usize> {
-        if self.disk.size_bytes() <= LOG_BYTES_MAX {
+        if self.disk.size_bytes() <= LOG_BYTES_MAX && self.disk.inherited() <= INHERITED_MAX {
             return None;
         }
         let shard = self.disk.oldest_pin().filter(|shard| self.node.core_of(*shard) == self.me)?;
         let seat = self.seat(shard);
-        // A snapshot of a shard that is covered already makes its newest one the one before: then the log is free.
+        // A snapshot of a shard that is covered already is a copy, and makes the newest one the one before: then the log is
+        // free, and there are still two files to start from.
         let seats = &self.snapshots.seats[seat];
         (seats.previous != Some(self.shards[seat].applied())).then_some(seat)
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use shard::ids::Index;
+use shard::order::Hold;
 
 use super::Core;
 use super::message::{Answer, Question, Standing};
@@ -34,9 +35,21 @@ impl Core {
         Some((standing, body::root(&children)))
     }
 
+    /// Holds `visible` once no other executor does.
+    async fn hold(&self) -> Hold<'_> {
+        loop {
+            if let Some(hold) = self.node.order.hold() {
+                return hold;
+            }
+            // The turn raises `visible`, which is what the end of another's hold leaves owing.
+            self.stir();
+            glommio::executor().yield_task_queue_now().await;
+        }
+    }
+
     /// Has every executor take its part at one index; returns it, and the parts that are encoded already.
     async fn cut(self: &Rc<Self>, recursive: bool) -> Option<(Index, Asked, Vec<Part>)> {
-        let hold = self.node.order.hold(self.me);
+        let hold = self.hold().await;
         let at = loop {
             match hold.settled() {
                 Some(at) => break at,

@@ -118,14 +118,15 @@ impl Inner {
 
     /// Numbers what is queued and hands each shard its part as one batch.
     pub(super) fn submit(&mut self) {
-        if !self.node.order.is_open() || !self.join_timelines() || self.queue.is_empty() {
-            return;
-        }
-        if self.disk.pending_bytes() > GATHERED_BYTES_MAX {
+        if !self.node.order.is_open() || self.disk.pending_bytes() > GATHERED_BYTES_MAX {
             return;
         }
         if self.disk.is_full() {
+            // Before the timelines are joined: a rebase must not get lost.
             self.refuse_queue("etcdserver: no space left on device");
+            return;
+        }
+        if !self.join_timelines() || self.queue.is_empty() {
             return;
         }
         let mut batches = self.number_queue();

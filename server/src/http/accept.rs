@@ -1,6 +1,6 @@
 //! Accepting connections.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<S
                 match listener.accept().await {
                     Ok(stream) => {
                         set_options(&stream);
-                        start(&core, &registry, stream, side, permit);
+                        let socket = Some(stream.as_raw_fd());
+                        start(&core, &registry, stream, socket, side, permit);
                     }
                     Err(error) => refused(&core, &error).await,
                 }
@@ -49,7 +50,7 @@ pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<S
             loop {
                 let Ok(permit) = permits.acquire_static_permit(1).await else { return };
                 match listener.accept().await {
-                    Ok(stream) => start(&core, &registry, stream, side, permit),
+                    Ok(stream) => start(&core, &registry, stream, None, side, permit),
                     Err(error) => refused(&core, &error).await,
                 }
             }
@@ -66,13 +67,13 @@ fn set_options(stream: &TcpStream) {
     let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
 }
 
-fn start<S, P>(core: &Rc<Core>, registry: &Rc<Registry>, stream: S, side: Side, permit: P)
+fn start<S, P>(core: &Rc<Core>, registry: &Rc<Registry>, stream: S, socket: Option<RawFd>, side: Side, permit: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     P: 'static,
 {
     core.count(|metrics| metrics.accepted.inc());
-    let served = connection::serve(Rc::clone(core), Rc::clone(registry), stream, side);
+    let served = connection::serve(Rc::clone(core), Rc::clone(registry), stream, socket, side);
     glommio::spawn_local(async move {
         served.await;
         drop(permit);

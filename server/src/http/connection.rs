@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use net::http::reject::Reject;
 use net::http::request::{CONTINUE, Decoder, Limits, Progress};
 
+use super::hangup;
 use super::registry::{Registered, Registry};
 use super::session::{Handled, Session};
 use crate::core::{Core, Phase};
@@ -27,6 +29,8 @@ const LINGER_BYTES: usize = 32 << 20;
 /// A connection in its executor.
 struct Connection<S> {
     stream: S,
+    /// The descriptor of `stream`, if it tells.
+    socket: Option<RawFd>,
     place: Registered,
     decoder: Decoder,
     /// Received and not consumed.
@@ -43,13 +47,14 @@ struct Connection<S> {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<S>(core: Rc<Core>, registry: Rc<Registry>, stream: S, side: Side)
+pub(super) async fn serve<S>(core: Rc<Core>, registry: Rc<Registry>, stream: S, socket: Option<RawFd>, side: Side)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     core.count(|metrics| metrics.connections.inc());
     let mut connection = Connection {
         stream,
+        socket,
         place: registry.enter(),
         decoder: Decoder::new(Limits { body_bytes: core.node.config.max_request_bytes, ..Limits::default() }),
         input: Vec::new(),
@@ -165,10 +170,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && self.is_done() {
             return Poll::Ready(Ok(()));
         }
-        if self.input_ended || !self.session.reads_on(self.input.len()) {
+        if self.input_ended {
             return Poll::Pending;
         }
-        self.poll_input(cx)
+        let deaf = !self.session.reads_on(self.input.len());
+        self.place.entry.listen(!deaf);
+        if deaf { self.poll_hangup() } else { self.poll_input(cx) }
+    }
+
+    /// A client that has sent much ahead is not read from: that it has given up its watch shows otherwise.
+    fn poll_hangup(&mut self) -> Poll<io::Result<()>> {
+        if !self.session.is_watching() || !self.socket.is_some_and(hangup::is_gone) {
+            return Poll::Pending;
+        }
+        self.input_ended = true;
+        self.session.input_ended();
+        Poll::Ready(Ok(()))
     }
 
     /// Reads into the executor's scratch buffer: an idle connection holds none.

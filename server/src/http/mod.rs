@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod connection;
+mod hangup;
 mod keys;
 mod members;
 mod pages;

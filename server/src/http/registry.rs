@@ -16,6 +16,8 @@ pub(super) struct Entry {
     /// Until when what is under way must be done.
     deadline: Cell<Option<Instant>>,
     expired: Cell<bool>,
+    /// Nothing is read from it, so it has to look by itself whether its client is still there.
+    deaf: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -24,6 +26,11 @@ impl Entry {
     pub(super) fn hurry(&self, since: Instant, bytes: u64) {
         let credit = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND);
         self.deadline.set(Some(since + PATIENCE + credit));
+    }
+
+    /// Whether input wakes the connection; if not, every sweep does.
+    pub(super) fn listen(&self, listens: bool) {
+        self.deaf.set(!listens);
     }
 
     /// Nothing is under way.
@@ -82,11 +89,13 @@ impl Registry {
         self.entries.borrow().len() - self.free.borrow().len()
     }
 
-    /// Ends those whose time is over.
+    /// Ends those whose time is over, and lets those look around that nothing else wakes.
     pub(crate) fn sweep(&self, now: Instant) {
         for entry in self.entries.borrow().iter().flatten() {
             if entry.deadline.get().is_some_and(|deadline| deadline <= now) {
                 entry.expired.set(true);
+                entry.wake();
+            } else if entry.deaf.get() {
                 entry.wake();
             }
         }

@@ -108,6 +108,11 @@ impl Session {
         self.stream.is_none() && self.lane.outstanding() == 0
     }
 
+    /// The client waits for events.
+    pub(super) fn is_watching(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// The connection is to be closed once everything is sent.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
