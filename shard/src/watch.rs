@@ -19,6 +19,7 @@ use crate::path;
 use crate::refusal::Refusal;
 use crate::store::Store;
 use crate::view::NodeHandle;
+use replay::Replay;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
@@ -40,11 +41,27 @@ pub struct Watch<'a> {
     pub since: Index,
 }
 
+/// How much of the past is replayed in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// Events of the history that are looked at.
+    pub examined: usize,
+    /// Memory of the events replayed, in bytes as [`crate::history::cost_bytes`] has them; the last may exceed it.
+    pub bytes: usize,
+}
+
+impl Portion {
+    /// Everything there is.
+    pub const ALL: Self = Self { examined: usize::MAX, bytes: usize::MAX };
+}
+
 /// What registering gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registered {
-    /// Events of the past, oldest first: at most one for a long poll, all for a stream.
+    /// Events of the past, oldest first: at most one for a long poll.
     pub replay: Vec<Rc<Event>>,
+    /// The past is not at its end: register again from here. There is no live watcher yet.
+    pub more: Option<Index>,
     /// The live watcher that goes on from there; none if a long poll already has its event.
     pub live: Option<WatcherId>,
 }
@@ -78,11 +95,11 @@ impl Hub {
     /// every event of `store` is dispatched before the next call.
     ///
     /// Refused with 401 only if an event that the watcher would have received may be gone.
-    pub fn register(&mut self, store: &Store, watch: &Watch<'_>) -> Result<Registered, Refusal> {
-        let replay = replay::replay(store, watch)?;
+    pub fn register(&mut self, store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Registered, Refusal> {
+        let Replay { events: replay, more } = replay::replay(store, watch, portion)?;
         let done = !watch.stream && !replay.is_empty();
-        let live = (!done).then(|| self.add(watch));
-        Ok(Registered { replay, live })
+        let live = (!done && more.is_none()).then(|| self.add(watch));
+        Ok(Registered { replay, more, live })
     }
 
     /// Ends a watch; false if it had ended before.

@@ -164,7 +164,7 @@ fn an_idle_watcher_costs_little_beside_its_path() {
             stream: true,
             since: shard::ids::Index::ZERO,
         };
-        hub.register(&store, &watch).expect("a watch from now on is never refused");
+        hub.register(&store, &watch, shard::watch::Portion::ALL).expect("a watch from now on is never refused");
     }
     let over = (held() - before) / WATCHERS as isize - 64;
     println!("{over} bytes per watcher");

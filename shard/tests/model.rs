@@ -13,7 +13,7 @@ use shard::ids::Index;
 use shard::snapshot::Restore;
 use shard::store::{Outcome, Store};
 use shard::view::{NodeHandle, Step};
-use shard::watch::{Hub, Watch, WatcherId};
+use shard::watch::{Hub, Portion, Watch, WatcherId};
 use std::rc::Rc;
 
 const NAMES: [&str; 4] = ["a", "ab", "b", "_h"];
@@ -211,7 +211,7 @@ impl Session {
 
     fn watch(&mut self, path: String, recursive: bool, stream: bool, since: u64) {
         let watch = Watch { path: path.as_bytes(), recursive, stream, since: Index(since) };
-        let got = self.hub.register(&self.store, &watch).expect("nothing is forgotten");
+        let got = self.hub.register(&self.store, &watch, Portion::ALL).expect("nothing is forgotten");
         let mut want = if since == 0 { Vec::new() } else { self.naive.told(&path, recursive, since) };
         want.truncate(if stream { usize::MAX } else { 1 });
         assert_eq!(got.replay, want, "{path} recursive={recursive} since {since}");
@@ -351,7 +351,7 @@ proptest! {
         for (path, recursive, since) in watches {
             let watch = Watch { path: path.as_bytes(), recursive, stream: true, since: Index(since) };
             let told = naive.told(&path, recursive, since);
-            match Hub::new().register(&store, &watch) {
+            match Hub::new().register(&store, &watch, Portion::ALL) {
                 Ok(got) => {
                     let missed: Vec<_> = told.iter().filter(|event| !got.replay.contains(event)).collect();
                     prop_assert!(missed.is_empty(), "{} since {} missed {:?}", path, since, missed);

@@ -8,7 +8,7 @@ use shard::event::Event;
 use shard::history::HistoryLimits;
 use shard::ids::Index;
 use shard::store::{Outcome, Store};
-use shard::watch::{Hub, Registered, Watch, WatcherId};
+use shard::watch::{Hub, Portion, Registered, Watch, WatcherId};
 use std::rc::Rc;
 
 struct Bench {
@@ -33,7 +33,7 @@ impl Bench {
 
     fn watch(&mut self, path: &str, recursive: bool, stream: bool, since: u64) -> Result<Registered, String> {
         let watch = Watch { path: path.as_bytes(), recursive, stream, since: Index(since) };
-        self.hub.register(&self.store, &watch).map_err(|refusal| refusal_json(&refusal))
+        self.hub.register(&self.store, &watch, Portion::ALL).map_err(|refusal| refusal_json(&refusal))
     }
 
     fn live(&mut self, path: &str, recursive: bool, stream: bool) -> WatcherId {
@@ -57,6 +57,34 @@ fn a_stream_from_the_past_goes_live_without_a_gap() {
     assert_eq!(b.run(&set("/st", "3")), [id]);
     assert_eq!(b.run(&delete("/st")), [id], "once, not twice");
     assert_eq!(b.hub.len(), 1);
+}
+
+#[test]
+fn a_long_past_comes_in_portions_and_then_goes_live() {
+    let mut b = Bench::remembering(100);
+    for n in 0..10 {
+        b.run(&set("/a", &n.to_string()));
+        b.run(&set("/b", &n.to_string()));
+    }
+    let portion = Portion { examined: 7, bytes: usize::MAX };
+    let (mut since, mut seen, mut parts) = (Index(2), Vec::new(), 0);
+    let live = loop {
+        let watch = Watch { path: b"/a", recursive: false, stream: true, since };
+        let part = b.hub.register(&b.store, &watch, portion).expect("nothing is forgotten");
+        seen.extend(indices(&part.replay));
+        parts += 1;
+        match part.more {
+            Some(more) => since = more,
+            None => break part.live,
+        }
+        assert!(part.live.is_none(), "not before the past is at its end");
+    };
+    assert_eq!(seen, [3, 5, 7, 9, 11, 13, 15, 17, 19]);
+    assert_eq!((parts, b.run(&set("/a", "x"))), (3, vec![live.expect("a stream goes on")]));
+    let few = Portion { examined: usize::MAX, bytes: 1 };
+    let watch = Watch { path: b"/", recursive: true, stream: true, since: Index(1) };
+    let part = b.hub.register(&b.store, &watch, few).expect("nothing is forgotten");
+    assert_eq!((indices(&part.replay), part.more), (vec![1], Some(Index(2))));
 }
 
 #[test]

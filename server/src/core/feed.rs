@@ -17,8 +17,11 @@ pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
 /// Ticks in which a client with more than that waiting may take nothing: a second or so.
 const STALLED_TICKS_MAX: u32 = 10;
-/// Bytes that may wait for any client. Above the history of all shards, which a replay can consist of.
-const FEED_BYTES_CEILING: usize = 256 << 20;
+/// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
+/// does not count, it comes as the client takes it.
+const FEED_BYTES_CEILING: usize = 64 << 20;
+/// Bytes below which more of the past is asked for.
+const LOW_WATER: usize = 32 << 10;
 
 /// What a watch has for its connection.
 pub(crate) enum Next {
@@ -45,6 +48,8 @@ struct Inner {
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
     merge: Option<Merge>,
+    /// Executors that have more of the past.
+    behind: Vec<Behind>,
     /// Events that the connection has taken.
     taken: u64,
     /// What `taken` was at the last tick, and for how many it has not moved while too much was waiting.
@@ -59,6 +64,15 @@ struct Merge {
     standing: Standing,
     waiting: BinaryHeap<Reverse<(Index, Bytes)>>,
     waiting_bytes: usize,
+}
+
+/// An executor that has not given all of the past.
+struct Behind {
+    executor: usize,
+    /// Everything of it up to here has arrived.
+    upto: Index,
+    /// The next portion is on its way.
+    asked: bool,
 }
 
 impl Feed {
@@ -81,6 +95,7 @@ impl Feed {
                 queue,
                 queued_bytes: 0,
                 merge,
+                behind: Vec::new(),
                 taken: 0,
                 stalled: (0, 0),
                 cut: false,
@@ -125,6 +140,30 @@ impl Feed {
         !inner.cut
     }
 
+    /// Everything of `executor` up to `upto` has arrived; with `None` all of its past, and it goes on live.
+    pub(super) fn replayed(&self, executor: usize, upto: Option<Index>) {
+        let mut inner = self.inner.borrow_mut();
+        inner.behind.retain(|behind| behind.executor != executor);
+        inner.behind.extend(upto.map(|upto| Behind { executor, upto, asked: false }));
+        inner.wake();
+    }
+
+    /// The executor that should give more of the past now, if one should: that which is farthest back.
+    pub(super) fn ask(&self) -> Option<usize> {
+        let mut inner = self.inner.borrow_mut();
+        if !inner.wants_past() {
+            return None;
+        }
+        let farthest = inner.behind.iter_mut().min_by_key(|behind| behind.upto)?;
+        farthest.asked = true;
+        Some(farthest.executor)
+    }
+
+    /// The client did not keep up with what is forgotten.
+    pub(super) fn cut(&self) {
+        self.inner.borrow_mut().cut_off();
+    }
+
     /// Time passes. False: the client takes nothing although too much is waiting; it is cut off.
     pub(super) fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
@@ -145,6 +184,8 @@ impl Feed {
         if inner.missing > 0 {
             return;
         }
+        let past = inner.behind.iter().map(|behind| behind.upto).min();
+        let complete = past.map_or(complete, |past| past.min(complete));
         while let Some(merge) = &mut inner.merge {
             if merge.waiting.peek().is_none_or(|Reverse((index, _))| *index > complete) {
                 break;
@@ -175,7 +216,7 @@ impl Feed {
     /// Whether [`Feed::next`] has something.
     pub(crate) fn is_ready(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.standing.is_some() || inner.cut || inner.missing == 0 && !inner.queue.is_empty()
+        inner.standing.is_some() || inner.cut || inner.missing == 0 && !inner.queue.is_empty() || inner.wants_past()
     }
 
     /// Whom to wake when there is something.
@@ -185,6 +226,13 @@ impl Feed {
 }
 
 impl Inner {
+    /// The client has nearly run out, and the part of the past that would come next is not on its way.
+    fn wants_past(&self) -> bool {
+        let farthest = self.behind.iter().min_by_key(|behind| behind.upto);
+        let idle = self.missing == 0 && !self.cut && self.queued_bytes < LOW_WATER;
+        idle && farthest.is_some_and(|farthest| !farthest.asked)
+    }
+
     fn queue(&mut self, body: Bytes) {
         self.queued_bytes += body.len();
         self.queue.push_back(body);
@@ -258,6 +306,35 @@ mod tests {
         let kept = (0..=STALLED_TICKS_MAX).filter(|_| feed.tick()).count();
         assert_eq!(kept as u32, STALLED_TICKS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
+    }
+
+    #[test]
+    fn the_past_comes_as_the_client_takes_it_and_in_order() {
+        let feed = Feed::spread(2, Standing::default());
+        feed.replayed(0, Some(Index(4)));
+        feed.event(Index(3), Bytes::from_static(b"3"));
+        registered(&feed);
+        feed.event(Index(5), Bytes::from_static(b"5"));
+        registered(&feed);
+        feed.release(Index(9));
+        assert_eq!(feed.ask(), Some(0), "nothing is there that could not be followed by more");
+        assert_eq!(feed.ask(), None, "it is on its way");
+        assert_eq!(events(&feed), ["3"], "5 may not be the next one");
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.replayed(0, None);
+        feed.release(Index(9));
+        assert_eq!((events(&feed), feed.ask()), (vec![Bytes::from_static(b"5"), Bytes::from_static(b"7")], None));
+    }
+
+    #[test]
+    fn a_client_that_has_enough_is_given_no_more_of_the_past() {
+        let feed = Feed::single();
+        feed.replayed(0, Some(Index(4)));
+        registered(&feed);
+        feed.event(Index(3), Bytes::from(vec![b'x'; LOW_WATER]));
+        assert_eq!(feed.ask(), None);
+        assert_eq!(events(&feed).len(), 1);
+        assert_eq!(feed.ask(), Some(0));
     }
 
     #[test]

@@ -23,6 +23,20 @@ pub(crate) enum Message {
     Watch(Ticket, WatchRequest),
     /// The watcher is gone.
     Unwatch(Ticket),
+    /// The watcher has taken what it had: more of the past, please.
+    More(Ticket),
+    /// A watcher on the receiver's executor has been sent everything of executor `from` up to `upto`, and more of the past
+    /// when it asks; with `None` it has the past of that executor, and goes on live.
+    Replayed {
+        /// The watcher.
+        ticket: Ticket,
+        /// Whose shards.
+        from: usize,
+        /// How far.
+        upto: Option<Index>,
+    },
+    /// A watcher on the receiver's executor was so slow that the past it still wanted is gone.
+    Outrun(Ticket),
     /// An event for a watcher on the receiver's executor.
     Event(Ticket, Index, Bytes),
     /// For the keeper of the regime, executor 0.

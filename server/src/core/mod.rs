@@ -13,6 +13,7 @@ mod post;
 mod pulse;
 mod read;
 mod regime;
+mod replay;
 mod snapshot;
 mod spread;
 mod ticker;

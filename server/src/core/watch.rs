@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use bytes::Bytes;
 use shard::event::Event;
 use shard::ids::{Index, ShardId};
-use shard::watch::{Watch, WatcherId};
+use shard::refusal::Refusal;
+use shard::watch::{Registered, Watch, WatcherId};
 
-use super::feed::Feed;
+use super::feed::{Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
+use super::replay::{Behind, PORTION, Past};
 use super::ticket::Ticket;
 use super::{Core, Inner, Waiter, deliver};
 use crate::body;
@@ -22,6 +25,8 @@ pub(super) struct Watches {
     by_watcher: HashMap<(ShardId, WatcherId), Ticket>,
     /// The watchers of each watch: one, or one per shard for a spread directory.
     by_ticket: HashMap<Ticket, Vec<(ShardId, WatcherId)>>,
+    /// Watches that have not got all of the past yet.
+    pub(super) behind: HashMap<Ticket, Behind>,
     /// Watches of this executor's connections that still want events.
     open: u64,
     /// Watches of this executor's connections that put together the events of several executors.
@@ -44,9 +49,24 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Its events.
-    pub(crate) fn feed(&self) -> &Feed {
-        &self.feed
+    /// What there is for the connection. Asks for more of the past when that has run out.
+    pub(crate) fn next(&self) -> Option<Next> {
+        let next = self.feed.next();
+        if let Some(executor) = self.feed.ask() {
+            self.core.inner.borrow_mut().send(executor, Message::More(self.ticket));
+            self.core.stir();
+        }
+        next
+    }
+
+    /// Whether [`Watching::next`] has something, or something to do.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.feed.is_ready()
+    }
+
+    /// Whom to wake when it has.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.feed.register(waker);
     }
 }
 
@@ -82,7 +102,7 @@ impl Core {
 
 impl Inner {
     /// Ends a watch everywhere. Ending it twice changes nothing.
-    fn end_watch(&mut self, ticket: Ticket, shard: Option<ShardId>) {
+    pub(super) fn end_watch(&mut self, ticket: Ticket, shard: Option<ShardId>) {
         if self.waiting.take(ticket).is_none() {
             return;
         }
@@ -114,39 +134,47 @@ impl Inner {
             Some(shard) => self.seat(shard)..self.seat(shard) + 1,
             None => 0..self.shards.len(),
         };
-        let mut replay = Vec::new();
+        let mut past = Past::default();
         for seat in seats {
             self.apply(seat, visible);
             // A long poll over several shards gets the first event of each, and shows the first of them.
-            let WatchRequest { recursive, stream, since, .. } = *request;
-            let watch = Watch { path: &request.path, recursive, stream, since };
-            let id = self.shards[seat].id();
-            let (hub, store) = self.shards[seat].watchers();
-            match hub.register(store, &watch) {
-                Ok(registered) => {
-                    replay.extend(registered.replay);
-                    if let Some(watcher) = registered.live {
-                        self.watches.by_watcher.insert((id, watcher), ticket);
-                        self.watches.by_ticket.entry(ticket).or_default().push((id, watcher));
-                    }
-                }
-                Err(refusal) => {
-                    self.unwatch(ticket);
-                    let refused = deliver::refused(&refusal, visible);
-                    return self.deliver(ticket, Answer::Watching(Err(refused)));
-                }
+            if let Err(refusal) = self.register(ticket, request, seat, request.since, &mut past) {
+                self.unwatch(ticket);
+                let refused = deliver::refused(&refusal, visible);
+                return self.deliver(ticket, Answer::Watching(Err(refused)));
             }
         }
+        self.report_past(ticket, request, &past);
         let standing = Standing { index: visible, ..self.standing() };
         self.deliver(ticket, Answer::Watching(Ok(standing)));
-        replay.sort_by_key(|event| event.index);
-        for event in replay {
-            self.emit(ticket, event.index, encoded(&event));
+        self.emit_past(ticket, past);
+    }
+
+    /// Registers a watch with one shard, from `since` on.
+    pub(super) fn register(
+        &mut self,
+        ticket: Ticket,
+        request: &WatchRequest,
+        seat: usize,
+        since: Index,
+        past: &mut Past,
+    ) -> Result<(), Refusal> {
+        let WatchRequest { recursive, stream, .. } = *request;
+        let watch = Watch { path: &request.path, recursive, stream, since };
+        let shard = self.shards[seat].id();
+        let (hub, store) = self.shards[seat].watchers();
+        let Registered { replay, more, live } = hub.register(store, &watch, PORTION)?;
+        past.take(seat, replay, more);
+        if let Some(watcher) = live {
+            self.watches.by_watcher.insert((shard, watcher), ticket);
+            self.watches.by_ticket.entry(ticket).or_default().push((shard, watcher));
         }
+        Ok(())
     }
 
     /// Forgets the watchers of a watch on this executor.
     pub(super) fn unwatch(&mut self, ticket: Ticket) {
+        self.watches.behind.remove(&ticket);
         for (shard, watcher) in self.watches.by_ticket.remove(&ticket).into_iter().flatten() {
             self.watches.by_watcher.remove(&(shard, watcher));
             let seat = self.seat(shard);
@@ -191,7 +219,7 @@ impl Inner {
         }
     }
 
-    fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+    pub(super) fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
         self.metrics.watch_events.add(1);
         match ticket.core() {
             Some(core) if core == self.me => self.event(ticket, index, body),
@@ -230,7 +258,7 @@ impl Inner {
     }
 }
 
-fn encoded(event: &Event) -> Bytes {
+pub(super) fn encoded(event: &Event) -> Bytes {
     let mut body = Vec::with_capacity(body::event_size_hint(event));
     body::event(event, &mut body);
     Bytes::from(body)

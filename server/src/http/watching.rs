@@ -30,11 +30,11 @@ impl Stream {
     }
 
     pub(super) fn register(&self, waker: &Waker) {
-        self.watching.feed().register(waker);
+        self.watching.register(waker);
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.watching.feed().is_ready()
+        self.watching.is_ready()
     }
 
     fn exchange(&self) -> Exchange {
@@ -46,7 +46,7 @@ impl Session {
     /// Writes what the watch has; true if it is over.
     pub(super) fn pump(&mut self, stream: &mut Stream) -> bool {
         while self.out.len() < WRITE_BYTES {
-            match stream.watching.feed().next() {
+            match stream.watching.next() {
                 None => break,
                 Some(Next::Standing(standing)) => {
                     let core = Rc::clone(&self.core);

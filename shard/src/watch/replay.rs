@@ -9,30 +9,52 @@
 //! is not delivered, as it would not have been live. If nothing tells, it is: a watcher may be told too much, but
 //! never too little.
 
-use super::Watch;
+use super::{Portion, Watch};
 use crate::event::{Action, Event};
-use crate::history::History;
+use crate::history::{History, cost_bytes};
 use crate::ids::Index;
 use crate::path;
 use crate::refusal::{Code, Refusal};
 use crate::store::Store;
 use std::rc::Rc;
 
-/// The events from `watch.since` on, oldest first: all for a stream, the first one for a long poll.
-pub(super) fn replay(store: &Store, watch: &Watch<'_>) -> Result<Vec<Rc<Event>>, Refusal> {
+/// A part of what a watch missed.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    /// Oldest first.
+    pub(super) events: Vec<Rc<Event>>,
+    /// Where the next part begins; none: this was all.
+    pub(super) more: Option<Index>,
+}
+
+/// The events from `watch.since` on: all for a stream, the first one for a long poll, in parts of about `portion`.
+pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Replay, Refusal> {
     let quiet = store.last_told(watch.path, watch.recursive) < watch.since;
     if watch.since == Index::ZERO || watch.since > store.applied() || quiet {
-        return Ok(Vec::new());
+        return Ok(Replay::default());
     }
     let history = store.history();
     if watch.since <= history.cleared() && !oldest_kept_follows_quiet(history, watch) {
         let cause = format!("the requested history has been cleared [{}/{}]", history.cleared().next(), watch.since);
         return Err(Refusal::new(Code::IndexCleared, cause));
     }
-    let most = if watch.stream { usize::MAX } else { 1 };
     let mut existence = None;
-    let received = |event: &&Rc<Event>| received(history, watch, event, &mut existence);
-    Ok(history.from(watch.since).filter(received).take(most).cloned().collect())
+    let mut replay = Replay::default();
+    let mut bytes = 0;
+    for (examined, event) in history.from(watch.since).enumerate() {
+        if examined == portion.examined || bytes >= portion.bytes {
+            replay.more = Some(event.index);
+            break;
+        }
+        if received(history, watch, event, &mut existence) {
+            bytes += cost_bytes(event);
+            replay.events.push(Rc::clone(event));
+            if !watch.stream {
+                break;
+            }
+        }
+    }
+    Ok(replay)
 }
 
 /// Whether the oldest event kept on the watched path found a file there that had not changed since the watch's start.
