@@ -175,9 +175,13 @@ pub struct Numbered {
 }
 
 /// The commands of one log entry.
+///
+/// All batches that are numbered in one turn count from the same index, though each holds only some of the turn's: so
+/// `visible`, which stays below the first index of what is not committed, never comes to lie between two commands of a
+/// batch, where it could be applied neither in part nor as a whole.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The index that offset 0 stands for.
+    /// The index that offset 0 stands for: the first of the turn, which may be another batch's.
     pub first: u64,
     /// The primary's clock in nanoseconds of the Unix epoch; every replica computes TTLs from it.
     pub now: u64,

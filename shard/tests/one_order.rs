@@ -140,16 +140,14 @@ impl World {
         let concerned: Vec<usize> = (0..batches.len()).filter(|at| !batches[*at].is_empty()).collect();
         let first = self.order.take(count, concerned.iter().map(|at| ShardId(*at as u16)));
         for at in concerned {
-            let mut commands = std::mem::take(&mut batches[at]);
-            let base = commands[0].offset;
-            for numbered in &mut commands {
+            let commands = std::mem::take(&mut batches[at]);
+            for numbered in &commands {
                 let index = first.0 + u64::from(numbered.offset);
                 self.taken.insert(index, (at as u16, false));
                 self.tickets.insert(numbered.origin, index);
-                numbered.offset -= base;
             }
             self.commands += commands.len() as u64;
-            self.shards[at].propose(&Batch { first: first.0 + u64::from(base), now: 1, commands });
+            self.shards[at].propose(&Batch { first: first.0, now: 1, commands });
             self.order.publish_uncommitted(ShardId(at as u16), self.shards[at].oldest_uncommitted());
         }
     }
@@ -171,6 +169,10 @@ impl World {
             }
         }
         self.order.publish_unapplied(ShardId(at as u16), self.shards[at].oldest_unapplied());
+        // What a reader of this shard is told now, with `visible` as its index.
+        let (visible, applied) = (self.order.visible(), self.shards[at].store().applied());
+        let shown = self.taken.range(..=visible.0).rev().find(|(_, (shard, _))| usize::from(*shard) == at);
+        assert!(shown.is_none_or(|(index, _)| *index <= applied.0), "{visible} shown, shard {at} is at {applied}");
     }
 
     fn advance(&mut self) {

@@ -145,7 +145,7 @@ impl Inner {
         for id in ids {
             let seat = self.seat(id);
             let commands = std::mem::take(&mut batches[seat]);
-            self.shards[seat].propose(&batch(first, now, commands));
+            self.shards[seat].propose(&Batch { first: first.0, now, commands });
             self.node.order.publish_uncommitted(id, self.shards[seat].oldest_uncommitted());
         }
     }
@@ -263,14 +263,6 @@ impl Inner {
         }
         more
     }
-}
-
-fn batch(first_of_turn: Index, now: u64, mut commands: Vec<Numbered>) -> Batch {
-    let base = commands.first().map_or(0, |numbered| numbered.offset);
-    for numbered in &mut commands {
-        numbered.offset -= base;
-    }
-    Batch { first: first_of_turn.0 + u64::from(base), now, commands }
 }
 
 impl Inner {
