@@ -1,0 +1,89 @@
+//! Damaged snapshots: the one before and the log give the same state, and the damage is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
+
+/// The newest snapshot of each shard.
+fn newest_snapshots(plan: &Plan) -> BTreeMap<String, PathBuf> {
+    let mut newest = BTreeMap::new();
+    let mut files: Vec<_> = files_below(&plan.data().join("member/snap"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "snap"));
+    files.sort();
+    for file in files {
+        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let shard = name.split('-').next().expect("a name").to_owned();
+        newest.insert(shard, file);
+    }
+    newest
+}
+
+fn flip_a_byte(file: &PathBuf) {
+    let mut bytes = fs::read(file).expect("a readable snapshot");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(file, bytes).expect("a writable snapshot");
+}
+
+fn start() -> Server {
+    Plan::new().args(["--cores", "2", "--snapshot-count", "50"]).start()
+}
+
+fn everything(server: &Server) -> serde_json::Value {
+    server.client().get("/v2/keys/?recursive=true&sorted=true").json()
+}
+
+/// Damages the newest snapshot of every shard, and checks that the next start has everything all the same and says so.
+fn damage_and_restart(server: Server) -> Server {
+    let known = everything(&server);
+    let plan = server.kill();
+    let newest = newest_snapshots(&plan);
+    assert!(!newest.is_empty(), "no snapshot was made");
+    newest.values().for_each(flip_a_byte);
+    let server = plan.start();
+    assert!(everything(&server) == known, "the state is not what it was");
+    let log = server.log();
+    for file in newest.values() {
+        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let told = log.lines().any(|line| line.contains(&name) && line.contains("damaged"));
+        assert!(told, "nothing is said of {name}: {log}");
+    }
+    server
+}
+
+fn wait_for_snapshots(server: &Server, shards: usize) {
+    eventually("snapshots are made", Duration::from_secs(10), || {
+        (newest_snapshots(server.plan()).len() >= shards).then_some(())
+    });
+}
+
+#[test]
+fn a_damaged_newest_snapshot_is_done_without() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let mut server = start();
+    for round in 0..3 {
+        load(&server, 4_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={round}.{n}")));
+        wait_for_snapshots(&server, 14);
+        server = damage_and_restart(server);
+    }
+    server.client().set("/after", "1");
+}
+
+#[test]
+fn a_damaged_snapshot_of_a_shard_that_was_idle_while_others_wrote_much_is_done_without() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let mut server = start();
+    // All shards get a few snapshots, then one directory's shard is written until the log has been recycled many times over.
+    load(&server, 3_000, |n| (format!("/idle{}/k{}", n % 64, n % 7), format!("value={n}")));
+    wait_for_snapshots(&server, 14);
+    let value = "v".repeat(20_000);
+    load(&server, 4_000, |n| (format!("/busy/k{}", n % 5), format!("value={n}{value}")));
+    server = damage_and_restart(server);
+    assert!(server.client().value("/idle1/k1").is_some());
+    // And once more, from what that start left.
+    load(&server, 500, |n| (format!("/busy/k{}", n % 5), format!("value={n}")));
+    damage_and_restart(server);
+}
