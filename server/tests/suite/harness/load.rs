@@ -1,14 +1,14 @@
-//! Many writes in little time: a few connections, each with a window of requests under way.
+//! Many writes in little time: many connections, each with a window of requests under way.
 
 use std::thread;
 
 use super::http::encode;
 use super::{Connection, Server};
 
-/// Connections of a load.
-const CONNECTIONS: u64 = 4;
+/// Connections of a load. Many: requests for different executors wait for each other along one.
+const CONNECTIONS: u64 = 64;
 /// Requests sent before their answers are read.
-const WINDOW: usize = 64;
+const WINDOW: usize = 16;
 
 /// PUTs `count` keys, the n-th as `request(n)` gives it: key and form. All must succeed; the index of each.
 pub(crate) fn load(server: &Server, count: u64, request: impl Fn(u64) -> (String, String) + Sync) -> Vec<u64> {
