@@ -10,7 +10,7 @@ const VALUE_BYTES: usize = 128;
 /// What a key may take, its name and value included.
 const BYTES_PER_KEY: u64 = 400;
 /// What does not grow with the keys: the log's buffers, the entries since the newest snapshot, a snapshot being made, connections.
-const CONSTANT_BYTES: u64 = 48 << 20;
+const CONSTANT_BYTES: u64 = 16 << 20;
 
 #[test]
 fn a_key_takes_at_most_400_bytes() {

@@ -130,7 +130,7 @@ fn follow(server: &Server, seed: u64) {
     let mut rng = Rng::new(seed);
     let mut connection = Connection::open(server.address()).expect("the server accepts");
     let mut newest = 0;
-    for _ in 0..25 {
+    for _ in 0..15 {
         let window: Vec<_> = (0..64).map(|_| mixed(&mut rng)).collect();
         let bytes: String = window.iter().map(|(_, request)| request.as_str()).collect();
         connection.send(bytes.as_bytes()).expect("the server reads");

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
 
+/// More than the 256 MiB of log beyond which idle shards are made to give up what they keep of it.
+const BUSY_WRITES: u64 = 1_000;
+const BUSY_VALUE_BYTES: usize = 330_000;
+
 /// The newest snapshot of each shard.
 fn newest_snapshots(plan: &Plan) -> BTreeMap<String, PathBuf> {
     let mut newest = BTreeMap::new();
@@ -79,8 +83,8 @@ fn a_damaged_snapshot_of_a_shard_that_was_idle_while_others_wrote_much_is_done_w
     // All shards get a few snapshots, then one directory's shard is written until the log has been recycled many times over.
     load(&server, 3_000, |n| (format!("/idle{}/k{}", n % 64, n % 7), format!("value={n}")));
     wait_for_snapshots(&server, 14);
-    let value = "v".repeat(20_000);
-    load(&server, 4_000, |n| (format!("/busy/k{}", n % 5), format!("value={n}{value}")));
+    let value = "v".repeat(BUSY_VALUE_BYTES);
+    load(&server, BUSY_WRITES, |n| (format!("/busy/k{}", n % 5), format!("value={n}{value}")));
     server = damage_and_restart(server);
     assert!(server.client().value("/idle1/k1").is_some());
     // And once more, from what that start left.
