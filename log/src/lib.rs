@@ -24,10 +24,13 @@ mod disk;
 mod groups;
 mod recovery;
 mod scan;
+mod steps;
 mod tail;
 
 mod dir;
 mod snapshot;
+
+mod scrub;
 
 mod driver;
 
@@ -42,6 +45,7 @@ pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex
 pub use record::{EntryType, HardState, Record};
 pub use recovery::{Inherited, Recovered, Resume, Spare, recover};
 pub use scan::{Break, SegmentScan, scan_segment};
+pub use scrub::{Checked, Sealed, check_segment, check_snapshot, sealed_segments};
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{

@@ -181,7 +181,7 @@ pub(crate) fn core_dir(dir: &Path, core: CoreId) -> PathBuf {
     dir.join(core.to_string())
 }
 
-fn cores_below(disk: &dyn Disk, dir: &Path) -> Result<Vec<CoreId>, RecoveryError> {
+pub(crate) fn cores_below(disk: &dyn Disk, dir: &Path) -> Result<Vec<CoreId>, RecoveryError> {
     let names = match disk.names(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         names => names.map_err(|source| RecoveryError::Io { file: dir.to_owned(), source })?,
@@ -280,8 +280,19 @@ fn segment_header(
     seq: SegmentSeq,
 ) -> Result<SegmentHeader, RecoveryError> {
     let sector = read_header(disk, file).map_err(|source| RecoveryError::Io { file: file.to_owned(), source })?;
+    check_header(&sector, file, core, identity, seq)
+}
+
+/// The header in the first sector of segment `seq` of `core`.
+pub(crate) fn check_header(
+    sector: &[u8],
+    file: &Path,
+    core: CoreId,
+    identity: LogIdentity,
+    seq: SegmentSeq,
+) -> Result<SegmentHeader, RecoveryError> {
     let damage = |what: &str| Err(Damage::new(file, 0, what).into());
-    let header = match SegmentHeader::decode(&sector) {
+    let header = match SegmentHeader::decode(sector) {
         Ok(header) => header,
         Err(HeaderFault::Version(found)) => {
             return Err(RecoveryError::UnknownVersion { file: file.to_owned(), found, expected: FORMAT_VERSION });
@@ -329,12 +340,17 @@ fn scan_all(disk: &dyn Disk, chain: &[SegmentHeader], files: &[PathBuf]) -> Resu
     results.into_iter().enumerate().map(|(place, result)| result.unwrap_or_else(|| unread(place))).collect()
 }
 
-fn scan_one(file: &Path, header: &SegmentHeader, bytes: io::Result<FileBytes>) -> Result<SegmentScan, RecoveryError> {
+fn scan_one(file: &Path, header: &SegmentHeader, bytes: io::Result<&[u8]>) -> Result<SegmentScan, RecoveryError> {
     let bytes = bytes.map_err(|source| RecoveryError::Io { file: file.to_owned(), source })?;
+    Ok(scan_whole(file, header, bytes)?)
+}
+
+/// Scans a segment of which `bytes` should be the whole file.
+pub(crate) fn scan_whole(file: &Path, header: &SegmentHeader, bytes: &[u8]) -> Result<SegmentScan, Damage> {
     if bytes.len() as u64 != header.size_bytes() {
         let what = format!("the file has {} bytes, its header says {}", bytes.len(), header.size_bytes());
         let cut = (bytes.len() / SECTOR * SECTOR) as u64;
-        return Err(Damage::new(file, cut.min(header.size_bytes()), what).into());
+        return Err(Damage::new(file, cut.min(header.size_bytes()), what));
     }
-    Ok(scan_segment(file, *header, &bytes))
+    Ok(scan_segment(file, *header, bytes))
 }
