@@ -18,6 +18,7 @@ mod page;
 mod recovery;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
+mod scrub;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -95,6 +96,9 @@ fn run(config: Config) -> Result<i32, End> {
         let (node, birth, notices) = (Arc::clone(&node), birth.clone(), notices.clone());
         let listeners = std::mem::take(&mut listeners[me]);
         executors.push(executor::start(Seed { me, node, birth, shards, resume, listeners, connections, notices })?);
+    }
+    if let Some(scrub) = node.config.scrub {
+        scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
     }
     let signal = wait(&node, &heard, signals)?;
     node.enter(Phase::Stopping);

@@ -7,7 +7,7 @@ use super::command::{Machine, Values};
 use super::flags::{self, Effect};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
-use super::{Bootstrap, Config, Cors, Exit, InitialCluster, banner, tls};
+use super::{Bootstrap, Config, Cors, Exit, InitialCluster, Scrub, banner, tls};
 use crate::logging::{LogLine, Output, Settings, Severity};
 
 /// The longest election timeout that etcd takes, in milliseconds.
@@ -24,6 +24,10 @@ const CORES_MAX: u64 = 1024;
 const SPIN_US_MAX: u64 = 1_000_000;
 /// More events of one shard than any memory holds.
 const HISTORY_EVENTS_MAX: u64 = 1 << 32;
+/// A TiB per second: no disk is faster.
+const SCRUB_RATE_MAX: u64 = 1 << 20;
+/// A year.
+const SCRUB_INTERVAL_S_MAX: u64 = 31_536_000;
 
 /// Checks the values and puts them together. `log` is what was noticed so far.
 pub(crate) fn config(values: &Values, machine: &Machine<'_>, mut log: Vec<LogLine>) -> Result<Config, Exit> {
@@ -68,10 +72,17 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         spin: Duration::from_micros(within(values, "spin-us", 0, SPIN_US_MAX)?),
         history_events: within(values, "history-events", 1, HISTORY_EVENTS_MAX)? as usize,
         history_bytes: values.uint("history-bytes") as usize,
+        scrub: scrub(values)?,
         max_connections: Some(values.uint("max-connections") as usize).filter(|limit| *limit > 0),
         name,
         log: Vec::new(),
     })
+}
+
+fn scrub(values: &Values) -> Result<Option<Scrub>, Exit> {
+    let bytes_per_second = within(values, "scrub-rate", 0, SCRUB_RATE_MAX)? << 20;
+    let interval = Duration::from_secs(within(values, "scrub-interval", 1, SCRUB_INTERVAL_S_MAX)?);
+    Ok((bytes_per_second > 0).then_some(Scrub { bytes_per_second, interval }))
 }
 
 fn shards(values: &Values) -> Result<Option<u16>, Exit> {

@@ -6,6 +6,7 @@
 mod deliver;
 mod disk;
 pub(crate) mod feed;
+mod heal;
 pub(crate) mod lane;
 mod mailbox;
 pub(crate) mod message;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use glommio::sync::Semaphore;
+use log::{CoreId, SegmentSeq};
 use net::http::date::{DateCache, DateStamp};
 use shard::command::Command;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -42,16 +44,17 @@ use shard::system::System;
 use crate::birth::Birth;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, ScrubStats};
 use disk::Disk;
 use lane::Lane;
 use mailbox::{Mailbox, Outbox};
-use message::{Answer, Message, Proposal};
+use message::{Answer, Proposal};
 use post::Post;
 use ticket::{Ticket, WAITING_MAX, Waiting};
 
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
+pub(crate) use message::Message;
 pub(crate) use read::shown;
 pub(crate) use snapshot::unframe;
 
@@ -78,6 +81,8 @@ pub(crate) struct Node {
     /// Executors that have nothing left to do for their own connections, while the process stops.
     drained: AtomicUsize,
     pulses: pulse::Pulses,
+    /// What the scrub has counted.
+    pub(crate) scrubbed: ScrubStats,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
 }
@@ -110,6 +115,7 @@ impl Node {
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
+            scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
             config,
         }
@@ -233,6 +239,8 @@ struct Inner {
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
     snapshots: snapshot::Schedule,
+    /// Segments of this log that have rotted and are still there.
+    rotten: Vec<(CoreId, SegmentSeq)>,
     expiry: ticker::Expiry,
     /// Reused from turn to turn.
     out: Outputs,
@@ -378,6 +386,7 @@ impl Inner {
             watches: watch::Watches::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),
+            rotten: Vec::new(),
             expiry: ticker::Expiry::new(shards.len()),
             out: Outputs::default(),
             applied: Applied::default(),

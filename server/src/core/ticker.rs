@@ -63,6 +63,7 @@ impl Inner {
         self.disk.tick();
         self.cut_slow_watches();
         self.keep_clock();
+        self.heal();
         self.start_snapshots();
     }
 

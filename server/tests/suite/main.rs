@@ -27,6 +27,7 @@ mod memory;
 mod order;
 mod pipelines;
 mod replay;
+mod scrub;
 mod snapshots;
 mod starts;
 mod stopping;
