@@ -86,9 +86,10 @@ impl OsDisk {
 }
 
 impl Default for OsDisk {
-    /// As many threads as the process may use CPUs, at most 8: each holds one file in memory.
+    /// Two threads for each CPU that the process may use, so that one reads while another checks what it has read; 4 to
+    /// 16, for each holds one file in memory.
     fn default() -> Self {
-        Self::new(thread::available_parallelism().map_or(1, |cpus| cpus.get().min(8)))
+        Self::new(thread::available_parallelism().map_or(4, |cpus| (2 * cpus.get()).clamp(4, 16)))
     }
 }
 
