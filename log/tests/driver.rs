@@ -13,9 +13,9 @@ use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_r
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
-    BatchSeq, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError,
-    Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
-    set_aside,
+    BatchSeq, Checked, CoreId, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex,
+    Recovered, RecoveryError, Seen, SegmentSeq, SnapshotError, SnapshotHead, SnapshotWriter, check_snapshot,
+    list_snapshots, prune_snapshots, read_snapshot, recover, set_aside,
 };
 
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -183,6 +183,38 @@ fn compacted_segments_are_recycled() {
         recover(&OsDisk::default(), &dir.0, IDENTITY, &|_| None),
         Err(RecoveryError::MissingEntries { .. })
     ));
+}
+
+#[test]
+fn a_condemned_segment_is_removed_once_nothing_needs_it() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        let mut last = 0;
+        while writer.size_bytes() < 5 * SEGMENT_BYTES {
+            last += 1;
+            push(&mut writer, last, 10_000);
+            submit(&mut writer).await;
+        }
+        let (core, segment) = (CoreId::new(0), SegmentSeq::new(1));
+        let pins = writer.condemn(core, segment).expect("it is in this log");
+        let upto = pins[&GROUP];
+        assert!(upto > RaftIndex::new(1) && upto < RaftIndex::new(last), "{pins:?}");
+        writer.push(&mark(1, upto.get(), 1));
+        let seq = submit(&mut writer).await;
+        writer.compact(&[(GROUP, upto)]);
+        writer.watch().durable(seq).await.expect("durable");
+        assert_eq!(writer.condemn(core, segment), None, "given up");
+        writer.close().await.expect("closed");
+    });
+    let names: Vec<String> =
+        dir.0.join("0").read_dir().expect("the folder").map(|entry| name_of(&entry.expect("an entry"))).collect();
+    assert!(!names.iter().any(|name| name.starts_with("0000000000000001")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("spare")), "not even to be recycled: {names:?}");
+}
+
+fn name_of(entry: &std::fs::DirEntry) -> String {
+    entry.file_name().to_string_lossy().into_owned()
 }
 
 #[test]
@@ -392,13 +424,20 @@ fn a_damaged_snapshot_is_reported_and_left_alone() {
         writer.chunk(b"state").await.expect("written");
         writer.finish().await.expect("finished")
     });
+    let listed = list_snapshots(&dir.0).expect("listed").remove(0);
+    let check = || check_snapshot(&OsDisk::default(), &listed, &mut |_| {}).expect("nothing else goes wrong");
+    assert_eq!(check(), Checked::Sound);
     let mut bytes = std::fs::read(&path).expect("the file");
     bytes[40] ^= 1;
     std::fs::write(&path, &bytes).expect("written back");
+    let Checked::Damaged(damage) = check() else { panic!("damage was not noticed") };
+    assert_eq!((&damage.file, damage.group, damage.index), (&path, Some(GROUP), Some(RaftIndex::new(5))));
     assert!(matches!(read_snapshot(&path), Err(SnapshotError::Damaged { .. })));
     assert_eq!(std::fs::read(&path).expect("still there"), bytes);
     // A good one under another's name is as bad.
     bytes[40] ^= 1;
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(check(), Checked::Gone);
     let other = dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(6), false));
     std::fs::write(&other, bytes).expect("written");
     assert!(matches!(read_snapshot(&other), Err(SnapshotError::Damaged { .. })));

@@ -22,7 +22,7 @@ use crate::critical;
 use crate::failure::Fatal;
 
 /// The first round does not begin sooner, so that restarts (several, when something is wrong) do not pay for it.
-const FIRST_PAUSE: Duration = Duration::from_secs(300);
+const FIRST_PAUSE: Duration = Duration::from_mins(5);
 
 /// How long until an executor with a full mailbox is told again.
 const RETRY: Duration = Duration::from_millis(100);

@@ -270,7 +270,7 @@ fn flags_do_what_they_say() {
     assert_eq!(config.cors, Cors::Origins(vec!["http://a.com".to_owned()]));
     assert_eq!((config.cores, config.shards, config.spin.as_micros()), (vec![0, 2, 3, 0], Some(3), 20));
     assert_eq!((config.history_events, config.history_bytes, config.max_connections), (7, 8, Some(9)));
-    let interval = Duration::from_secs(60);
+    let interval = Duration::from_mins(1);
     assert_eq!(config.scrub, Some(Scrub { bytes_per_second: 2 << 20, interval }));
     assert_eq!(config_of(&words("--scrub-rate 0")).scrub, None);
     assert_eq!(config.listen_metrics.len(), 1);
