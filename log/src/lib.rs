@@ -26,13 +26,16 @@ mod recovery;
 mod scan;
 mod tail;
 
+mod begun;
 mod dir;
+mod sealed;
 mod snapshot;
 
 mod driver;
 
 pub use appender::{Appender, Closed, Start, WriteTicket};
 pub use batch::{BatchBuilder, BatchHeader};
+pub use begun::BegunLogs;
 pub use dir::{DataDir, DirError};
 pub use disk::{Disk, FileBytes, OsDisk};
 pub use driver::{LogError, LogOptions, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};

@@ -13,9 +13,9 @@ use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_r
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
-    BatchSeq, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError,
-    Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
-    set_aside,
+    BatchSeq, BegunLogs, DataDir, DirError, Epoch, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex,
+    Recovered, RecoveryError, Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots,
+    read_snapshot, recover, set_aside,
 };
 
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -423,10 +423,14 @@ fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     assert_eq!(open.read_identity().expect("readable"), None);
     open.write_identity(b"one").expect("written");
     assert_eq!(open.read_identity().expect("readable").as_deref(), Some(&b"one"[..]));
+    assert_eq!(open.read_begun().expect("readable"), None);
+    let begun = BegunLogs { epoch: Epoch::new(7), logs: 3 };
+    open.write_begun(begun).expect("written");
     drop(open);
     let again = DataDir::open(&data).expect("opened again");
+    assert_eq!(again.read_begun().expect("readable"), Some(begun));
     std::fs::write(again.member().join("identity"), b"garbage").expect("written");
-    assert!(matches!(again.read_identity(), Err(DirError::DamagedIdentity { .. })));
+    assert!(matches!(again.read_identity(), Err(DirError::Damaged { .. })));
 }
 
 fn mode_of(path: &Path) -> u32 {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use log::{
-    GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot, recover,
-    set_aside,
+    BegunLogs, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot,
+    recover, set_aside,
 };
 use shard::group::LOG_START;
 use shard::ids::{RaftIndex, Term};
@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) shards: Vec<Vec<ShardSeed>>,
     /// Per executor: how its log goes on.
     pub(crate) resume: Vec<Resume>,
+    /// The logs that this start begins.
+    pub(crate) begun: BegunLogs,
 }
 
 /// The log of a group that has none yet begins here.
@@ -49,12 +51,17 @@ struct Loaded {
 }
 
 /// Reads everything back. Blocks; changes nothing on the disk, but for damaged snapshots that can be done without.
-pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> {
+///
+/// `noted` are the logs that there must be.
+pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Fatal> {
     let begun = Instant::now();
     let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
     let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
     let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)
         .map_err(|error| Fatal::Other(error.to_string()))?;
+    if let Some(noted) = noted {
+        noted.check(&config.log_dir(), &recovered).map_err(|error| Fatal::Other(error.to_string()))?;
+    }
     for path in &damaged {
         put_aside(path);
     }
@@ -63,6 +70,8 @@ pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> 
     }
     let bytes = recovered.bytes;
     let cores = config.cores.len();
+    // An executor without shards has nothing to write.
+    let logs_begun = BegunLogs { epoch: recovered.epoch, logs: birth.shards.min(cores as u16) };
     let mut shards: Vec<Vec<ShardSeed>> = (0..cores).map(|_| Vec::new()).collect();
     let mut entries = 0;
     for shard in 0..birth.shards {
@@ -76,7 +85,7 @@ pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> 
         let ms = begun.elapsed().as_millis();
         tracing::info!(target: "wal", "read back {entries} entries from {bytes} bytes of log in {ms} ms");
     }
-    Ok(Found { shards, resume: recovered.resume(cores as u16) })
+    Ok(Found { shards, resume: recovered.resume(cores as u16), begun: logs_begun })
 }
 
 fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {

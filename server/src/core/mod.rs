@@ -306,6 +306,11 @@ impl Core {
         self.stir();
     }
 
+    /// Whether this node may order changes.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.node.order.is_open()
+    }
+
     /// Whether the log takes no commands because the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         self.inner.borrow().disk.is_full()

@@ -22,6 +22,7 @@ mod framing;
 mod full_disk_starts;
 mod hostile;
 mod large;
+mod lost_logs;
 mod mass_expiry;
 mod memory;
 mod order;
