@@ -219,6 +219,14 @@ impl Feed {
         inner.standing.is_some() || inner.cut || inner.missing == 0 && !inner.queue.is_empty() || inner.wants_past()
     }
 
+    /// Whether the head, or an event that was there when it was asked for, is still to come.
+    pub(crate) fn owes(&self) -> bool {
+        let inner = self.inner.borrow();
+        let gathered = inner.merge.as_ref().and_then(|merge| Some((merge.waiting.peek()?, merge.standing.index)));
+        let unreleased = gathered.is_some_and(|(Reverse((index, _)), standing)| *index <= standing);
+        !inner.cut && (inner.missing > 0 || unreleased)
+    }
+
     /// Whom to wake when there is something.
     pub(crate) fn register(&self, waker: &Waker) {
         self.inner.borrow_mut().waker = Some(waker.clone());
@@ -291,6 +299,20 @@ mod tests {
         assert_eq!(events(&feed), ["5"]);
         feed.release(Index(7));
         assert_eq!(events(&feed), ["7"]);
+    }
+
+    #[test]
+    fn a_watch_owes_its_head_and_what_had_happened_before_it() {
+        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() });
+        registered(&feed);
+        feed.event(Index(5), Bytes::from_static(b"5"));
+        assert!(feed.owes(), "the other executor has not answered");
+        registered(&feed);
+        assert!(feed.owes(), "the event is not released yet");
+        feed.release(Index(6));
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        assert!(!feed.owes(), "what came later is not owed");
+        assert_eq!(events(&feed), ["5"]);
     }
 
     #[test]

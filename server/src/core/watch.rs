@@ -64,6 +64,11 @@ impl Watching {
         self.feed.is_ready()
     }
 
+    /// Whether the head, or an event that was there when it was asked for, is still to come.
+    pub(crate) fn owes(&self) -> bool {
+        self.feed.owes()
+    }
+
     /// Whom to wake when it has.
     pub(crate) fn register(&self, waker: &Waker) {
         self.feed.register(waker);

@@ -1,5 +1,6 @@
 //! Watches: what is delivered, when, how often, and what a connection looks like meanwhile.
 
+use std::net::Shutdown;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -323,6 +324,42 @@ fn clients_that_leave_take_their_watchers_along() {
     eventually("all are counted", PATIENCE, || (client.watchers() == 41).then_some(()));
     drop((watches, root));
     eventually("none is left", PATIENCE, || (client.watchers() == 0).then_some(()));
+}
+
+/// What a client gets that sends a request and shuts its side down.
+fn half_closed(server: &Server, target: &str) -> String {
+    let mut connection = Connection::open(server.address()).expect("the server accepts");
+    connection.request("GET", &format!("/v2/keys{target}"), None).expect("the server reads");
+    connection.socket().shutdown(Shutdown::Write).expect("shut down");
+    String::from_utf8(connection.rest().expect("the connection is closed")).expect("text")
+}
+
+#[test]
+fn a_client_that_shuts_its_side_down_gets_a_whole_answer() {
+    let server = Plan::new().uetcd_args(["--cores", "2"]).start();
+    let mut client = server.client();
+    let past = client.set("/h/k", "1");
+    for n in 0..8 {
+        client.set(&format!("/h{n}/k"), "1");
+    }
+    for round in 0..30 {
+        let at = round % 8;
+        for target in [&format!("/h{at}?wait=true&recursive=true"), "/?wait=true&recursive=true&stream=true"] {
+            let answer = half_closed(&server, target);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {answer:?}");
+            assert!(answer.ends_with("\r\n\r\n0\r\n\r\n"), "{target}: {answer:?}");
+        }
+        for target in [
+            format!("/h{at}/k?wait=true&waitIndex={past}"),
+            format!("/h{at}/k?wait=true&stream=true&waitIndex={past}"),
+            format!("/?wait=true&recursive=true&waitIndex={past}"),
+        ] {
+            let answer = half_closed(&server, &target);
+            assert!(answer.contains("{\"action\":\"set\""), "{target}: {answer:?}");
+            assert!(answer.ends_with("}\n\r\n0\r\n\r\n"), "{target}: {answer:?}");
+        }
+    }
+    eventually("no watch is left", PATIENCE, || (client.watchers() == 0).then_some(()));
 }
 
 #[test]
