@@ -22,7 +22,7 @@ pub(crate) struct Founding {
 impl Founding {
     /// Returns when clients may be served.
     pub(crate) async fn run(self, core: &Rc<Core>, founders: Vec<Founder>) -> Result<(), Fatal> {
-        primary(core).await;
+        caught_up(core).await;
         self.note_logs().await?;
         found(core, founders).await;
         Ok(())
@@ -47,10 +47,11 @@ fn is_out_of_space(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
-/// Waits until this node may order changes.
-async fn primary(core: &Core) {
+/// Waits until this node may order changes and knows what it has already written: asked for sooner, members that are
+/// there would be added again, and the refusals would use up indices.
+async fn caught_up(core: &Core) {
     const PAUSE: Duration = Duration::from_millis(1);
-    while !core.is_primary() && core.node.phase() < Phase::Stopping {
+    while !core.has_caught_up() && core.node.phase() < Phase::Stopping {
         glommio::timer::sleep(PAUSE).await;
     }
 }

@@ -28,6 +28,7 @@ mod memory;
 mod order;
 mod pipelines;
 mod replay;
+mod restart_index;
 mod snapshots;
 mod starts;
 mod stopping;
