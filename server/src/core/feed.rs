@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shard::ids::Index;
 
 use super::message::{Answer, KeysAnswer, Standing};
+use super::ticker::rounds_in;
 
 /// Bytes of events that may wait for a client that takes none of them. What is beyond is what a client cannot be
 /// expected to have read yet: a replay, a burst.
 pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
 /// Events that may wait for such a client, however small they are.
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
-/// Ticks in which a client with more than that waiting may take nothing: a second or so.
-const STALLED_TICKS_MAX: u32 = 10;
+/// Rounds of the ticker in which a client with more than that waiting may take nothing: a second.
+const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
 /// does not count, it comes as the client takes it.
 const FEED_BYTES_CEILING: usize = 64 << 20;
@@ -52,8 +54,8 @@ struct Inner {
     behind: Vec<Behind>,
     /// Events that the connection has taken.
     taken: u64,
-    /// What `taken` was at the last tick, and for how many it has not moved while too much was waiting.
-    stalled: (u64, u32),
+    /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
+    stalled: (u64, u64),
     cut: bool,
     waker: Option<Waker>,
 }
@@ -164,15 +166,15 @@ impl Feed {
         self.inner.borrow_mut().cut_off();
     }
 
-    /// Time passes. False: the client takes nothing although too much is waiting; it is cut off.
+    /// Another round of the ticker. False: the client takes nothing although too much is waiting; it is cut off.
     pub(super) fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         let (bytes, events) = inner.backlog();
-        let (taken, ticks) = inner.stalled;
+        let (taken, rounds) = inner.stalled;
         let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
         let stalls = too_much && taken == inner.taken && inner.missing == 0;
-        inner.stalled = (inner.taken, if stalls { ticks + 1 } else { 0 });
-        if inner.stalled.1 >= STALLED_TICKS_MAX && !inner.cut {
+        inner.stalled = (inner.taken, if stalls { rounds + 1 } else { 0 });
+        if inner.stalled.1 >= STALLED_ROUNDS_MAX && !inner.cut {
             inner.cut_off();
         }
         !inner.cut
@@ -325,8 +327,8 @@ mod tests {
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
         assert!(feed.tick() && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
-        let kept = (0..=STALLED_TICKS_MAX).filter(|_| feed.tick()).count();
-        assert_eq!(kept as u32, STALLED_TICKS_MAX);
+        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick()).count();
+        assert_eq!(kept as u64, STALLED_ROUNDS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
     }
 

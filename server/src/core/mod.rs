@@ -204,7 +204,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 /// Who waits behind a ticket.
 enum Waiter {
     /// A request of a connection on this executor.
-    Request { lane: Rc<Lane<Answer>>, slot: u64, since_tick: u64 },
+    Request { lane: Rc<Lane<Answer>>, slot: u64, since_round: u64 },
     /// A task on this executor that collects answers.
     Post(Rc<Post>),
     /// A watch of a connection on this executor, and its shard if it has but one.
@@ -239,7 +239,8 @@ struct Inner {
     applied: Applied,
     /// Everything applied so far has been handed over, so it may be published as such.
     flushed: bool,
-    ticks: u64,
+    /// Rounds of the ticker since the start.
+    rounds: u64,
     metrics: CoreMetrics,
     /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
     tasks: Vec<Task>,
@@ -391,7 +392,7 @@ impl Inner {
             out: Outputs::default(),
             applied: Applied::default(),
             flushed: true,
-            ticks: 0,
+            rounds: 0,
             metrics: CoreMetrics::with_shards(shards.iter().map(|shard| u32::from(shard.id().0))),
             tasks: Vec::new(),
             shards,
@@ -423,7 +424,7 @@ impl Inner {
 
     /// A ticket whose answer goes to a slot of a connection's lane.
     fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
-        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_tick: self.ticks };
+        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_round: self.rounds };
         self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
     }
 
