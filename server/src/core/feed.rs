@@ -62,8 +62,11 @@ struct Inner {
 
 /// Puts the events of several executors in order.
 struct Merge {
-    /// `X-Etcd-Index` of the answer: taken before the first executor was asked.
+    /// `X-Etcd-Index` of the answer: taken before the first executor was asked, unless the watch begins `now`.
     standing: Standing,
+    /// The watch begins when the last executor has registered it, and needs none of the past: `standing` is the newest of
+    /// where they stood, and what happened up to there is left out.
+    now: bool,
     waiting: BinaryHeap<Reverse<(Index, Bytes)>>,
     waiting_bytes: usize,
 }
@@ -83,9 +86,9 @@ impl Feed {
         Self::new(1, None)
     }
 
-    /// For a watch on the shards of `executors`; the answer stands where it was asked.
-    pub(crate) fn spread(executors: usize, standing: Standing) -> Self {
-        Self::new(executors, Some(Merge { standing, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
+    /// For a watch on the shards of `executors`; the answer stands where it was asked, or where it begins if that is `now`.
+    pub(crate) fn spread(executors: usize, standing: Standing, now: bool) -> Self {
+        Self::new(executors, Some(Merge { standing, now, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
     }
 
     fn new(missing: usize, merge: Option<Merge>) -> Self {
@@ -111,6 +114,9 @@ impl Feed {
         let Answer::Watching(registered) = answer else { panic!("a watch was answered with {answer:?}") };
         let mut inner = self.inner.borrow_mut();
         inner.missing -= 1;
+        if let (Some(merge), Ok(standing)) = (&mut inner.merge, &registered) {
+            merge.registered(standing);
+        }
         match registered {
             Err(refused) => inner.standing = Some(Err(refused)),
             Ok(standing) if inner.missing == 0 && inner.standing.is_none() => {
@@ -129,6 +135,7 @@ impl Feed {
             return false;
         }
         match &mut inner.merge {
+            Some(merge) if merge.leaves_out(index) => {}
             Some(merge) => {
                 merge.waiting_bytes += body.len();
                 merge.waiting.push(Reverse((index, body)));
@@ -235,6 +242,23 @@ impl Feed {
     }
 }
 
+impl Merge {
+    /// An executor has registered the watch.
+    fn registered(&mut self, at: &Standing) {
+        if !self.now || at.index <= self.standing.index {
+            return;
+        }
+        self.standing.index = at.index;
+        self.waiting.retain(|Reverse((index, _))| *index > at.index);
+        self.waiting_bytes = self.waiting.iter().map(|Reverse((_, body))| body.len()).sum();
+    }
+
+    /// An event from before the watch.
+    fn leaves_out(&self, index: Index) -> bool {
+        self.now && index <= self.standing.index
+    }
+}
+
 impl Inner {
     /// The client has nearly run out, and the part of the past that would come next is not on its way.
     fn wants_past(&self) -> bool {
@@ -290,7 +314,7 @@ mod tests {
 
     #[test]
     fn events_of_several_executors_leave_in_index_order_and_not_before_they_are_complete() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         registered(&feed);
         feed.event(Index(7), Bytes::from_static(b"7"));
         feed.release(Index(9));
@@ -305,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_watch_owes_its_head_and_what_had_happened_before_it() {
-        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() });
+        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() }, false);
         registered(&feed);
         feed.event(Index(5), Bytes::from_static(b"5"));
         assert!(feed.owes(), "the other executor has not answered");
@@ -315,6 +339,20 @@ mod tests {
         feed.event(Index(7), Bytes::from_static(b"7"));
         assert!(!feed.owes(), "what came later is not owed");
         assert_eq!(events(&feed), ["5"]);
+    }
+
+    #[test]
+    fn a_watch_from_now_begins_where_the_last_executor_registered_it() {
+        let feed = Feed::spread(2, Standing::default(), true);
+        let registered_at = |index| feed.answer(Answer::Watching(Ok(Standing { index, ..Standing::default() })));
+        registered_at(Index(4));
+        feed.event(Index(6), Bytes::from_static(b"6"));
+        registered_at(Index(7));
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.event(Index(8), Bytes::from_static(b"8"));
+        feed.release(Index(8));
+        assert!(matches!(feed.next(), Some(Next::Standing(standing)) if standing.index == Index(7)));
+        assert_eq!(events(&feed), ["8"]);
     }
 
     #[test]
@@ -334,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_past_comes_as_the_client_takes_it_and_in_order() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         feed.replayed(0, Some(Index(4)));
         feed.event(Index(3), Bytes::from_static(b"3"));
         registered(&feed);
@@ -371,7 +409,7 @@ mod tests {
 
     #[test]
     fn one_refusal_refuses_the_whole_watch() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         registered(&feed);
         let body = b"{}".to_vec();
         feed.answer(Answer::Watching(Err(KeysAnswer { status: 400, index: Index(9), raft: None, body })));
