@@ -83,12 +83,16 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
+    wait(&core, || core.has_caught_up()).await;
+    core.shed_inherited().await;
+    node.report_prepared();
     if let Some(founding) = founding {
+        wait(&core, || node.all_prepared()).await;
         founding.run(&core, birth.founders.clone()).await?;
         node.enter(Phase::Serving);
         let _ = notices.send(Notice::Serving);
     }
-    until(&core, Phase::Serving).await;
+    wait(&core, || node.phase() >= Phase::Serving).await;
     let permits = Rc::new(Semaphore::new(connections as u64));
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -186,9 +190,10 @@ fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> 
     Shard::start(ShardId(shard), store, group).map_err(|error| unusable(error.to_string()))
 }
 
-async fn until(core: &Core, phase: Phase) {
+/// Waits until something is so, or the process stops.
+async fn wait(core: &Core, is_so: impl Fn() -> bool) {
     const PAUSE: Duration = Duration::from_millis(1);
-    while core.node.phase() < phase {
+    while !is_so() && core.node.phase() < Phase::Stopping {
         glommio::timer::sleep(PAUSE).await;
     }
 }

@@ -20,9 +20,9 @@ pub(crate) struct Founding {
 }
 
 impl Founding {
-    /// Returns when clients may be served.
+    /// Returns when clients may be served. To be run when the node has applied what was in its log: else members that are
+    /// there would be added again, and the refusals would use up indices.
     pub(crate) async fn run(self, core: &Rc<Core>, founders: Vec<Founder>) -> Result<(), Fatal> {
-        caught_up(core).await;
         self.note_logs().await?;
         found(core, founders).await;
         Ok(())
@@ -45,15 +45,6 @@ impl Founding {
 
 fn is_out_of_space(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
-
-/// Waits until this node may order changes and knows what it has already written: asked for sooner, members that are
-/// there would be added again, and the refusals would use up indices.
-async fn caught_up(core: &Core) {
-    const PAUSE: Duration = Duration::from_millis(1);
-    while !core.has_caught_up() && core.node.phase() < Phase::Stopping {
-        glommio::timer::sleep(PAUSE).await;
-    }
 }
 
 /// Has the node write down what etcd writes by itself before the first client. What a full disk refuses is tried again

@@ -77,6 +77,8 @@ pub(crate) struct Node {
     phase: AtomicU8,
     /// Executors that have nothing left to do for their own connections, while the process stops.
     drained: AtomicUsize,
+    /// Executors that have done what comes before clients are served.
+    prepared: AtomicUsize,
     pulses: pulse::Pulses,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
@@ -109,6 +111,7 @@ impl Node {
             system: Mutex::new(Arc::new(System::default())),
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
+            prepared: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
             primary_since_ns: AtomicU64::new(0),
             config,
@@ -143,6 +146,16 @@ impl Node {
     /// No executor needs another any more.
     pub(crate) fn all_drained(&self) -> bool {
         self.drained.load(Ordering::Acquire) >= self.cores()
+    }
+
+    /// An executor has done what comes before clients are served.
+    pub(crate) fn report_prepared(&self) {
+        self.prepared.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// All of them have.
+    pub(crate) fn all_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Acquire) >= self.cores()
     }
 
     /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
