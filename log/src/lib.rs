@@ -27,7 +27,9 @@ mod scan;
 mod steps;
 mod tail;
 
+mod begun;
 mod dir;
+mod sealed;
 mod snapshot;
 
 mod scrub;
@@ -36,6 +38,7 @@ mod driver;
 
 pub use appender::{Appender, Closed, Start, WriteTicket};
 pub use batch::{BatchBuilder, BatchHeader};
+pub use begun::BegunLogs;
 pub use dir::{DataDir, DirError};
 pub use disk::{Disk, FileBytes, OsDisk};
 pub use driver::{LogError, LogOptions, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};
@@ -50,6 +53,6 @@ pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
     SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, set_aside,
-    snapshot_file_name,
+    snapshot_file_name, tidy_snapshots,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

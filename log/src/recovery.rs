@@ -90,6 +90,8 @@ pub struct Recovered {
 /// Where one core's log ends.
 #[derive(Debug, Default)]
 struct Tail {
+    /// The newest start that has a segment in it.
+    epoch: Epoch,
     last: BatchSeq,
     last_segment: SegmentSeq,
     highest_batch: BatchSeq,
@@ -100,6 +102,11 @@ struct Tail {
 }
 
 impl Recovered {
+    /// The newest start that wrote a core's log; 0 if there is none.
+    pub(crate) fn newest_epoch(&self, core: CoreId) -> Epoch {
+        self.logs.get(&core).map_or(Epoch::default(), |tail| tail.epoch)
+    }
+
     /// How the logs go on when this start has `cores` cores: one [`Resume`] for each, in order.
     pub fn resume(self, cores: u16) -> Vec<Resume> {
         assert!(cores > 0);
@@ -161,7 +168,8 @@ pub fn recover(
         let newest = core.chain.iter().chain(&core.passed_over).map(|header| header.epoch.get()).max().unwrap_or(0);
         recovered.epoch = recovered.epoch.max(Epoch::new(newest + 1));
         recovered.bytes += core.chain.iter().map(SegmentHeader::size_bytes).sum::<u64>();
-        let (log, tail) = core.read(read.by_ref().take(core.chain.len()).collect())?;
+        let (log, mut tail) = core.read(read.by_ref().take(core.chain.len()).collect())?;
+        tail.epoch = Epoch::new(newest);
         recovered.torn.extend(log.torn);
         order.extend(log.batches.into_iter().map(|placed| (core.core, placed)));
         recovered.logs.insert(core.core, tail);
@@ -252,6 +260,7 @@ impl CoreFiles {
         let spares = self.spares.iter().map(|(file, header)| (file.clone(), header)).chain(passed_over);
         let spares = spares.map(|(file, header)| Spare { file, birth: header.birth, blocks: header.blocks });
         Tail {
+            epoch: Epoch::default(),
             last: log.last,
             last_segment: log.last_segment,
             highest_batch: highest_batch.max(promised.unwrap_or_default()),

@@ -13,8 +13,8 @@ use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_r
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
-    BatchSeq, Checked, CoreId, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex,
-    Recovered, RecoveryError, Seen, SegmentSeq, SnapshotError, SnapshotHead, SnapshotWriter, check_snapshot,
+    BatchSeq, BegunLogs, Checked, CoreId, DataDir, DirError, Epoch, GroupId, LogError, LogOptions, LogWriter, OsDisk,
+    RaftIndex, Recovered, RecoveryError, Seen, SegmentSeq, SnapshotError, SnapshotHead, SnapshotWriter, check_snapshot,
     list_snapshots, prune_snapshots, read_snapshot, recover, set_aside,
 };
 
@@ -448,6 +448,23 @@ fn head(index: u64) -> SnapshotHead {
 }
 
 #[test]
+fn damaged_and_unfinished_snapshots_do_not_pile_up() {
+    let dir = TestDir::new();
+    let name = |group, index| log::snapshot_file_name(GroupId::new(group), RaftIndex::new(index), false);
+    let broken = |group, index| format!("{}.broken", name(group, index));
+    let unfinished = format!("{}.tmp", name(1, 9));
+    let kept = [name(1, 5), broken(1, 3), broken(1, 4), broken(2, 7), "strange.tmp".to_owned()];
+    for file in kept.iter().chain(&[broken(1, 1), broken(1, 2), unfinished]) {
+        std::fs::write(dir.0.join(file), b"x").expect("written");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 3);
+    for file in &kept {
+        assert!(dir.0.join(file).exists(), "{file}");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 0);
+}
+
+#[test]
 fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     let dir = TestDir::new();
     let data = dir.0.join("default.etcd");
@@ -462,10 +479,14 @@ fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     assert_eq!(open.read_identity().expect("readable"), None);
     open.write_identity(b"one").expect("written");
     assert_eq!(open.read_identity().expect("readable").as_deref(), Some(&b"one"[..]));
+    assert_eq!(open.read_begun().expect("readable"), None);
+    let begun = BegunLogs { epoch: Epoch::new(7), logs: 3 };
+    open.write_begun(begun).expect("written");
     drop(open);
     let again = DataDir::open(&data).expect("opened again");
+    assert_eq!(again.read_begun().expect("readable"), Some(begun));
     std::fs::write(again.member().join("identity"), b"garbage").expect("written");
-    assert!(matches!(again.read_identity(), Err(DirError::DamagedIdentity { .. })));
+    assert!(matches!(again.read_identity(), Err(DirError::Damaged { .. })));
 }
 
 fn mode_of(path: &Path) -> u32 {

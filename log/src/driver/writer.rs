@@ -222,6 +222,12 @@ impl LogWriter {
         self.watch.shared.borrow().appender.inherited()
     }
 
+    /// Whether segments are being given up or made ready. False after a failure.
+    pub fn is_tidying(&self) -> bool {
+        let shared = self.watch.shared.borrow();
+        shared.failed.is_none() && (shared.folder.is_none() || !shared.retired.is_empty())
+    }
+
     /// Bytes on the disk in segments, those of earlier starts included.
     pub fn size_bytes(&self) -> u64 {
         self.watch.shared.borrow().appender.size_bytes()

@@ -40,6 +40,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
     let addresses = Addresses::read(values)?;
     check_advertised(values)?;
     check_timing(values)?;
+    check_logger(values)?;
     let cores = cores(values, machine)?;
     let logging = logging(values, log)?;
     log.extend(banner::versions(cores.len(), machine.cpus.len()));
@@ -166,6 +167,14 @@ fn check_advertised(values: &Values) -> Result<(), Exit> {
     let mut exit = Exit::verifying("-advertise-client-urls is required when -listen-client-urls is set explicitly");
     exit.log.push(LogLine::new(Severity::Error, "etcdmain", hint.to_owned()));
     Err(exit)
+}
+
+/// Either of etcd 3.4's loggers is welcome, and has no effect.
+fn check_logger(values: &Values) -> Result<(), Exit> {
+    match values.text("logger") {
+        "capnslog" | "zap" => Ok(()),
+        other => Err(Exit::verifying(&format!("unknown logger option {other:?}"))),
+    }
 }
 
 fn check_timing(values: &Values) -> Result<(), Exit> {

@@ -152,6 +152,11 @@ impl Disk {
         self.writer.inherited()
     }
 
+    /// Nothing is being made of the log's files.
+    pub(super) fn is_tidy(&self) -> bool {
+        !self.writer.is_tidying()
+    }
+
     /// Bytes of segments on the disk.
     pub(super) fn size_bytes(&self) -> u64 {
         self.writer.size_bytes()

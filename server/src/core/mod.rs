@@ -80,6 +80,8 @@ pub(crate) struct Node {
     phase: AtomicU8,
     /// Executors that have nothing left to do for their own connections, while the process stops.
     drained: AtomicUsize,
+    /// Executors that have done what comes before clients are served.
+    prepared: AtomicUsize,
     pulses: pulse::Pulses,
     /// What the scrub has counted.
     pub(crate) scrubbed: ScrubStats,
@@ -114,6 +116,7 @@ impl Node {
             system: Mutex::new(Arc::new(System::default())),
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
+            prepared: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
             scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
@@ -149,6 +152,16 @@ impl Node {
     /// No executor needs another any more.
     pub(crate) fn all_drained(&self) -> bool {
         self.drained.load(Ordering::Acquire) >= self.cores()
+    }
+
+    /// An executor has done what comes before clients are served.
+    pub(crate) fn report_prepared(&self) {
+        self.prepared.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// All of them have.
+    pub(crate) fn all_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Acquire) >= self.cores()
     }
 
     /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
@@ -210,7 +223,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 /// Who waits behind a ticket.
 enum Waiter {
     /// A request of a connection on this executor.
-    Request { lane: Rc<Lane<Answer>>, slot: u64, since_tick: u64 },
+    Request { lane: Rc<Lane<Answer>>, slot: u64, since_round: u64 },
     /// A task on this executor that collects answers.
     Post(Rc<Post>),
     /// A watch of a connection on this executor, and its shard if it has but one.
@@ -247,7 +260,8 @@ struct Inner {
     applied: Applied,
     /// Everything applied so far has been handed over, so it may be published as such.
     flushed: bool,
-    ticks: u64,
+    /// Rounds of the ticker since the start.
+    rounds: u64,
     metrics: CoreMetrics,
     /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
     tasks: Vec<Task>,
@@ -271,6 +285,10 @@ impl Core {
         snapshots: &[Vec<(RaftIndex, Term)>],
         disk: Disk,
     ) -> Rc<Self> {
+        // What came with the snapshot, before anything is applied.
+        for system in shards.iter().filter(|shard| shard.id() == ShardId(0)) {
+            node.set_system(system.store().system().clone());
+        }
         Rc::new_cyclic(|core| Self {
             me,
             inner: RefCell::new(Inner::new(me, core.clone(), &node, shards, snapshots, disk)),
@@ -312,6 +330,11 @@ impl Core {
         }
         drop(inner);
         self.stir();
+    }
+
+    /// Whether this node may order changes, and this executor's shards have applied all that was found in their logs.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.node.order.is_open() && self.inner.borrow().shards.iter().all(Shard::is_settled)
     }
 
     /// Whether the log takes no commands because the disk is full.
@@ -391,7 +414,7 @@ impl Inner {
             out: Outputs::default(),
             applied: Applied::default(),
             flushed: true,
-            ticks: 0,
+            rounds: 0,
             metrics: CoreMetrics::with_shards(shards.iter().map(|shard| u32::from(shard.id().0))),
             tasks: Vec::new(),
             shards,
@@ -423,7 +446,7 @@ impl Inner {
 
     /// A ticket whose answer goes to a slot of a connection's lane.
     fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
-        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_tick: self.ticks };
+        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_round: self.rounds };
         self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
     }
 

@@ -9,14 +9,18 @@ use log::{Position, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, SnapshotWri
 use shard::ids::{RaftIndex, ShardId, Term};
 use shard::snapshot::SnapshotChunks;
 
-use super::{Core, Inner};
+use super::{Core, Inner, Phase};
 
 /// Bytes of one executor's log beyond which the shard that keeps the oldest segment is made to give it up, so that an
 /// idle shard never pins what busy ones have long outgrown.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// Segments of earlier starts beyond which the same happens: every start leaves one, however little is in it.
-const INHERITED_MAX: usize = 16;
+const INHERITED_MAX: usize = 8;
+
+/// Segments of earlier starts beyond which it happens before clients are served: a node that is stopped again and again
+/// right after its start would never come to it.
+const INHERITED_AT_START_MAX: usize = 2 * INHERITED_MAX;
 
 /// How long none is tried after one could not be written.
 const RETRY: Duration = Duration::from_secs(5);
@@ -156,6 +160,21 @@ impl Inner {
 }
 
 impl Core {
+    /// Gives up segments of earlier starts when there are too many, as far as that depends on this executor. To be called
+    /// when its shards have caught up.
+    pub(crate) async fn shed_inherited(&self) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let inherited = self.inner.borrow().disk.inherited();
+        if inherited <= INHERITED_AT_START_MAX {
+            return;
+        }
+        tracing::info!(target: "wal", "{inherited} segments of earlier starts in log {}: they are given up before clients are served", self.me);
+        while self.node.phase() < Phase::Stopping && self.inner.borrow_mut().sheds() {
+            self.stir();
+            glommio::timer::sleep(PAUSE).await;
+        }
+    }
+
     fn snapshot_done(self: &Rc<Self>, seat: usize, upto: Upto, begun: Instant, written: Result<Saved, SnapshotError>) {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
@@ -184,6 +203,15 @@ impl Core {
 }
 
 impl Inner {
+    /// Goes on giving up inherited segments. False: there is nothing that this executor can do about it now.
+    fn sheds(&mut self) -> bool {
+        if self.snapshots.failed.is_some() {
+            return false;
+        }
+        self.start_snapshots();
+        self.snapshots.running || !self.disk.is_idle() || !self.disk.is_tidy()
+    }
+
     /// Lets the log forget what the snapshot before the newest one of each shard covers.
     fn give_up_log(&mut self) {
         let seats = self.shards.iter().zip(&self.snapshots.seats);

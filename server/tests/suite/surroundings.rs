@@ -102,7 +102,8 @@ fn a_data_directory_of_somebody_else_is_refused_in_one_line() {
     assert_ne!(ended.code(), 0, "{ended:?}");
     let data = plan.data().to_string_lossy().into_owned();
     let told: Vec<_> = ended.stderr.lines().filter(|line| line.contains(" C | ")).collect();
-    assert!(told.len() == 1 && told[0].contains(&data), "{ended:?}");
+    let in_one_line = told.len() == 1 && told[0].contains(&data) && told[0].contains("permission denied");
+    assert!(in_one_line, "{ended:?}");
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
     assert_eq!(plan.start().client().value("/k").as_deref(), Some("1"), "the refusal changed something");
 }
