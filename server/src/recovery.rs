@@ -98,7 +98,8 @@ fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
     ShardSeed { shard, snapshot: Some(chunks), snapshots: std::iter::once(newest).chain(older).collect(), log }
 }
 
-/// For each shard the newest snapshot that reads well; and the damaged ones, which are named.
+/// For each shard the newest snapshot that reads well, and those before it, of which the newest reads well, too; and the
+/// damaged ones, which are named.
 fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>), Fatal> {
     let files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
@@ -107,14 +108,19 @@ fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>
     let mut damaged = Vec::new();
     // Newest first within a group.
     for file in files {
-        if let Some(newer) = loaded.get_mut(&file.group) {
+        let newer = loaded.get_mut(&file.group);
+        if let Some(newer) = newer.filter(|newer| !newer.older.is_empty()) {
             newer.older.push(file);
             continue;
         }
+        // The one before, too: what it covers of the log is given up on the strength of it.
         match read_snapshot(&file.path) {
-            Ok((head, chunks)) => {
-                loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
-            }
+            Ok((head, chunks)) => match loaded.get_mut(&file.group) {
+                Some(newer) => newer.older.push(file),
+                None => {
+                    loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
+                }
+            },
             Err(error) => {
                 tracing::error!(target: "snap", "{error}");
                 damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file.path));

@@ -77,6 +77,37 @@ fn a_damaged_newest_snapshot_is_done_without() {
 }
 
 #[test]
+fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let server = start();
+    load(&server, 4_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
+    wait_for_snapshots(&server, 14);
+    let known = everything(&server);
+    let plan = server.kill();
+    let newest = newest_snapshots(&plan);
+    let mut older = files_below(&plan.data().join("member/snap"));
+    older.retain(|file| file.extension().is_some_and(|extension| extension == "snap"));
+    older.retain(|file| !newest.values().any(|newest| newest == file));
+    // The one before the newest of each shard.
+    older.sort();
+    let shard_of =
+        |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().split('-').next().map(str::to_owned));
+    let before: BTreeMap<_, _> = older.iter().map(|file| (shard_of(file), file)).collect();
+    assert!(!before.is_empty(), "no shard has two snapshots");
+    for file in before.values() {
+        flip_a_byte(file);
+    }
+    let server = plan.start();
+    assert!(everything(&server) == known, "the state is not what it was");
+    for file in before.values() {
+        assert!(!file.exists(), "{} counts although it is damaged", file.display());
+    }
+    // What was left is enough for the next start, whatever it gave up.
+    load(&server, 500, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
+    damage_and_restart(server);
+}
+
+#[test]
 fn a_damaged_snapshot_of_a_shard_that_was_idle_while_others_wrote_much_is_done_without() {
     uetcd_only!("the format of snapshots is uetcd's own");
     let mut server = start();
