@@ -49,6 +49,6 @@ pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
     SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, set_aside,
-    snapshot_file_name,
+    snapshot_file_name, tidy_snapshots,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

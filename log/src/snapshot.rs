@@ -152,6 +152,12 @@ pub fn snapshot_file_name(group: GroupId, index: RaftIndex, copy: bool) -> Strin
 
 const SUFFIX: &str = ".snap";
 const COPY: &str = ".copy";
+/// What a snapshot's name ends in while it is written.
+pub(crate) const TEMPORARY: &str = ".tmp";
+/// What the name of a damaged one ends in.
+const BROKEN: &str = ".broken";
+/// Damaged snapshots of a group that are kept to be looked at.
+const BROKEN_MAX: usize = 2;
 
 /// Whose snapshot a name stands for; true for a copy.
 pub(crate) fn parse_snapshot_name(name: &str) -> Option<(GroupId, RaftIndex, bool)> {
@@ -182,10 +188,33 @@ pub fn list_snapshots(dir: &Path) -> io::Result<Vec<SnapshotFile>> {
 /// Takes a damaged snapshot out of the way, as etcd does: it does not count any more, and is there to be looked at. Blocks.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut aside = path.as_os_str().to_owned();
-    aside.push(".broken");
+    aside.push(BROKEN);
     let aside = PathBuf::from(aside);
     std::fs::rename(path, &aside)?;
     Ok(aside)
+}
+
+/// Removes what no start will use: unfinished snapshots, and of each group's damaged ones ([`set_aside`]) all but the newest
+/// two. Returns how many files went. Blocks; for when no snapshot is being written.
+pub fn tidy_snapshots(dir: &Path) -> io::Result<usize> {
+    let (mut litter, mut broken) = (Vec::new(), Vec::new());
+    for entry in dir.read_dir()? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.strip_suffix(TEMPORARY).and_then(parse_snapshot_name).is_some() {
+            litter.push(path);
+        } else if let Some(key) = name.strip_suffix(BROKEN).and_then(parse_snapshot_name) {
+            broken.push((key, path));
+        }
+    }
+    broken.sort_by(|(a, _), (b, _)| b.cmp(a));
+    for same in broken.chunk_by(|((a, ..), _), ((b, ..), _)| a == b) {
+        litter.extend(same.iter().skip(BROKEN_MAX).map(|(_, path)| path.clone()));
+    }
+    for path in &litter {
+        std::fs::remove_file(path)?;
+    }
+    Ok(litter.len())
 }
 
 /// Reads a whole snapshot from the device and verifies every byte of it. Blocks.

@@ -409,6 +409,23 @@ fn head(index: u64) -> SnapshotHead {
 }
 
 #[test]
+fn damaged_and_unfinished_snapshots_do_not_pile_up() {
+    let dir = TestDir::new();
+    let name = |group, index| log::snapshot_file_name(GroupId::new(group), RaftIndex::new(index), false);
+    let broken = |group, index| format!("{}.broken", name(group, index));
+    let unfinished = format!("{}.tmp", name(1, 9));
+    let kept = [name(1, 5), broken(1, 3), broken(1, 4), broken(2, 7), "strange.tmp".to_owned()];
+    for file in kept.iter().chain(&[broken(1, 1), broken(1, 2), unfinished]) {
+        std::fs::write(dir.0.join(file), b"x").expect("written");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 3);
+    for file in &kept {
+        assert!(dir.0.join(file).exists(), "{file}");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 0);
+}
+
+#[test]
 fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     let dir = TestDir::new();
     let data = dir.0.join("default.etcd");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use log::{
     BegunLogs, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot,
-    recover, set_aside,
+    recover, set_aside, tidy_snapshots,
 };
 use shard::group::LOG_START;
 use shard::ids::{RaftIndex, Term};
@@ -50,7 +50,7 @@ struct Loaded {
     older: Vec<SnapshotFile>,
 }
 
-/// Reads everything back. Blocks; changes nothing on the disk, but for damaged snapshots that can be done without.
+/// Reads everything back. Blocks; changes nothing on the disk, but for damaged and unfinished snapshots.
 ///
 /// `noted` are the logs that there must be.
 pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Fatal> {
@@ -64,6 +64,9 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
     }
     for path in &damaged {
         put_aside(path);
+    }
+    if let Err(error) = tidy_snapshots(&config.snapshot_dir()) {
+        tracing::warn!(target: "snap", "can not tidy {}: {error}", config.snapshot_dir().display());
     }
     for torn in &recovered.torn {
         tracing::info!(target: "wal", "{torn}");

@@ -10,10 +10,8 @@ use super::system;
 use crate::ids::GroupId;
 use crate::sector::BLOCK;
 use crate::snapshot::{
-    SnapshotEncoder, SnapshotError, SnapshotHead, list_snapshots, parse_snapshot_name, snapshot_file_name,
+    SnapshotEncoder, SnapshotError, SnapshotHead, TEMPORARY, list_snapshots, parse_snapshot_name, snapshot_file_name,
 };
-
-const TEMPORARY: &str = ".tmp";
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 256 << 10;
