@@ -198,6 +198,8 @@ impl Core {
             }
             Err(error) => tracing::warn!(target: "snap", "shard {id}: {error}. It is tried again when due"),
         }
+        // The next one that is due need not wait for a round.
+        inner.start_snapshots();
         self.stir();
     }
 }
