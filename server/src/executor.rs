@@ -82,6 +82,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
     if me == 0 {
+        caught_up(&core).await;
         found(&core, birth.founders.clone()).await;
         node.enter(Phase::Serving);
         let _ = notices.send(Notice::Serving);
@@ -239,6 +240,15 @@ async fn propose(core: &Rc<Core>, command: SystemCommand) -> bool {
 
 /// The lowest version of etcd's that all members of a uetcd cluster speak.
 const CLUSTER_VERSION: &str = "2.3.0";
+
+/// Waits until this node may order changes and knows what it has already written: asked for sooner, members that are
+/// there would be added again, and the refusals would use up indices.
+async fn caught_up(core: &Core) {
+    const PAUSE: Duration = Duration::from_millis(1);
+    while !core.has_caught_up() && core.node.phase() < Phase::Stopping {
+        glommio::timer::sleep(PAUSE).await;
+    }
+}
 
 async fn until(core: &Core, phase: Phase) {
     const PAUSE: Duration = Duration::from_millis(1);

@@ -263,6 +263,10 @@ impl Core {
         snapshots: &[Vec<(RaftIndex, Term)>],
         disk: Disk,
     ) -> Rc<Self> {
+        // What came with the snapshot, before anything is applied.
+        for system in shards.iter().filter(|shard| shard.id() == ShardId(0)) {
+            node.set_system(system.store().system().clone());
+        }
         Rc::new_cyclic(|core| Self {
             me,
             inner: RefCell::new(Inner::new(me, core.clone(), &node, shards, snapshots, disk)),
@@ -304,6 +308,11 @@ impl Core {
         }
         drop(inner);
         self.stir();
+    }
+
+    /// Whether this node may order changes, and this executor's shards have applied all that was found in their logs.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.node.order.is_open() && self.inner.borrow().shards.iter().all(Shard::is_settled)
     }
 
     /// Whether the log takes no commands because the disk is full.

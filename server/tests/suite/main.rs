@@ -18,6 +18,7 @@ mod flags;
 mod framing;
 mod hostile;
 mod order;
+mod restart_index;
 mod starts;
 mod transcript;
 mod ttl;
