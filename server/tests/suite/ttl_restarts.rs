@@ -9,11 +9,13 @@ use crate::harness::{Client, Plan, Server, eventually, uetcd_only};
 const TTL: Duration = Duration::from_secs(4);
 const DOWN: Duration = Duration::from_secs(5);
 
-/// Writes enough for several snapshots of every shard.
+/// Writes until there are several snapshots: how many a load leads to depends on how fast it comes.
 fn write_past_snapshots(server: &Server) {
-    crate::harness::load(server, 3_000, |n| (format!("/s{}/k{}", n % 32, n % 7), format!("value={n}")));
     let snapshots = || std::fs::read_dir(server.plan().data().join("member/snap")).map_or(0, Iterator::count);
-    eventually("there are snapshots", Duration::from_secs(10), || (snapshots() >= 16).then_some(()));
+    eventually("there are snapshots", Duration::from_secs(10), || {
+        crate::harness::load(server, 1_500, |n| (format!("/s{}/k{}", n % 32, n % 7), format!("value={n}")));
+        (snapshots() >= 16).then_some(())
+    });
 }
 
 fn plan() -> Plan {
