@@ -1,7 +1,7 @@
 //! What is on the disk, read back before anything is served: snapshots, logs, and what each executor starts from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ pub(crate) struct ShardSeed {
     pub(crate) snapshot: Option<Vec<Bytes>>,
     /// Positions of its snapshots on the disk, newest readable first.
     pub(crate) snapshots: Vec<(RaftIndex, Term)>,
+    /// Where its newest damaged snapshot ended.
+    pub(crate) lost: Option<RaftIndex>,
     /// The log above it.
     pub(crate) log: GroupLog,
 }
@@ -62,8 +64,8 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
     if let Some(noted) = noted {
         noted.check(&config.log_dir(), &recovered).map_err(|error| Fatal::Other(error.to_string()))?;
     }
-    for path in &damaged {
-        put_aside(path);
+    for file in &damaged {
+        put_aside(&file.path);
     }
     if let Err(error) = tidy_snapshots(&config.snapshot_dir()) {
         tracing::warn!(target: "snap", "can not tidy {}: {error}", config.snapshot_dir().display());
@@ -82,7 +84,10 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
         let empty = GroupLog { base: Some(START), ..GroupLog::default() };
         let log = recovered.groups.remove(&group).unwrap_or(empty);
         entries += log.entries.len();
-        shards[usize::from(shard) % cores].push(seed(shard, log, snapshots.remove(&group)));
+        let mut seed = seed(shard, log, snapshots.remove(&group));
+        let lost = damaged.iter().filter(|file| file.group == group).map(|file| RaftIndex(file.index.get()));
+        seed.lost = lost.max();
+        shards[usize::from(shard) % cores].push(seed);
     }
     if bytes > 0 {
         let ms = begun.elapsed().as_millis();
@@ -93,17 +98,18 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
 
 fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
     let Some(Loaded { position, chunks, older }) = loaded else {
-        return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), log };
+        return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), lost: None, log };
     };
     let newest = (RaftIndex(position.index.get()), Term(position.term));
     // Of the older ones only the position counts: the log is kept from there on.
     let older = older.iter().map(|file| (RaftIndex(file.index.get()), Term::default()));
-    ShardSeed { shard, snapshot: Some(chunks), snapshots: std::iter::once(newest).chain(older).collect(), log }
+    let snapshots = std::iter::once(newest).chain(older).collect();
+    ShardSeed { shard, snapshot: Some(chunks), snapshots, lost: None, log }
 }
 
 /// For each shard the newest snapshot that reads well, and those before it, of which the newest reads well, too; and the
 /// damaged ones, which are named.
-fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>), Fatal> {
+fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<SnapshotFile>), Fatal> {
     let files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
     })?;
@@ -126,7 +132,7 @@ fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>
             },
             Err(error) => {
                 tracing::error!(target: "snap", "{error}");
-                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file.path));
+                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file));
             }
         }
     }

@@ -59,9 +59,9 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Bytes written so far, without what is gathered.
-    pub fn written_bytes(&self) -> u64 {
-        self.written
+    /// Bytes so far, those that are gathered included.
+    pub fn bytes(&self) -> u64 {
+        self.written + self.pending.len() as u64
     }
 
     /// Ends the snapshot. When this returns it is durable under its name, which is returned.

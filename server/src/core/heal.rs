@@ -4,8 +4,8 @@
 use log::{CoreId, SegmentSeq, segment::file_name};
 use shard::ids::{RaftIndex, ShardId};
 
-use super::Inner;
 use super::message::Message;
+use super::{Core, Inner};
 use crate::notice;
 
 impl Inner {
@@ -47,6 +47,14 @@ impl Inner {
                 self.send(to, Message::Renew(shard, upto));
             }
         }
+    }
+}
+
+impl Core {
+    /// A start found that a snapshot of one of this executor's shards is damaged: if it was one of the newest two, there
+    /// will be two again.
+    pub(crate) fn replace_snapshot(&self, shard: ShardId, lost: RaftIndex) {
+        self.inner.borrow_mut().renew(shard, lost);
     }
 }
 

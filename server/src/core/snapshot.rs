@@ -250,7 +250,7 @@ async fn write(
             return Err(error);
         }
     };
-    let bytes = writer.written_bytes();
+    let bytes = writer.bytes();
     writer.finish().await?;
     prune_snapshots(&dir, group, keep).await?;
     Ok(Saved { bytes, encoding })

@@ -167,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.place.entry.is_expired() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && self.is_done() {
+        let ends = || self.is_done() || self.session.is_watching();
+        if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && ends() {
             return Poll::Ready(Ok(()));
         }
         if self.input_ended {

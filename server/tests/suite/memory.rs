@@ -3,14 +3,14 @@
 use crate::harness::{Plan, env_number, load, uetcd_only};
 
 /// Keys unless `SUITE_MEMORY_KEYS` says otherwise.
-const KEYS: u64 = 50_000;
+const KEYS: u64 = 100_000;
 /// Bytes of a key and of its value.
 const NAME_BYTES: usize = 64;
 const VALUE_BYTES: usize = 128;
 /// What a key may take, its name and value included.
 const BYTES_PER_KEY: u64 = 400;
 /// What does not grow with the keys: the log's buffers, the entries since the newest snapshot, a snapshot being made, connections.
-const CONSTANT_BYTES: u64 = 16 << 20;
+const CONSTANT_BYTES: u64 = 32 << 20;
 
 #[test]
 fn a_key_takes_at_most_400_bytes() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
@@ -11,18 +11,30 @@ use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
 const BUSY_WRITES: u64 = 1_000;
 const BUSY_VALUE_BYTES: usize = 330_000;
 
-/// The newest snapshot of each shard.
-fn newest_snapshots(plan: &Plan) -> BTreeMap<String, PathBuf> {
-    let mut newest = BTreeMap::new();
+/// The snapshots of each shard, oldest first.
+fn snapshots(plan: &Plan) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut shards: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut files: Vec<_> = files_below(&plan.data().join("member/snap"));
     files.retain(|file| file.extension().is_some_and(|extension| extension == "snap"));
     files.sort();
     for file in files {
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
         let shard = name.split('-').next().expect("a name").to_owned();
-        newest.insert(shard, file);
+        shards.entry(shard).or_default().push(file);
     }
-    newest
+    shards
+}
+
+/// The newest snapshot of each shard.
+fn newest_snapshots(plan: &Plan) -> BTreeMap<String, PathBuf> {
+    let newest = |(shard, mut files): (_, Vec<_>)| Some((shard, files.pop()?));
+    snapshots(plan).into_iter().filter_map(newest).collect()
+}
+
+/// What a snapshot holds, as a name that sorts; the same for a copy.
+fn position(file: &Path) -> String {
+    let name = file.file_name().expect("a file has a name").to_string_lossy();
+    name.split('.').next().expect("a name").to_owned()
 }
 
 fn flip_a_byte(file: &PathBuf) {
@@ -55,6 +67,14 @@ fn damage_and_restart(server: Server) -> Server {
         let told = log.lines().any(|line| line.contains(&name) && line.contains("damaged"));
         assert!(told, "nothing is said of {name}: {log}");
     }
+    eventually("each damaged snapshot is replaced by two", Duration::from_secs(10), || {
+        let there = snapshots(server.plan());
+        let replaced = newest.iter().all(|(shard, lost)| {
+            let files = there.get(shard.as_str()).into_iter().flatten();
+            files.filter(|file| position(file) >= position(lost)).count() >= 2
+        });
+        replaced.then_some(())
+    });
     server
 }
 
@@ -80,26 +100,19 @@ fn a_damaged_newest_snapshot_is_done_without() {
 fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
     uetcd_only!("the format of snapshots is uetcd's own");
     let server = start();
-    load(&server, 4_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
-    wait_for_snapshots(&server, 14);
+    eventually("most shards have two snapshots", Duration::from_secs(20), || {
+        load(&server, 2_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
+        let of_two = snapshots(server.plan()).into_values().filter(|files| files.len() >= 2).count();
+        (of_two >= 14).then_some(())
+    });
     let known = everything(&server);
     let plan = server.kill();
-    let newest = newest_snapshots(&plan);
-    let mut older = files_below(&plan.data().join("member/snap"));
-    older.retain(|file| file.extension().is_some_and(|extension| extension == "snap"));
-    older.retain(|file| !newest.values().any(|newest| newest == file));
-    // The one before the newest of each shard.
-    older.sort();
-    let shard_of =
-        |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().split('-').next().map(str::to_owned));
-    let before: BTreeMap<_, _> = older.iter().map(|file| (shard_of(file), file)).collect();
-    assert!(!before.is_empty(), "no shard has two snapshots");
-    for file in before.values() {
-        flip_a_byte(file);
-    }
+    let before: Vec<PathBuf> =
+        snapshots(&plan).into_values().filter_map(|files| files.iter().rev().nth(1).cloned()).collect();
+    before.iter().for_each(flip_a_byte);
     let server = plan.start();
     assert!(everything(&server) == known, "the state is not what it was");
-    for file in before.values() {
+    for file in &before {
         assert!(!file.exists(), "{} counts although it is damaged", file.display());
     }
     // What was left is enough for the next start, whatever it gave up.
