@@ -39,6 +39,16 @@ pub enum Closed {
     Inherited(Inherited),
 }
 
+impl Closed {
+    /// In which core's log it is, and its number there.
+    pub fn place(&self) -> (CoreId, SegmentSeq) {
+        match self {
+            Self::Own(header) => (header.core, header.seq),
+            Self::Inherited(segment) => (segment.core, segment.seq),
+        }
+    }
+}
+
 /// A batch to be written as one disk write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteTicket {
@@ -316,12 +326,23 @@ impl Appender {
 
     /// The group, and the index that it would have to be compacted to, that keeps the oldest segment from being given up.
     pub fn oldest_pin(&self) -> Option<(GroupId, RaftIndex)> {
-        let oldest = self.full.front()?;
-        oldest
-            .groups
-            .iter()
-            .find(|(group, index)| !self.allows(**group, **index))
-            .map(|(group, index)| (*group, *index))
+        self.pins(self.full.front()?).next()
+    }
+
+    /// The groups that keep segment `seq` of `core`'s log, or one before it, from being given up, and to which index each
+    /// would have to be compacted. `None`: this log does not have it, or it is being written.
+    pub fn pins_upto(&self, core: CoreId, seq: SegmentSeq) -> Option<BTreeMap<GroupId, RaftIndex>> {
+        let place = self.full.iter().position(|full| full.file.place() == (core, seq))?;
+        let mut pins = BTreeMap::new();
+        for (group, index) in self.full.range(..=place).flat_map(|full| self.pins(full)) {
+            let highest: &mut RaftIndex = pins.entry(group).or_default();
+            *highest = index.max(*highest);
+        }
+        Some(pins)
+    }
+
+    fn pins(&self, full: &Full) -> impl Iterator<Item = (GroupId, RaftIndex)> {
+        full.groups.iter().map(|(group, index)| (*group, *index)).filter(|(group, index)| !self.allows(*group, *index))
     }
 
     /// Segments given up since the last call, in the order in which they must go.

@@ -1,9 +1,10 @@
-//! The data directory: its shape, its lock, and the file that says whose it is.
+//! The data directory: its shape, its lock, and the files that say whose it is and which logs there must be.
 //!
 //! ```text
 //! DATA/member/            mode 0700
 //!      lock               flock, for as long as the process lives
 //!      identity           written once
+//!      logs               which logs the newest start has begun
 //!      wal/<core>/<%016x segment>.log      or where --wal-dir says
 //!      snap/<group>-<%016x raft index>.snap
 //! ```
@@ -16,8 +17,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::begun::BegunLogs;
 use crate::disk::{Disk, OsDisk};
-use crate::sector::{u32_at, u64_at};
+use crate::sealed::{SEALED_MAX, Sealed};
 
 /// Only the owner reads what clients stored.
 const DIR_MODE: u32 = 0o700;
@@ -29,13 +31,13 @@ pub enum DirError {
     /// Another process has it. The text is etcd's, which scripts look for.
     #[error("open wal error: file already locked ({}: another process uses this data directory; stop it, or give --data-dir)", .0.display())]
     AlreadyLocked(PathBuf),
-    /// The identity file was damaged.
+    /// A file that says who or what is here was damaged.
     #[error(
         "{} is damaged: {what}. Nothing was changed. Restore it from a backup of this member, or remove the member and add \
          it again with an empty data directory",
         .file.display()
     )]
-    DamagedIdentity {
+    Damaged {
         /// The file.
         file: PathBuf,
         /// What is wrong.
@@ -90,35 +92,55 @@ impl DataDir {
 
     /// The identity as written by [`DataDir::write_identity`], or `None` if it never was.
     pub fn read_identity(&self) -> Result<Option<Bytes>, DirError> {
-        let file = self.identity();
-        let bytes = match OsDisk::new(1).read(&file, IDENTITY_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at(&file)(error)),
-        };
-        match open_identity(&bytes) {
-            Ok(payload) => Ok(Some(payload)),
-            Err(what) => Err(DirError::DamagedIdentity { file, what }),
-        }
+        self.read(IDENTITY)
     }
 
     /// Writes the identity: durable and read back when it returns, and either all of it or nothing after a crash. Meant to
     /// be written once; at most 1 MiB.
     pub fn write_identity(&self, payload: &[u8]) -> Result<(), DirError> {
-        let (file, temporary) = (self.identity(), self.member.join("identity.tmp"));
-        write_new(&temporary, &seal_identity(payload)).map_err(at(&temporary))?;
-        fs::rename(&temporary, &file).map_err(at(&file))?;
-        sync_dir(&self.member).map_err(at(&self.member))?;
-        match self.read_identity()? {
-            Some(read) if read == payload => Ok(()),
-            _ => Err(DirError::DamagedIdentity { file, what: "what was just written reads back otherwise" }),
+        self.write(IDENTITY, payload)
+    }
+
+    /// Which logs there must be at least, or `None` if no start has got as far as noting it.
+    pub fn read_begun(&self) -> Result<Option<BegunLogs>, DirError> {
+        let Some(payload) = self.read(BEGUN)? else { return Ok(None) };
+        let damaged = || DirError::Damaged { file: self.member.join(BEGUN.name), what: "its length is wrong" };
+        BegunLogs::decode(&payload).map(Some).ok_or_else(damaged)
+    }
+
+    /// Notes which logs there must be from now on, like [`DataDir::write_identity`]. To be called when each of them has
+    /// something durable in it.
+    pub fn write_begun(&self, begun: BegunLogs) -> Result<(), DirError> {
+        self.write(BEGUN, &begun.encode())
+    }
+
+    fn read(&self, what: Sealed) -> Result<Option<Bytes>, DirError> {
+        let file = self.member.join(what.name);
+        let bytes = match OsDisk::new(1).read(&file, SEALED_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&file)(error)),
+        };
+        match what.open(&bytes) {
+            Ok(payload) => Ok(Some(payload)),
+            Err(what) => Err(DirError::Damaged { file, what }),
         }
     }
 
-    fn identity(&self) -> PathBuf {
-        self.member.join("identity")
+    fn write(&self, what: Sealed, payload: &[u8]) -> Result<(), DirError> {
+        let (file, temporary) = (self.member.join(what.name), self.member.join(format!("{}.tmp", what.name)));
+        write_new(&temporary, &what.seal(payload)).map_err(at(&temporary))?;
+        fs::rename(&temporary, &file).map_err(at(&file))?;
+        sync_dir(&self.member).map_err(at(&self.member))?;
+        match self.read(what)? {
+            Some(read) if read == payload => Ok(()),
+            _ => Err(DirError::Damaged { file, what: "what was just written reads back otherwise" }),
+        }
     }
 }
+
+const IDENTITY: Sealed = Sealed { name: "identity", magic: *b"uetcd-id" };
+const BEGUN: Sealed = Sealed { name: "logs", magic: *b"uetcd-lg" };
 
 fn lock(path: &Path) -> Result<File, DirError> {
     let file =
@@ -141,60 +163,4 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     // An empty path is the working directory.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
-}
-
-/// ```text
-///  0       8         12       16        24    28
-///  | magic | version | 0      | length  | crc | payload
-/// ```
-/// Little endian; `crc` is CRC-32C over bytes 0..24 and the payload.
-const IDENTITY_MAGIC: [u8; 8] = *b"uetcd-id";
-const IDENTITY_VERSION: u32 = 1;
-const IDENTITY_HEADER: usize = 28;
-const IDENTITY_MAX: u64 = 1 << 20;
-
-fn seal_identity(payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() + IDENTITY_HEADER <= IDENTITY_MAX as usize);
-    let mut bytes = Vec::with_capacity(IDENTITY_HEADER + payload.len());
-    bytes.extend_from_slice(&IDENTITY_MAGIC);
-    bytes.extend_from_slice(&IDENTITY_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), payload);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-fn open_identity(bytes: &[u8]) -> Result<Bytes, &'static str> {
-    let (header, payload) = bytes.split_at_checked(IDENTITY_HEADER).ok_or("it is too short")?;
-    if crc32c::crc32c_append(crc32c::crc32c(&header[..24]), payload) != u32_at(header, 24) {
-        return Err("its checksum is wrong");
-    }
-    if header[..8] != IDENTITY_MAGIC || u64_at(header, 16) != payload.len() as u64 {
-        return Err("it is not an identity file");
-    }
-    if u32_at(header, 8) != IDENTITY_VERSION {
-        return Err("it was written by another version of uetcd");
-    }
-    Ok(Bytes::copy_from_slice(payload))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_flipped_bit_of_an_identity_is_noticed() {
-        let good = seal_identity(b"member 7 of cluster 9");
-        assert_eq!(open_identity(&good).as_deref(), Ok(&b"member 7 of cluster 9"[..]));
-        for bit in 0..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(open_identity(&bad).is_err(), "bit {bit}");
-        }
-        for length in 0..good.len() {
-            assert!(open_identity(&good[..length]).is_err(), "{length} bytes");
-        }
-    }
 }

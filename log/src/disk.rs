@@ -15,13 +15,21 @@ pub trait Disk {
     /// Names in a directory, in any order. A directory that does not exist is an error of kind `NotFound`.
     fn names(&self, dir: &Path) -> io::Result<Vec<String>>;
 
+    /// Up to `limit` bytes of a file from `offset` on, a multiple of the block size; fewer where the file ends.
+    fn read_at(&self, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes>;
+
     /// The first `limit` bytes of a file, or all of it if it is shorter.
-    fn read(&self, file: &Path, limit: u64) -> io::Result<FileBytes>;
+    fn read(&self, file: &Path, limit: u64) -> io::Result<FileBytes> {
+        self.read_at(file, 0, limit)
+    }
 
     /// Reads whole files and hands each to `visit` with its place in `files`, in any order and from any thread.
-    fn visit(&self, files: &[PathBuf], visit: &(dyn Fn(usize, io::Result<FileBytes>) + Sync)) {
+    fn visit(&self, files: &[PathBuf], visit: &(dyn Fn(usize, io::Result<&[u8]>) + Sync)) {
         for (place, file) in files.iter().enumerate() {
-            visit(place, self.read(file, u64::MAX));
+            match self.read(file, u64::MAX) {
+                Ok(bytes) => visit(place, Ok(&bytes)),
+                Err(error) => visit(place, Err(error)),
+            }
         }
     }
 }
@@ -35,12 +43,15 @@ pub struct FileBytes {
 }
 
 impl FileBytes {
-    /// Zeroes at an address that is a multiple of the block size.
-    fn aligned(length: usize) -> Self {
-        let memory = vec![0; length + BLOCK];
-        let start = memory.as_ptr().align_offset(BLOCK);
-        assert!(start < BLOCK);
-        Self { memory, start, length }
+    /// Room for `length` bytes at an address that is a multiple of the block size. What it held before is kept where it
+    /// is large enough: memory that was touched already is read into several times faster than fresh memory.
+    fn make_room(&mut self, length: usize) {
+        if self.memory.len() < length + BLOCK {
+            self.memory = vec![0; length + BLOCK];
+            self.start = self.memory.as_ptr().align_offset(BLOCK);
+            assert!(self.start < BLOCK);
+        }
+        self.length = length;
     }
 }
 
@@ -75,9 +86,10 @@ impl OsDisk {
 }
 
 impl Default for OsDisk {
-    /// As many threads as the process may use CPUs, at most 8: each holds one file in memory.
+    /// Two threads for each CPU that the process may use, so that one reads while another checks what it has read; 4 to
+    /// 16, for each holds one file in memory.
     fn default() -> Self {
-        Self::new(thread::available_parallelism().map_or(1, |cpus| cpus.get().min(8)))
+        Self::new(thread::available_parallelism().map_or(4, |cpus| (2 * cpus.get()).clamp(4, 16)))
     }
 }
 
@@ -86,29 +98,39 @@ impl Disk for OsDisk {
         dir.read_dir()?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
-    fn read(&self, file: &Path, limit: u64) -> io::Result<FileBytes> {
-        let (open, direct) = open(file)?;
-        let length = open.metadata()?.len().min(limit) as usize;
-        let mut bytes = FileBytes::aligned(length.next_multiple_of(BLOCK));
-        let read = fill(&open, direct, &mut bytes)?;
-        bytes.length = read.min(length);
+    fn read_at(&self, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes> {
+        let mut bytes = FileBytes::default();
+        read_into(&mut bytes, file, offset, limit)?;
         Ok(bytes)
     }
 
-    fn visit(&self, files: &[PathBuf], visit: &(dyn Fn(usize, io::Result<FileBytes>) + Sync)) {
+    fn visit(&self, files: &[PathBuf], visit: &(dyn Fn(usize, io::Result<&[u8]>) + Sync)) {
         let next = AtomicUsize::new(0);
+        let work = || {
+            let mut bytes = FileBytes::default();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(file) = files.get(place) else { break };
+                let read = read_into(&mut bytes, file, 0, u64::MAX);
+                visit(place, read.map(|()| &*bytes));
+            }
+        };
         thread::scope(|scope| {
             for _ in 0..self.threads.min(files.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(file) = files.get(place) else { break };
-                        visit(place, self.read(file, u64::MAX));
-                    }
-                });
+                scope.spawn(work);
             }
         });
     }
+}
+
+fn read_into(bytes: &mut FileBytes, file: &Path, offset: u64, limit: u64) -> io::Result<()> {
+    assert!(offset.is_multiple_of(BLOCK as u64), "a direct read from offset {offset}");
+    let (open, direct) = open(file)?;
+    let length = open.metadata()?.len().saturating_sub(offset).min(limit) as usize;
+    bytes.make_room(length.next_multiple_of(BLOCK));
+    let read = fill(&open, direct, offset, bytes)?;
+    bytes.length = read.min(length);
+    Ok(())
 }
 
 fn open(file: &Path) -> io::Result<(File, bool)> {
@@ -119,12 +141,12 @@ fn open(file: &Path) -> io::Result<(File, bool)> {
     }
 }
 
-/// Reads from the file's begin until `bytes` is full or the file ends.
-fn fill(file: &File, direct: bool, bytes: &mut FileBytes) -> io::Result<usize> {
+/// Reads from `offset` until `bytes` is full or the file ends.
+fn fill(file: &File, direct: bool, offset: u64, bytes: &mut FileBytes) -> io::Result<usize> {
     let target = &mut bytes.memory[bytes.start..bytes.start + bytes.length];
     let mut done = 0;
     while done < target.len() {
-        match file.read_at(&mut target[done..], done as u64) {
+        match file.read_at(&mut target[done..], offset + done as u64) {
             Ok(0) => break,
             Ok(read) => done += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

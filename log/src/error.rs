@@ -84,6 +84,17 @@ pub enum RecoveryError {
         /// The missing file.
         file: PathBuf,
     },
+    /// The log of a core is gone, or its newest part, although a start has noted that it was there.
+    #[error(
+        "{} lacks the log that was in it, or its newest segments. Nothing was changed. Put the files back, or give the \
+         --wal-dir that they are in; or remove this member and add it again with an empty data directory, so that its peers \
+         send everything",
+        .dir.display()
+    )]
+    MissingLog {
+        /// The core's folder.
+        dir: PathBuf,
+    },
     /// The log does not reach from the snapshot that was loaded to what it must hold.
     #[error(
         "the log of group {group} lacks entries {from} to {to}: segments or the newest snapshot are missing, or an older \

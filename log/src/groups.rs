@@ -134,33 +134,42 @@ impl GroupLog {
 /// All groups, while the logs are read in the order in which they were written.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    logs: BTreeMap<GroupId, GroupLog>,
-    home: BTreeMap<GroupId, (Epoch, CoreId)>,
+    logs: BTreeMap<GroupId, Seen>,
+}
+
+/// A group's log so far, and where it was met last.
+#[derive(Debug)]
+struct Seen {
+    log: GroupLog,
+    home: (Epoch, CoreId),
 }
 
 impl Groups {
-    /// Takes the records of one batch of `core`'s log. `file` is for reports.
-    pub(crate) fn take(&mut self, epoch: Epoch, core: CoreId, file: &Path, batch: &Batch) -> Result<(), RecoveryError> {
+    /// Takes the records of one batch of `core`'s log. Damage is reported without the file.
+    pub(crate) fn take(&mut self, epoch: Epoch, core: CoreId, batch: &Batch) -> Result<(), Damage> {
         for record in &batch.records {
             let group = record.as_record().group();
-            let (lived, home) = self.home.insert(group, (epoch, core)).unwrap_or((epoch, core));
+            let new = || Seen { log: GroupLog::default(), home: (epoch, core) };
+            let seen = self.logs.entry(group).or_insert_with(new);
+            let (lived, home) = std::mem::replace(&mut seen.home, (epoch, core));
             if lived == epoch && home != core {
                 let what = "the group is in two logs of the same start: files of two directories were mixed";
-                return Err(Damage { group: Some(group), ..Damage::new(file, batch.offset, what) }.into());
+                return Err(Damage { group: Some(group), ..Damage::new(Path::new(""), batch.offset, what) });
             }
-            self.logs.entry(group).or_default().take(record);
+            seen.log.take(record);
         }
         Ok(())
     }
 
     /// The finished logs, each resting on the snapshot that `base` names.
     pub(crate) fn finish(
-        mut self,
+        self,
         base: &dyn Fn(GroupId) -> Option<Position>,
     ) -> Result<BTreeMap<GroupId, GroupLog>, RecoveryError> {
-        for (group, log) in &mut self.logs {
-            log.rest_on(*group, base(*group))?;
-        }
-        Ok(self.logs)
+        let rested = self.logs.into_iter().map(|(group, Seen { mut log, .. })| {
+            log.rest_on(group, base(group))?;
+            Ok((group, log))
+        });
+        rested.collect()
     }
 }

@@ -24,15 +24,21 @@ mod disk;
 mod groups;
 mod recovery;
 mod scan;
+mod steps;
 mod tail;
 
+mod begun;
 mod dir;
+mod sealed;
 mod snapshot;
+
+mod scrub;
 
 mod driver;
 
 pub use appender::{Appender, Closed, Start, WriteTicket};
 pub use batch::{BatchBuilder, BatchHeader};
+pub use begun::BegunLogs;
 pub use dir::{DataDir, DirError};
 pub use disk::{Disk, FileBytes, OsDisk};
 pub use driver::{LogError, LogOptions, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};
@@ -42,10 +48,11 @@ pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex
 pub use record::{EntryType, HardState, Record};
 pub use recovery::{Inherited, Recovered, Resume, Spare, recover};
 pub use scan::{Break, SegmentScan, scan_segment};
+pub use scrub::{Checked, Sealed, check_segment, check_snapshot, sealed_segments};
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
     SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot, set_aside,
-    snapshot_file_name,
+    snapshot_file_name, tidy_snapshots,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

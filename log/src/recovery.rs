@@ -90,6 +90,8 @@ pub struct Recovered {
 /// Where one core's log ends.
 #[derive(Debug, Default)]
 struct Tail {
+    /// The newest start that has a segment in it.
+    epoch: Epoch,
     last: BatchSeq,
     last_segment: SegmentSeq,
     highest_batch: BatchSeq,
@@ -100,6 +102,11 @@ struct Tail {
 }
 
 impl Recovered {
+    /// The newest start that wrote a core's log; 0 if there is none.
+    pub(crate) fn newest_epoch(&self, core: CoreId) -> Epoch {
+        self.logs.get(&core).map_or(Epoch::default(), |tail| tail.epoch)
+    }
+
     /// How the logs go on when this start has `cores` cores: one [`Resume`] for each, in order.
     pub fn resume(self, cores: u16) -> Vec<Resume> {
         assert!(cores > 0);
@@ -156,11 +163,13 @@ pub fn recover(
     let mut recovered =
         Recovered { groups: BTreeMap::new(), torn: Vec::new(), epoch: Epoch::new(1), bytes: 0, logs: BTreeMap::new() };
     let mut order = Vec::new();
+    let mut read = scan_all(disk, &found)?.into_iter();
     for core in found {
         let newest = core.chain.iter().chain(&core.passed_over).map(|header| header.epoch.get()).max().unwrap_or(0);
         recovered.epoch = recovered.epoch.max(Epoch::new(newest + 1));
         recovered.bytes += core.chain.iter().map(SegmentHeader::size_bytes).sum::<u64>();
-        let (log, tail) = core.read(disk)?;
+        let (log, mut tail) = core.read(read.by_ref().take(core.chain.len()).collect())?;
+        tail.epoch = Epoch::new(newest);
         recovered.torn.extend(log.torn);
         order.extend(log.batches.into_iter().map(|placed| (core.core, placed)));
         recovered.logs.insert(core.core, tail);
@@ -169,8 +178,9 @@ pub fn recover(
     order.sort_by_key(|(core, placed)| (placed.epoch, *core, placed.batch.header.seq));
     let mut groups = Groups::default();
     for (core, placed) in order {
-        let file = core_dir(dir, core).join(file_name(placed.segment));
-        groups.take(placed.epoch, core, &file, &placed.batch)?;
+        groups
+            .take(placed.epoch, core, &placed.batch)
+            .map_err(|damage| Damage { file: core_dir(dir, core).join(file_name(placed.segment)), ..damage })?;
     }
     recovered.groups = groups.finish(base)?;
     Ok(recovered)
@@ -181,7 +191,7 @@ pub(crate) fn core_dir(dir: &Path, core: CoreId) -> PathBuf {
     dir.join(core.to_string())
 }
 
-fn cores_below(disk: &dyn Disk, dir: &Path) -> Result<Vec<CoreId>, RecoveryError> {
+pub(crate) fn cores_below(disk: &dyn Disk, dir: &Path) -> Result<Vec<CoreId>, RecoveryError> {
     let names = match disk.names(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         names => names.map_err(|source| RecoveryError::Io { file: dir.to_owned(), source })?,
@@ -223,14 +233,15 @@ impl CoreFiles {
         Ok(Self { core, dir, chain, passed_over, spares, litter })
     }
 
-    fn read(&self, disk: &dyn Disk) -> Result<(CoreLog, Tail), RecoveryError> {
-        let files: Vec<PathBuf> = self.chain.iter().map(|header| self.dir.join(file_name(header.seq))).collect();
-        let scans = scan_all(disk, &self.chain, &files)?;
-        let highest_batch = scans.iter().map(SegmentScan::highest).max().unwrap_or_default();
-        let contents: Vec<BTreeMap<GroupId, RaftIndex>> = scans.iter().map(contents).collect();
+    /// What the scans of its segments, in the order of the chain, add up to.
+    fn read(&self, segments: Vec<Segment>) -> Result<(CoreLog, Tail), RecoveryError> {
+        let highest_batch = segments.iter().map(|segment| segment.scan.highest()).max().unwrap_or_default();
+        let (scans, contents): (Vec<_>, Vec<_>) =
+            segments.into_iter().map(|segment| (segment.scan, segment.groups)).unzip();
         let log = read(&self.dir, scans)?;
         let mut tail = self.tail(&log, highest_batch);
-        for ((header, file), groups) in self.chain.iter().zip(files).zip(contents) {
+        for (header, groups) in self.chain.iter().zip(contents) {
+            let file = self.dir.join(file_name(header.seq));
             if header.seq <= log.last_segment {
                 let (seq, birth, blocks) = (header.seq, header.birth, header.blocks);
                 tail.inherited.push(Inherited { core: self.core, seq, birth, file, blocks, groups });
@@ -249,6 +260,7 @@ impl CoreFiles {
         let spares = self.spares.iter().map(|(file, header)| (file.clone(), header)).chain(passed_over);
         let spares = spares.map(|(file, header)| Spare { file, birth: header.birth, blocks: header.blocks });
         Tail {
+            epoch: Epoch::default(),
             last: log.last,
             last_segment: log.last_segment,
             highest_batch: highest_batch.max(promised.unwrap_or_default()),
@@ -280,8 +292,19 @@ fn segment_header(
     seq: SegmentSeq,
 ) -> Result<SegmentHeader, RecoveryError> {
     let sector = read_header(disk, file).map_err(|source| RecoveryError::Io { file: file.to_owned(), source })?;
+    check_header(&sector, file, core, identity, seq)
+}
+
+/// The header in the first sector of segment `seq` of `core`.
+pub(crate) fn check_header(
+    sector: &[u8],
+    file: &Path,
+    core: CoreId,
+    identity: LogIdentity,
+    seq: SegmentSeq,
+) -> Result<SegmentHeader, RecoveryError> {
     let damage = |what: &str| Err(Damage::new(file, 0, what).into());
-    let header = match SegmentHeader::decode(&sector) {
+    let header = match SegmentHeader::decode(sector) {
         Ok(header) => header,
         Err(HeaderFault::Version(found)) => {
             return Err(RecoveryError::UnknownVersion { file: file.to_owned(), found, expected: FORMAT_VERSION });
@@ -314,11 +337,22 @@ fn read_header(disk: &dyn Disk, file: &Path) -> io::Result<FileBytes> {
     disk.read(file, BLOCK as u64)
 }
 
-fn scan_all(disk: &dyn Disk, chain: &[SegmentHeader], files: &[PathBuf]) -> Result<Vec<SegmentScan>, RecoveryError> {
-    let results: Mutex<Vec<Option<Result<SegmentScan, RecoveryError>>>> =
+/// A segment that was read.
+struct Segment {
+    scan: SegmentScan,
+    /// Every group with a record in it, and the highest index of its entries there.
+    groups: BTreeMap<GroupId, RaftIndex>,
+}
+
+/// Reads the segments of all cores at once, so that neither the disk nor a CPU waits for the end of one core's.
+fn scan_all(disk: &dyn Disk, cores: &[CoreFiles]) -> Result<Vec<Segment>, RecoveryError> {
+    let headers: Vec<&SegmentHeader> = cores.iter().flat_map(|core| &core.chain).collect();
+    let of_core = |core: &CoreFiles| core.chain.iter().map(|header| core.dir.join(file_name(header.seq))).collect();
+    let files: Vec<PathBuf> = cores.iter().flat_map(|core| -> Vec<PathBuf> { of_core(core) }).collect();
+    let results: Mutex<Vec<Option<Result<Segment, RecoveryError>>>> =
         Mutex::new((0..files.len()).map(|_| None).collect());
-    disk.visit(files, &|place, bytes| {
-        let result = scan_one(&files[place], &chain[place], bytes);
+    disk.visit(&files, &|place, bytes| {
+        let result = scan_one(&files[place], headers[place], bytes);
         results.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(result);
     });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -329,12 +363,18 @@ fn scan_all(disk: &dyn Disk, chain: &[SegmentHeader], files: &[PathBuf]) -> Resu
     results.into_iter().enumerate().map(|(place, result)| result.unwrap_or_else(|| unread(place))).collect()
 }
 
-fn scan_one(file: &Path, header: &SegmentHeader, bytes: io::Result<FileBytes>) -> Result<SegmentScan, RecoveryError> {
+fn scan_one(file: &Path, header: &SegmentHeader, bytes: io::Result<&[u8]>) -> Result<Segment, RecoveryError> {
     let bytes = bytes.map_err(|source| RecoveryError::Io { file: file.to_owned(), source })?;
+    let scan = scan_whole(file, header, bytes)?;
+    Ok(Segment { groups: contents(&scan), scan })
+}
+
+/// Scans a segment of which `bytes` should be the whole file.
+pub(crate) fn scan_whole(file: &Path, header: &SegmentHeader, bytes: &[u8]) -> Result<SegmentScan, Damage> {
     if bytes.len() as u64 != header.size_bytes() {
         let what = format!("the file has {} bytes, its header says {}", bytes.len(), header.size_bytes());
         let cut = (bytes.len() / SECTOR * SECTOR) as u64;
-        return Err(Damage::new(file, cut.min(header.size_bytes()), what).into());
+        return Err(Damage::new(file, cut.min(header.size_bytes()), what));
     }
-    Ok(scan_segment(file, *header, &bytes))
+    Ok(scan_segment(file, *header, bytes))
 }

@@ -47,6 +47,8 @@ pub struct SegmentScan {
     /// Batches of which sectors were written behind `end`: how many sectors, and what the header says of the batches
     /// durable then, if it can be read.
     pub leftovers: BTreeMap<BatchSeq, Leftover>,
+    /// The first sector of the whole file, the header's excluded, that is neither old nor new, in bytes.
+    pub rot: Option<u64>,
 }
 
 /// What is left of a batch that does not stand in the row.
@@ -105,7 +107,9 @@ impl<'a> Scanner<'a> {
             }
         };
         let leftovers = self.leftovers(at);
-        SegmentScan { header: self.header, batches, end, leftovers }
+        let rot = self.sectors.iter().skip(1).position(|sector| *sector == SectorVerdict::Rotten);
+        let rot = rot.map(|at| ((at + 1) * SECTOR) as u64);
+        SegmentScan { header: self.header, batches, end, leftovers, rot }
     }
 
     /// The whole batch that begins at sector `at`, or what is there instead.

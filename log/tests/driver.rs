@@ -13,9 +13,9 @@ use common::{IDENTITY, entry, hard_state, indices, mark, payload, payloads_are_r
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use log::{
-    BatchSeq, DataDir, DirError, GroupId, LogError, LogOptions, LogWriter, OsDisk, RaftIndex, Recovered, RecoveryError,
-    Seen, SnapshotError, SnapshotHead, SnapshotWriter, list_snapshots, prune_snapshots, read_snapshot, recover,
-    set_aside,
+    BatchSeq, BegunLogs, Checked, CoreId, DataDir, DirError, Epoch, GroupId, LogError, LogOptions, LogWriter, OsDisk,
+    RaftIndex, Recovered, RecoveryError, Seen, SegmentSeq, SnapshotError, SnapshotHead, SnapshotWriter, check_snapshot,
+    list_snapshots, prune_snapshots, read_snapshot, recover, set_aside,
 };
 
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -186,6 +186,38 @@ fn compacted_segments_are_recycled() {
 }
 
 #[test]
+fn a_condemned_segment_is_removed_once_nothing_needs_it() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        let mut last = 0;
+        while writer.size_bytes() < 5 * SEGMENT_BYTES {
+            last += 1;
+            push(&mut writer, last, 10_000);
+            submit(&mut writer).await;
+        }
+        let (core, segment) = (CoreId::new(0), SegmentSeq::new(1));
+        let pins = writer.condemn(core, segment).expect("it is in this log");
+        let upto = pins[&GROUP];
+        assert!(upto > RaftIndex::new(1) && upto < RaftIndex::new(last), "{pins:?}");
+        writer.push(&mark(1, upto.get(), 1));
+        let seq = submit(&mut writer).await;
+        writer.compact(&[(GROUP, upto)]);
+        writer.watch().durable(seq).await.expect("durable");
+        assert_eq!(writer.condemn(core, segment), None, "given up");
+        writer.close().await.expect("closed");
+    });
+    let names: Vec<String> =
+        dir.0.join("0").read_dir().expect("the folder").map(|entry| name_of(&entry.expect("an entry"))).collect();
+    assert!(!names.iter().any(|name| name.starts_with("0000000000000001")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("spare")), "not even to be recycled: {names:?}");
+}
+
+fn name_of(entry: &std::fs::DirEntry) -> String {
+    entry.file_name().to_string_lossy().into_owned()
+}
+
+#[test]
 fn damage_on_the_disk_is_seen_through_direct_reads() {
     let dir = TestDir::new();
     executor().run(async {
@@ -337,7 +369,7 @@ fn snapshots_are_whole_or_not_there() {
             for chunk in &chunks {
                 writer.chunk(chunk).await.expect("written");
             }
-            assert!(writer.written_bytes() > 0);
+            assert!(writer.bytes() > 0);
             writer.finish().await.expect("finished");
         }
         let given_up = SnapshotWriter::create(&dir.0, head(11)).await.expect("created");
@@ -392,13 +424,20 @@ fn a_damaged_snapshot_is_reported_and_left_alone() {
         writer.chunk(b"state").await.expect("written");
         writer.finish().await.expect("finished")
     });
+    let listed = list_snapshots(&dir.0).expect("listed").remove(0);
+    let check = || check_snapshot(&OsDisk::default(), &listed, &mut |_| {}).expect("nothing else goes wrong");
+    assert_eq!(check(), Checked::Sound);
     let mut bytes = std::fs::read(&path).expect("the file");
     bytes[40] ^= 1;
     std::fs::write(&path, &bytes).expect("written back");
+    let Checked::Damaged(damage) = check() else { panic!("damage was not noticed") };
+    assert_eq!((&damage.file, damage.group, damage.index), (&path, Some(GROUP), Some(RaftIndex::new(5))));
     assert!(matches!(read_snapshot(&path), Err(SnapshotError::Damaged { .. })));
     assert_eq!(std::fs::read(&path).expect("still there"), bytes);
     // A good one under another's name is as bad.
     bytes[40] ^= 1;
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(check(), Checked::Gone);
     let other = dir.0.join(log::snapshot_file_name(GROUP, RaftIndex::new(6), false));
     std::fs::write(&other, bytes).expect("written");
     assert!(matches!(read_snapshot(&other), Err(SnapshotError::Damaged { .. })));
@@ -406,6 +445,23 @@ fn a_damaged_snapshot_is_reported_and_left_alone() {
 
 fn head(index: u64) -> SnapshotHead {
     SnapshotHead { group: GROUP, position: position(index, 2) }
+}
+
+#[test]
+fn damaged_and_unfinished_snapshots_do_not_pile_up() {
+    let dir = TestDir::new();
+    let name = |group, index| log::snapshot_file_name(GroupId::new(group), RaftIndex::new(index), false);
+    let broken = |group, index| format!("{}.broken", name(group, index));
+    let unfinished = format!("{}.tmp", name(1, 9));
+    let kept = [name(1, 5), broken(1, 3), broken(1, 4), broken(2, 7), "strange.tmp".to_owned()];
+    for file in kept.iter().chain(&[broken(1, 1), broken(1, 2), unfinished]) {
+        std::fs::write(dir.0.join(file), b"x").expect("written");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 3);
+    for file in &kept {
+        assert!(dir.0.join(file).exists(), "{file}");
+    }
+    assert_eq!(log::tidy_snapshots(&dir.0).expect("tidied"), 0);
 }
 
 #[test]
@@ -423,10 +479,14 @@ fn a_directory_belongs_to_one_process_and_remembers_whose_it_is() {
     assert_eq!(open.read_identity().expect("readable"), None);
     open.write_identity(b"one").expect("written");
     assert_eq!(open.read_identity().expect("readable").as_deref(), Some(&b"one"[..]));
+    assert_eq!(open.read_begun().expect("readable"), None);
+    let begun = BegunLogs { epoch: Epoch::new(7), logs: 3 };
+    open.write_begun(begun).expect("written");
     drop(open);
     let again = DataDir::open(&data).expect("opened again");
+    assert_eq!(again.read_begun().expect("readable"), Some(begun));
     std::fs::write(again.member().join("identity"), b"garbage").expect("written");
-    assert!(matches!(again.read_identity(), Err(DirError::DamagedIdentity { .. })));
+    assert!(matches!(again.read_identity(), Err(DirError::Damaged { .. })));
 }
 
 fn mode_of(path: &Path) -> u32 {

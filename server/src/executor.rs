@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use glommio::sync::Semaphore;
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
 use log::{GroupId, LogOptions, LogWriter, Resume};
-use shard::command::{Command, SystemCommand};
 use shard::group::{GroupSeed, LOG_START, LogEntry, Vote};
 use shard::history::HistoryLimits;
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
@@ -17,9 +16,10 @@ use shard::shard::{Shard, validate};
 use shard::snapshot::Restore;
 use shard::store::Store;
 
-use crate::birth::{Birth, Founder};
+use crate::birth::Birth;
 use crate::core::{Core, CoreDisk, Node, Phase, unframe};
 use crate::failure::Fatal;
+use crate::founding::Founding;
 use crate::http::{Registry, accept};
 use crate::listen::Listener;
 use crate::recovery::ShardSeed;
@@ -51,6 +51,8 @@ pub(crate) struct Seed {
     pub(crate) birth: Birth,
     pub(crate) shards: Vec<ShardSeed>,
     pub(crate) resume: Resume,
+    /// On executor 0: what it does for the node before clients are served.
+    pub(crate) founding: Option<Founding>,
     pub(crate) listeners: Vec<Listener>,
     /// Connections that this executor may have.
     pub(crate) connections: usize,
@@ -74,20 +76,23 @@ pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal
 }
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
-    let Seed { me, node, birth, shards, resume, listeners, connections, notices } = seed;
+    let Seed { me, node, birth, shards, resume, founding, listeners, connections, notices } = seed;
     let pulse = glommio::spawn_local(Arc::clone(&node).pulse(me));
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
-    if me == 0 {
-        caught_up(&core).await;
-        found(&core, birth.founders.clone()).await;
+    wait(&core, || core.has_caught_up()).await;
+    core.shed_inherited().await;
+    node.report_prepared();
+    if let Some(founding) = founding {
+        wait(&core, || node.all_prepared()).await;
+        founding.run(&core, birth.founders.clone()).await?;
         node.enter(Phase::Serving);
         let _ = notices.send(Notice::Serving);
     }
-    until(&core, Phase::Serving).await;
+    wait(&core, || node.phase() >= Phase::Serving).await;
     let permits = Rc::new(Semaphore::new(connections as u64));
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -134,12 +139,17 @@ async fn open(
         .map_err(Fatal::LogFiles)?;
     let mut shards = Vec::with_capacity(seeds.len());
     let mut snapshots = Vec::with_capacity(seeds.len());
+    let lost: Vec<_> = seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), seed.lost?))).collect();
     for seed in seeds {
         snapshots.push(seed.snapshots.clone());
         shards.push(restore(node, birth, seed)?);
         glommio::yield_if_needed().await;
     }
-    Ok(Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, clocks)))
+    let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, clocks));
+    for (shard, upto) in lost {
+        core.replace_snapshot(shard, upto);
+    }
+    Ok(core)
 }
 
 /// One shard from its snapshot and its log.
@@ -185,74 +195,10 @@ fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> 
     Shard::start(ShardId(shard), store, group).map_err(|error| unusable(error.to_string()))
 }
 
-/// Has the node write down what etcd writes by itself before the first client. What a full disk refuses is tried again
-/// beside the clients, who may read meanwhile.
-async fn found(core: &Rc<Core>, founders: Vec<Founder>) {
-    const PAUSE: Duration = Duration::from_secs(1);
-    if publish(core, &founders).await {
-        return;
-    }
-    tracing::warn!(target: "etcdserver", "the log takes no writes: this member is published when it does");
-    let core = Rc::clone(core);
-    glommio::spawn_local(async move {
-        while core.node.phase() < Phase::Stopping {
-            glommio::timer::sleep(PAUSE).await;
-            if publish(&core, &founders).await {
-                return;
-            }
-        }
-    })
-    .detach();
-}
-
-/// The founding members, who this one is, the common version. False: some of it was refused.
-async fn publish(core: &Rc<Core>, founders: &[Founder]) -> bool {
-    let system = core.node.system();
-    let known = |founder: &Founder| {
-        let id = MemberId(founder.id);
-        system.members().contains_key(&id) || system.removed().contains(&id)
-    };
-    for Founder { id, name, peer_urls } in founders.iter().filter(|founder| !known(founder)) {
-        let (name, peer_urls) = (name.clone(), peer_urls.clone());
-        if !propose(core, SystemCommand::AddMember { id: *id, name, peer_urls }).await {
-            return false;
-        }
-    }
-    let config = &core.node.config;
-    let client_urls: Vec<String> = config.advertise_client.iter().map(|url| url.as_str().to_owned()).collect();
-    let (id, name) = (core.node.member, config.name.clone());
-    let attributes = SystemCommand::PublishAttributes { id, name: name.clone(), client_urls: client_urls.clone() };
-    if !propose(core, attributes).await {
-        return false;
-    }
-    let cluster = &core.node.cluster_id;
-    tracing::info!(target: "etcdserver", "published {{Name:{name} ClientURLs:{client_urls:?}}} to cluster {cluster}");
-    let has_version = core.node.system().cluster_version().is_some();
-    has_version || propose(core, SystemCommand::SetClusterVersion(CLUSTER_VERSION.to_owned())).await
-}
-
-/// False: the command did not get into the log.
-async fn propose(core: &Rc<Core>, command: SystemCommand) -> bool {
-    const SYSTEM: ShardId = ShardId(0);
-    let status = core.propose_and_wait(SYSTEM, Command::System(command)).await;
-    status.is_some_and(|status| status < 500)
-}
-
-/// The lowest version of etcd's that all members of a uetcd cluster speak.
-const CLUSTER_VERSION: &str = "2.3.0";
-
-/// Waits until this node may order changes and knows what it has already written: asked for sooner, members that are
-/// there would be added again, and the refusals would use up indices.
-async fn caught_up(core: &Core) {
+/// Waits until something is so, or the process stops.
+async fn wait(core: &Core, is_so: impl Fn() -> bool) {
     const PAUSE: Duration = Duration::from_millis(1);
-    while !core.has_caught_up() && core.node.phase() < Phase::Stopping {
-        glommio::timer::sleep(PAUSE).await;
-    }
-}
-
-async fn until(core: &Core, phase: Phase) {
-    const PAUSE: Duration = Duration::from_millis(1);
-    while core.node.phase() < phase {
+    while !is_so() && core.node.phase() < Phase::Stopping {
         glommio::timer::sleep(PAUSE).await;
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod core;
 mod executor;
 mod failure;
+mod founding;
 mod http;
 mod identity;
 mod listen;
@@ -18,6 +19,7 @@ mod page;
 mod recovery;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
+mod scrub;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::config::{Config, Machine, Outcome, prepare};
 use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
 use crate::failure::{End, Fatal};
+use crate::founding::Founding;
 
 /// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
 #[global_allocator]
@@ -78,10 +81,11 @@ fn run(config: Config) -> Result<i32, End> {
     let directory = prepare::directory(&config)?;
     directory.log.iter().for_each(logging::emit);
     config::settings(&config, !directory.has_data).iter().for_each(logging::emit);
-    let data = DataDir::open(&config.data_dir).map_err(|error| Fatal::Other(error.to_string()))?;
+    let data = Arc::new(DataDir::open(&config.data_dir).map_err(|error| Fatal::Other(error.to_string()))?);
     let birth = birth::identify(&config, &data, directory.has_data)?;
     announce(&birth, directory.has_data);
-    let mut found = recovery::read_back(&config, &birth)?;
+    let noted = data.read_begun().map_err(|error| Fatal::Other(error.to_string()))?;
+    let mut found = recovery::read_back(&config, &birth, noted)?;
     let mut listeners = listen::bind_all(&config).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);
 
@@ -94,7 +98,12 @@ fn run(config: Config) -> Result<i32, End> {
     for (me, (shards, resume)) in found.shards.drain(..).zip(found.resume.drain(..)).enumerate() {
         let (node, birth, notices) = (Arc::clone(&node), birth.clone(), notices.clone());
         let listeners = std::mem::take(&mut listeners[me]);
-        executors.push(executor::start(Seed { me, node, birth, shards, resume, listeners, connections, notices })?);
+        let founding = (me == 0).then(|| Founding { data: Arc::clone(&data), begun: found.begun });
+        let seed = Seed { me, node, birth, shards, resume, founding, listeners, connections, notices };
+        executors.push(executor::start(seed)?);
+    }
+    if let Some(scrub) = node.config.scrub {
+        scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
     }
     let signal = wait(&node, &heard, signals)?;
     node.enter(Phase::Stopping);

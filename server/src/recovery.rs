@@ -1,13 +1,13 @@
 //! What is on the disk, read back before anything is served: snapshots, logs, and what each executor starts from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
 use log::{
-    GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot, recover,
-    set_aside,
+    BegunLogs, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot,
+    recover, set_aside, tidy_snapshots,
 };
 use shard::group::LOG_START;
 use shard::ids::{RaftIndex, Term};
@@ -25,6 +25,8 @@ pub(crate) struct ShardSeed {
     pub(crate) snapshot: Option<Vec<Bytes>>,
     /// Positions of its snapshots on the disk, newest readable first.
     pub(crate) snapshots: Vec<(RaftIndex, Term)>,
+    /// Where its newest damaged snapshot ended.
+    pub(crate) lost: Option<RaftIndex>,
     /// The log above it.
     pub(crate) log: GroupLog,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Found {
     pub(crate) shards: Vec<Vec<ShardSeed>>,
     /// Per executor: how its log goes on.
     pub(crate) resume: Vec<Resume>,
+    /// The logs that this start begins.
+    pub(crate) begun: BegunLogs,
 }
 
 /// The log of a group that has none yet begins here.
@@ -48,21 +52,31 @@ struct Loaded {
     older: Vec<SnapshotFile>,
 }
 
-/// Reads everything back. Blocks; changes nothing on the disk, but for damaged snapshots that can be done without.
-pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> {
+/// Reads everything back. Blocks; changes nothing on the disk, but for damaged and unfinished snapshots.
+///
+/// `noted` are the logs that there must be.
+pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Fatal> {
     let begun = Instant::now();
     let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
     let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
     let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)
         .map_err(|error| Fatal::Other(error.to_string()))?;
-    for path in &damaged {
-        put_aside(path);
+    if let Some(noted) = noted {
+        noted.check(&config.log_dir(), &recovered).map_err(|error| Fatal::Other(error.to_string()))?;
+    }
+    for file in &damaged {
+        put_aside(&file.path);
+    }
+    if let Err(error) = tidy_snapshots(&config.snapshot_dir()) {
+        tracing::warn!(target: "snap", "can not tidy {}: {error}", config.snapshot_dir().display());
     }
     for torn in &recovered.torn {
         tracing::info!(target: "wal", "{torn}");
     }
     let bytes = recovered.bytes;
     let cores = config.cores.len();
+    // An executor without shards has nothing to write.
+    let logs_begun = BegunLogs { epoch: recovered.epoch, logs: birth.shards.min(cores as u16) };
     let mut shards: Vec<Vec<ShardSeed>> = (0..cores).map(|_| Vec::new()).collect();
     let mut entries = 0;
     for shard in 0..birth.shards {
@@ -70,27 +84,32 @@ pub(crate) fn read_back(config: &Config, birth: &Birth) -> Result<Found, Fatal> 
         let empty = GroupLog { base: Some(START), ..GroupLog::default() };
         let log = recovered.groups.remove(&group).unwrap_or(empty);
         entries += log.entries.len();
-        shards[usize::from(shard) % cores].push(seed(shard, log, snapshots.remove(&group)));
+        let mut seed = seed(shard, log, snapshots.remove(&group));
+        let lost = damaged.iter().filter(|file| file.group == group).map(|file| RaftIndex(file.index.get()));
+        seed.lost = lost.max();
+        shards[usize::from(shard) % cores].push(seed);
     }
     if bytes > 0 {
         let ms = begun.elapsed().as_millis();
         tracing::info!(target: "wal", "read back {entries} entries from {bytes} bytes of log in {ms} ms");
     }
-    Ok(Found { shards, resume: recovered.resume(cores as u16) })
+    Ok(Found { shards, resume: recovered.resume(cores as u16), begun: logs_begun })
 }
 
 fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
     let Some(Loaded { position, chunks, older }) = loaded else {
-        return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), log };
+        return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), lost: None, log };
     };
     let newest = (RaftIndex(position.index.get()), Term(position.term));
     // Of the older ones only the position counts: the log is kept from there on.
     let older = older.iter().map(|file| (RaftIndex(file.index.get()), Term::default()));
-    ShardSeed { shard, snapshot: Some(chunks), snapshots: std::iter::once(newest).chain(older).collect(), log }
+    let snapshots = std::iter::once(newest).chain(older).collect();
+    ShardSeed { shard, snapshot: Some(chunks), snapshots, lost: None, log }
 }
 
-/// For each shard the newest snapshot that reads well; and the damaged ones, which are named.
-fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>), Fatal> {
+/// For each shard the newest snapshot that reads well, and those before it, of which the newest reads well, too; and the
+/// damaged ones, which are named.
+fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<SnapshotFile>), Fatal> {
     let files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
     })?;
@@ -98,17 +117,22 @@ fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<PathBuf>
     let mut damaged = Vec::new();
     // Newest first within a group.
     for file in files {
-        if let Some(newer) = loaded.get_mut(&file.group) {
+        let newer = loaded.get_mut(&file.group);
+        if let Some(newer) = newer.filter(|newer| !newer.older.is_empty()) {
             newer.older.push(file);
             continue;
         }
+        // The one before, too: what it covers of the log is given up on the strength of it.
         match read_snapshot(&file.path) {
-            Ok((head, chunks)) => {
-                loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
-            }
+            Ok((head, chunks)) => match loaded.get_mut(&file.group) {
+                Some(newer) => newer.older.push(file),
+                None => {
+                    loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
+                }
+            },
             Err(error) => {
                 tracing::error!(target: "snap", "{error}");
-                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file.path));
+                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file));
             }
         }
     }

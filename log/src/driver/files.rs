@@ -68,8 +68,8 @@ impl Folder {
     /// Gives up a segment; durable when it returns.
     pub(super) async fn retire(&mut self, closed: Closed) -> io::Result<()> {
         match closed {
-            Closed::Own(header) => {
-                let file = self.segment_path(&header);
+            Closed::Own(ref header) => {
+                let file = self.segment_path(header);
                 self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
                 self.sync().await
             }
@@ -78,11 +78,18 @@ impl Folder {
                 self.sync().await
             }
             // Another core's file carries stamps of another seed.
-            Closed::Inherited(segment) => {
-                remove(&segment.file).await.map_err(system)?;
-                sync_dir(segment.file.parent().unwrap_or(&self.path)).await
-            }
+            Closed::Inherited(_) => self.discard(&closed).await,
         }
+    }
+
+    /// Gives up a segment that must not be recycled; durable when it returns.
+    pub(super) async fn discard(&self, closed: &Closed) -> io::Result<()> {
+        let file = match closed {
+            Closed::Own(header) => self.segment_path(header),
+            Closed::Inherited(segment) => segment.file.clone(),
+        };
+        remove(&file).await.map_err(system)?;
+        sync_dir(file.parent().unwrap_or(&self.path)).await
     }
 
     async fn keep_or_remove(&mut self, spare: Spare) -> io::Result<()> {

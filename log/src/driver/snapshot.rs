@@ -10,10 +10,8 @@ use super::system;
 use crate::ids::GroupId;
 use crate::sector::BLOCK;
 use crate::snapshot::{
-    SnapshotEncoder, SnapshotError, SnapshotHead, list_snapshots, parse_snapshot_name, snapshot_file_name,
+    SnapshotEncoder, SnapshotError, SnapshotHead, TEMPORARY, list_snapshots, parse_snapshot_name, snapshot_file_name,
 };
-
-const TEMPORARY: &str = ".tmp";
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 256 << 10;
@@ -61,9 +59,9 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Bytes written so far, without what is gathered.
-    pub fn written_bytes(&self) -> u64 {
-        self.written
+    /// Bytes so far, those that are gathered included.
+    pub fn bytes(&self) -> u64 {
+        self.written + self.pending.len() as u64
     }
 
     /// Ends the snapshot. When this returns it is durable under its name, which is returned.

@@ -1,7 +1,7 @@
 //! One core's log on the disk.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::path::Path;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use super::files::{Folder, sync_dir, write_all};
 use super::{LogError, is_out_of_space, system};
 use crate::appender::{Appender, Closed, Start, WriteTicket};
 use crate::groups::GroupLog;
-use crate::ids::{BatchSeq, GroupId, LogIdentity, RaftIndex, SegmentSeq};
+use crate::ids::{BatchSeq, CoreId, GroupId, LogIdentity, RaftIndex, SegmentSeq};
 use crate::record::Record;
 use crate::recovery::{Resume, core_dir};
 use crate::segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
@@ -64,6 +64,8 @@ struct Shared {
     /// Absent while the background task has it.
     folder: Option<Folder>,
     retired: VecDeque<Closed>,
+    /// Segments that have rotted.
+    condemned: BTreeSet<(CoreId, SegmentSeq)>,
     out_of_space: bool,
     failed: Option<LogError>,
     progress: u64,
@@ -102,6 +104,7 @@ impl LogWriter {
             next: None,
             folder: Some(folder),
             retired: VecDeque::new(),
+            condemned: BTreeSet::new(),
             out_of_space: false,
             failed: None,
             progress: 0,
@@ -204,9 +207,25 @@ impl LogWriter {
         self.watch.shared.borrow().appender.oldest_pin()
     }
 
+    /// Segment `seq` of `core`'s log has rotted: when it is given up, its file is removed and not recycled. Returns which
+    /// groups keep it, and to which index each would have to be compacted, or `None` when this log does not have it (any
+    /// more). May be called again to see what is left to do.
+    pub fn condemn(&mut self, core: CoreId, seq: SegmentSeq) -> Option<BTreeMap<GroupId, RaftIndex>> {
+        let mut shared = self.watch.shared.borrow_mut();
+        let pins = shared.appender.pins_upto(core, seq)?;
+        shared.condemned.insert((core, seq));
+        Some(pins)
+    }
+
     /// Segments of earlier starts that are still needed: each start leaves one at least, however little is in it.
     pub fn inherited(&self) -> usize {
         self.watch.shared.borrow().appender.inherited()
+    }
+
+    /// Whether segments are being given up or made ready. False after a failure.
+    pub fn is_tidying(&self) -> bool {
+        let shared = self.watch.shared.borrow();
+        shared.failed.is_none() && (shared.folder.is_none() || !shared.retired.is_empty())
     }
 
     /// Bytes on the disk in segments, those of earlier starts included.
@@ -337,14 +356,7 @@ impl LogWatch {
             let job = self.shared.borrow_mut().next_job();
             let done = match job {
                 None => break,
-                Some(Job::Retire(closed)) => match folder.retire(closed.clone()).await {
-                    Ok(()) => Ok(()),
-                    Err(error) => {
-                        // It must still go before the ones after it.
-                        self.shared.borrow_mut().retired.push_front(closed);
-                        Err(error)
-                    }
-                },
+                Some(Job::Retire(closed)) => self.give_up(&mut folder, closed).await,
                 Some(Job::Prepare(wanted)) => match folder.prepare(wanted).await {
                     Ok((header, file)) => {
                         self.shared.borrow_mut().take_segment(header, file);
@@ -361,6 +373,20 @@ impl LogWatch {
         let mut shared = self.shared.borrow_mut();
         shared.folder = Some(folder);
         shared.progressed();
+    }
+
+    async fn give_up(&self, folder: &mut Folder, closed: Closed) -> std::io::Result<()> {
+        let place = closed.place();
+        let condemned = self.shared.borrow().condemned.contains(&place);
+        let given_up = if condemned { folder.discard(&closed).await } else { folder.retire(closed.clone()).await };
+        let mut shared = self.shared.borrow_mut();
+        if given_up.is_ok() {
+            shared.condemned.remove(&place);
+        } else {
+            // It must still go before the ones after it.
+            shared.retired.push_front(closed);
+        }
+        given_up
     }
 }
 

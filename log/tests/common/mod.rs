@@ -36,10 +36,11 @@ impl Disk for MemDisk {
         if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) }
     }
 
-    fn read(&self, file: &Path, limit: u64) -> io::Result<FileBytes> {
+    fn read_at(&self, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes> {
         let bytes = self.files.get(file).ok_or(io::ErrorKind::NotFound)?;
-        let length = bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(FileBytes::from(bytes[..length].to_vec()))
+        let begin = bytes.len().min(offset as usize);
+        let end = bytes.len().min(begin.saturating_add(usize::try_from(limit).unwrap_or(usize::MAX)));
+        Ok(FileBytes::from(bytes[begin..end].to_vec()))
     }
 }
 

@@ -192,6 +192,18 @@ const OWN: &[Flag] = &[
     works("spin-us", Kind::Uint, "0", "time (in microseconds) an idle executor polls before it sleeps."),
     works("history-events", Kind::Uint, "100000", "events kept of each shard for watches that look back."),
     works("history-bytes", Kind::Uint, "16777216", "bytes of events kept of each shard."),
+    works(
+        "scrub-rate",
+        Kind::Uint,
+        "8",
+        "MiB per second at which log and snapshots are read again for rot (0: never).",
+    ),
+    works(
+        "scrub-interval",
+        Kind::Uint,
+        "86400",
+        "time (in seconds) from the begin of such a round to that of the next.",
+    ),
     works("max-connections", Kind::Uint, "0", "client connections (0: what the file descriptor limit leaves)."),
 ];
 

@@ -107,11 +107,22 @@ pub(crate) struct Config {
     pub(crate) history_events: usize,
     /// `--history-bytes`: bytes of events kept of each shard.
     pub(crate) history_bytes: usize,
+    /// `--scrub-rate`, `--scrub-interval`; `None`: off.
+    pub(crate) scrub: Option<Scrub>,
     /// `--max-connections`: client connections of the whole process; `None` leaves it to the descriptor limit.
     pub(crate) max_connections: Option<usize>,
 
     /// What is to be logged about the configuration itself, first thing.
     pub(crate) log: Vec<LogLine>,
+}
+
+/// How what is on the disk is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Scrub {
+    /// How fast; above 0.
+    pub(crate) bytes_per_second: u64,
+    /// From the begin of one round to the begin of the next.
+    pub(crate) interval: Duration,
 }
 
 /// How the members of a new cluster are found.

@@ -7,7 +7,7 @@ use super::command::{Machine, Values};
 use super::flags::{self, Effect};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
-use super::{Bootstrap, Config, Cors, Exit, InitialCluster, banner, tls};
+use super::{Bootstrap, Config, Cors, Exit, InitialCluster, Scrub, banner, tls};
 use crate::logging::{LogLine, Output, Settings, Severity};
 
 /// The longest election timeout that etcd takes, in milliseconds.
@@ -24,6 +24,10 @@ const CORES_MAX: u64 = 1024;
 const SPIN_US_MAX: u64 = 1_000_000;
 /// More events of one shard than any memory holds.
 const HISTORY_EVENTS_MAX: u64 = 1 << 32;
+/// A TiB per second: no disk is faster.
+const SCRUB_RATE_MAX: u64 = 1 << 20;
+/// A year.
+const SCRUB_INTERVAL_S_MAX: u64 = 31_536_000;
 
 /// Checks the values and puts them together. `log` is what was noticed so far.
 pub(crate) fn config(values: &Values, machine: &Machine<'_>, mut log: Vec<LogLine>) -> Result<Config, Exit> {
@@ -36,6 +40,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
     let addresses = Addresses::read(values)?;
     check_advertised(values)?;
     check_timing(values)?;
+    check_logger(values)?;
     let cores = cores(values, machine)?;
     let logging = logging(values, log)?;
     log.extend(banner::versions(cores.len(), machine.cpus.len()));
@@ -68,10 +73,17 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         spin: Duration::from_micros(within(values, "spin-us", 0, SPIN_US_MAX)?),
         history_events: within(values, "history-events", 1, HISTORY_EVENTS_MAX)? as usize,
         history_bytes: values.uint("history-bytes") as usize,
+        scrub: scrub(values)?,
         max_connections: Some(values.uint("max-connections") as usize).filter(|limit| *limit > 0),
         name,
         log: Vec::new(),
     })
+}
+
+fn scrub(values: &Values) -> Result<Option<Scrub>, Exit> {
+    let bytes_per_second = within(values, "scrub-rate", 0, SCRUB_RATE_MAX)? << 20;
+    let interval = Duration::from_secs(within(values, "scrub-interval", 1, SCRUB_INTERVAL_S_MAX)?);
+    Ok((bytes_per_second > 0).then_some(Scrub { bytes_per_second, interval }))
 }
 
 fn shards(values: &Values) -> Result<Option<u16>, Exit> {
@@ -155,6 +167,14 @@ fn check_advertised(values: &Values) -> Result<(), Exit> {
     let mut exit = Exit::verifying("-advertise-client-urls is required when -listen-client-urls is set explicitly");
     exit.log.push(LogLine::new(Severity::Error, "etcdmain", hint.to_owned()));
     Err(exit)
+}
+
+/// Either of etcd 3.4's loggers is welcome, and has no effect.
+fn check_logger(values: &Values) -> Result<(), Exit> {
+    match values.text("logger") {
+        "capnslog" | "zap" => Ok(()),
+        other => Err(Exit::verifying(&format!("unknown logger option {other:?}"))),
+    }
 }
 
 fn check_timing(values: &Values) -> Result<(), Exit> {

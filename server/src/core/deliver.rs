@@ -111,11 +111,11 @@ impl Inner {
         self.deliver(ticket, Answer::Keys(refused(refusal, index)));
     }
 
-    /// Ends the waiting of requests that have waited for `ticks` ticks.
-    pub(super) fn time_out(&mut self, ticks: u64) {
-        let now = self.ticks;
+    /// Ends the waiting of requests that have waited for `rounds` rounds.
+    pub(super) fn time_out(&mut self, rounds: u64) {
+        let now = self.rounds;
         let over = self.waiting.select(|waiter| match waiter {
-            Waiter::Request { since_tick, .. } => since_tick + ticks <= now,
+            Waiter::Request { since_round, .. } => since_round + rounds <= now,
             Waiter::Post(_) | Waiter::Feed(..) => false,
         });
         if over.is_empty() {

@@ -1,10 +1,12 @@
 //! The log of this executor, and whose writes are under way in it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use log::{BatchSeq, EntryType, GroupId, HardState, LogError, LogWatch, LogWriter, Position, Record, Seen};
+use log::{
+    BatchSeq, CoreId, EntryType, GroupId, HardState, LogError, LogWatch, LogWriter, Position, Record, Seen, SegmentSeq,
+};
 use shard::ids::{Index, RaftIndex, ShardId, Term};
 use shard::shard::{Write, indices_of};
 
@@ -138,9 +140,21 @@ impl Disk {
         self.writer.oldest_pin().map(|(group, _)| ShardId(group.get()))
     }
 
+    /// A segment has rotted: its file will not be used again. Which shards still need it, and up to where they must come;
+    /// `None`: it is not in this log (any more).
+    pub(super) fn condemn(&mut self, core: CoreId, seq: SegmentSeq) -> Option<BTreeMap<ShardId, RaftIndex>> {
+        let pins = self.writer.condemn(core, seq)?;
+        Some(pins.into_iter().map(|(group, index)| (ShardId(group.get()), RaftIndex(index.get()))).collect())
+    }
+
     /// Segments of earlier starts that are still needed.
     pub(super) fn inherited(&self) -> usize {
         self.writer.inherited()
+    }
+
+    /// Nothing is being made of the log's files.
+    pub(super) fn is_tidy(&self) -> bool {
+        !self.writer.is_tidying()
     }
 
     /// Bytes of segments on the disk.

@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shard::ids::Index;
 
 use super::message::{Answer, KeysAnswer, Standing};
+use super::ticker::rounds_in;
 
 /// Bytes of events that may wait for a client that takes none of them. What is beyond is what a client cannot be
 /// expected to have read yet: a replay, a burst.
 pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
 /// Events that may wait for such a client, however small they are.
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
-/// Ticks in which a client with more than that waiting may take nothing: a second or so.
-const STALLED_TICKS_MAX: u32 = 10;
+/// Rounds of the ticker in which a client with more than that waiting may take nothing: a second.
+const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
 /// does not count, it comes as the client takes it.
 const FEED_BYTES_CEILING: usize = 64 << 20;
@@ -52,16 +54,19 @@ struct Inner {
     behind: Vec<Behind>,
     /// Events that the connection has taken.
     taken: u64,
-    /// What `taken` was at the last tick, and for how many it has not moved while too much was waiting.
-    stalled: (u64, u32),
+    /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
+    stalled: (u64, u64),
     cut: bool,
     waker: Option<Waker>,
 }
 
 /// Puts the events of several executors in order.
 struct Merge {
-    /// `X-Etcd-Index` of the answer: taken before the first executor was asked.
+    /// `X-Etcd-Index` of the answer: taken before the first executor was asked, unless the watch begins `now`.
     standing: Standing,
+    /// The watch begins when the last executor has registered it, and needs none of the past: `standing` is the newest of
+    /// where they stood, and what happened up to there is left out.
+    now: bool,
     waiting: BinaryHeap<Reverse<(Index, Bytes)>>,
     waiting_bytes: usize,
 }
@@ -81,9 +86,9 @@ impl Feed {
         Self::new(1, None)
     }
 
-    /// For a watch on the shards of `executors`; the answer stands where it was asked.
-    pub(crate) fn spread(executors: usize, standing: Standing) -> Self {
-        Self::new(executors, Some(Merge { standing, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
+    /// For a watch on the shards of `executors`; the answer stands where it was asked, or where it begins if that is `now`.
+    pub(crate) fn spread(executors: usize, standing: Standing, now: bool) -> Self {
+        Self::new(executors, Some(Merge { standing, now, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
     }
 
     fn new(missing: usize, merge: Option<Merge>) -> Self {
@@ -109,6 +114,9 @@ impl Feed {
         let Answer::Watching(registered) = answer else { panic!("a watch was answered with {answer:?}") };
         let mut inner = self.inner.borrow_mut();
         inner.missing -= 1;
+        if let (Some(merge), Ok(standing)) = (&mut inner.merge, &registered) {
+            merge.registered(standing);
+        }
         match registered {
             Err(refused) => inner.standing = Some(Err(refused)),
             Ok(standing) if inner.missing == 0 && inner.standing.is_none() => {
@@ -127,6 +135,7 @@ impl Feed {
             return false;
         }
         match &mut inner.merge {
+            Some(merge) if merge.leaves_out(index) => {}
             Some(merge) => {
                 merge.waiting_bytes += body.len();
                 merge.waiting.push(Reverse((index, body)));
@@ -164,15 +173,15 @@ impl Feed {
         self.inner.borrow_mut().cut_off();
     }
 
-    /// Time passes. False: the client takes nothing although too much is waiting; it is cut off.
+    /// Another round of the ticker. False: the client takes nothing although too much is waiting; it is cut off.
     pub(super) fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         let (bytes, events) = inner.backlog();
-        let (taken, ticks) = inner.stalled;
+        let (taken, rounds) = inner.stalled;
         let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
         let stalls = too_much && taken == inner.taken && inner.missing == 0;
-        inner.stalled = (inner.taken, if stalls { ticks + 1 } else { 0 });
-        if inner.stalled.1 >= STALLED_TICKS_MAX && !inner.cut {
+        inner.stalled = (inner.taken, if stalls { rounds + 1 } else { 0 });
+        if inner.stalled.1 >= STALLED_ROUNDS_MAX && !inner.cut {
             inner.cut_off();
         }
         !inner.cut
@@ -219,9 +228,34 @@ impl Feed {
         inner.standing.is_some() || inner.cut || inner.missing == 0 && !inner.queue.is_empty() || inner.wants_past()
     }
 
+    /// Whether the head, or an event that was there when it was asked for, is still to come.
+    pub(crate) fn owes(&self) -> bool {
+        let inner = self.inner.borrow();
+        let gathered = inner.merge.as_ref().and_then(|merge| Some((merge.waiting.peek()?, merge.standing.index)));
+        let unreleased = gathered.is_some_and(|(Reverse((index, _)), standing)| *index <= standing);
+        !inner.cut && (inner.missing > 0 || unreleased)
+    }
+
     /// Whom to wake when there is something.
     pub(crate) fn register(&self, waker: &Waker) {
         self.inner.borrow_mut().waker = Some(waker.clone());
+    }
+}
+
+impl Merge {
+    /// An executor has registered the watch.
+    fn registered(&mut self, at: &Standing) {
+        if !self.now || at.index <= self.standing.index {
+            return;
+        }
+        self.standing.index = at.index;
+        self.waiting.retain(|Reverse((index, _))| *index > at.index);
+        self.waiting_bytes = self.waiting.iter().map(|Reverse((_, body))| body.len()).sum();
+    }
+
+    /// An event from before the watch.
+    fn leaves_out(&self, index: Index) -> bool {
+        self.now && index <= self.standing.index
     }
 }
 
@@ -280,7 +314,7 @@ mod tests {
 
     #[test]
     fn events_of_several_executors_leave_in_index_order_and_not_before_they_are_complete() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         registered(&feed);
         feed.event(Index(7), Bytes::from_static(b"7"));
         feed.release(Index(9));
@@ -294,6 +328,34 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_owes_its_head_and_what_had_happened_before_it() {
+        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() }, false);
+        registered(&feed);
+        feed.event(Index(5), Bytes::from_static(b"5"));
+        assert!(feed.owes(), "the other executor has not answered");
+        registered(&feed);
+        assert!(feed.owes(), "the event is not released yet");
+        feed.release(Index(6));
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        assert!(!feed.owes(), "what came later is not owed");
+        assert_eq!(events(&feed), ["5"]);
+    }
+
+    #[test]
+    fn a_watch_from_now_begins_where_the_last_executor_registered_it() {
+        let feed = Feed::spread(2, Standing::default(), true);
+        let registered_at = |index| feed.answer(Answer::Watching(Ok(Standing { index, ..Standing::default() })));
+        registered_at(Index(4));
+        feed.event(Index(6), Bytes::from_static(b"6"));
+        registered_at(Index(7));
+        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.event(Index(8), Bytes::from_static(b"8"));
+        feed.release(Index(8));
+        assert!(matches!(feed.next(), Some(Next::Standing(standing)) if standing.index == Index(7)));
+        assert_eq!(events(&feed), ["8"]);
+    }
+
+    #[test]
     fn a_client_that_does_not_keep_up_is_cut_off_and_told_so() {
         let feed = Feed::single();
         registered(&feed);
@@ -303,14 +365,14 @@ mod tests {
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
         assert!(feed.tick() && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
-        let kept = (0..=STALLED_TICKS_MAX).filter(|_| feed.tick()).count();
-        assert_eq!(kept as u32, STALLED_TICKS_MAX);
+        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick()).count();
+        assert_eq!(kept as u64, STALLED_ROUNDS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
     }
 
     #[test]
     fn the_past_comes_as_the_client_takes_it_and_in_order() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         feed.replayed(0, Some(Index(4)));
         feed.event(Index(3), Bytes::from_static(b"3"));
         registered(&feed);
@@ -347,7 +409,7 @@ mod tests {
 
     #[test]
     fn one_refusal_refuses_the_whole_watch() {
-        let feed = Feed::spread(2, Standing::default());
+        let feed = Feed::spread(2, Standing::default(), false);
         registered(&feed);
         let body = b"{}".to_vec();
         feed.answer(Answer::Watching(Err(KeysAnswer { status: 400, index: Index(9), raft: None, body })));

@@ -1,6 +1,7 @@
 //! What executors say to each other. Everything in here is owned and may cross threads.
 
 use bytes::Bytes;
+use log::{CoreId, SegmentSeq};
 use shard::command::Command;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
 use shard::regime::Report;
@@ -46,6 +47,12 @@ pub(crate) enum Message {
         /// Number of the round, to come back in the report.
         round: u64,
     },
+    /// A segment of that core's log has rotted.
+    Rotten(CoreId, SegmentSeq),
+    /// A shard of the receiver must be able to do without its log up to there.
+    Renew(ShardId, RaftIndex),
+    /// The snapshot of a shard of the receiver that ends there has rotted and was put aside.
+    SnapshotLost(ShardId, RaftIndex),
     /// A regime has opened, or the node is about to stop: look around.
     Wake,
 }

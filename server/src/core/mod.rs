@@ -6,6 +6,7 @@
 mod deliver;
 mod disk;
 pub(crate) mod feed;
+mod heal;
 pub(crate) mod lane;
 mod mailbox;
 pub(crate) mod message;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use glommio::sync::Semaphore;
+use log::{CoreId, SegmentSeq};
 use net::http::date::{DateCache, DateStamp};
 use shard::command::Command;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -42,16 +44,17 @@ use shard::system::System;
 use crate::birth::Birth;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, ScrubStats};
 use disk::Disk;
 use lane::Lane;
 use mailbox::{Mailbox, Outbox};
-use message::{Answer, Message, Proposal};
+use message::{Answer, Proposal};
 use post::Post;
 use ticket::{Ticket, WAITING_MAX, Waiting};
 
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
+pub(crate) use message::Message;
 pub(crate) use read::shown;
 pub(crate) use snapshot::unframe;
 
@@ -77,7 +80,11 @@ pub(crate) struct Node {
     phase: AtomicU8,
     /// Executors that have nothing left to do for their own connections, while the process stops.
     drained: AtomicUsize,
+    /// Executors that have done what comes before clients are served.
+    prepared: AtomicUsize,
     pulses: pulse::Pulses,
+    /// What the scrub has counted.
+    pub(crate) scrubbed: ScrubStats,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
 }
@@ -109,7 +116,9 @@ impl Node {
             system: Mutex::new(Arc::new(System::default())),
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
+            prepared: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
+            scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
             config,
         }
@@ -143,6 +152,16 @@ impl Node {
     /// No executor needs another any more.
     pub(crate) fn all_drained(&self) -> bool {
         self.drained.load(Ordering::Acquire) >= self.cores()
+    }
+
+    /// An executor has done what comes before clients are served.
+    pub(crate) fn report_prepared(&self) {
+        self.prepared.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// All of them have.
+    pub(crate) fn all_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Acquire) >= self.cores()
     }
 
     /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
@@ -204,7 +223,7 @@ const SCRATCH_BYTES: usize = 64 << 10;
 /// Who waits behind a ticket.
 enum Waiter {
     /// A request of a connection on this executor.
-    Request { lane: Rc<Lane<Answer>>, slot: u64, since_tick: u64 },
+    Request { lane: Rc<Lane<Answer>>, slot: u64, since_round: u64 },
     /// A task on this executor that collects answers.
     Post(Rc<Post>),
     /// A watch of a connection on this executor, and its shard if it has but one.
@@ -233,13 +252,16 @@ struct Inner {
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
     snapshots: snapshot::Schedule,
+    /// Segments of this log that have rotted and are still there.
+    rotten: Vec<(CoreId, SegmentSeq)>,
     expiry: ticker::Expiry,
     /// Reused from turn to turn.
     out: Outputs,
     applied: Applied,
     /// Everything applied so far has been handed over, so it may be published as such.
     flushed: bool,
-    ticks: u64,
+    /// Rounds of the ticker since the start.
+    rounds: u64,
     metrics: CoreMetrics,
     /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
     tasks: Vec<Task>,
@@ -387,11 +409,12 @@ impl Inner {
             watches: watch::Watches::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),
+            rotten: Vec::new(),
             expiry: ticker::Expiry::new(shards.len()),
             out: Outputs::default(),
             applied: Applied::default(),
             flushed: true,
-            ticks: 0,
+            rounds: 0,
             metrics: CoreMetrics::with_shards(shards.iter().map(|shard| u32::from(shard.id().0))),
             tasks: Vec::new(),
             shards,
@@ -423,7 +446,7 @@ impl Inner {
 
     /// A ticket whose answer goes to a slot of a connection's lane.
     fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
-        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_tick: self.ticks };
+        let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_round: self.rounds };
         self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
     }
 

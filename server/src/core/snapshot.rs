@@ -9,19 +9,28 @@ use log::{Position, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, SnapshotWri
 use shard::ids::{RaftIndex, ShardId, Term};
 use shard::snapshot::SnapshotChunks;
 
-use super::{Core, Inner};
+use super::{Core, Inner, Phase};
 
 /// Bytes of one executor's log beyond which the shard that keeps the oldest segment is made to give it up, so that an
 /// idle shard never pins what busy ones have long outgrown.
 const LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// Segments of earlier starts beyond which the same happens: every start leaves one, however little is in it.
-const INHERITED_MAX: usize = 16;
+const INHERITED_MAX: usize = 8;
+
+/// Segments of earlier starts beyond which it happens before clients are served: a node that is stopped again and again
+/// right after its start would never come to it.
+const INHERITED_AT_START_MAX: usize = 2 * INHERITED_MAX;
+
+/// How long none is tried after one could not be written.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// When the shards of this executor are due, and what their snapshots cover.
 pub(super) struct Schedule {
     seats: Vec<Seat>,
     running: bool,
+    /// When the last one failed.
+    failed: Option<Instant>,
 }
 
 /// Where a snapshot ends.
@@ -38,6 +47,8 @@ struct Seat {
     newest: Option<Upto>,
     /// The one before: the log is kept from here on, so that a damaged newest snapshot can be done without.
     previous: Option<Upto>,
+    /// The log must not be needed up to here: it has rotted, or what stood for it has.
+    outgrown: RaftIndex,
 }
 
 impl Schedule {
@@ -48,13 +59,42 @@ impl Schedule {
             previous: found.get(1).copied(),
             ..Seat::default()
         };
-        Self { seats: on_disk.iter().map(seat).collect(), running: false }
+        Self { seats: on_disk.iter().map(seat).collect(), running: false, failed: None }
     }
 
     /// Notes what was applied.
     pub(super) fn applied(&mut self, seat: usize, commands: u64, bytes: u64) {
         self.seats[seat].commands += commands;
         self.seats[seat].bytes += bytes;
+    }
+
+    /// Has the shard write snapshots until it can do without its log up to `index`.
+    pub(super) fn outgrow(&mut self, seat: usize, index: RaftIndex) {
+        let outgrown = &mut self.seats[seat].outgrown;
+        *outgrown = index.max(*outgrown);
+    }
+
+    /// A snapshot of the shard that ends at `index` is no more. If it was one of the newest two, there will be two again.
+    pub(super) fn lost(&mut self, seat: usize, index: RaftIndex) {
+        let place = &mut self.seats[seat];
+        let is_lost = |upto: Option<Upto>| upto.is_some_and(|upto| upto.0 == index);
+        // Both, when one is a copy of the other: then one is left.
+        if is_lost(place.previous) {
+            place.previous = None;
+        } else if is_lost(place.newest) {
+            place.newest = place.previous.take();
+        } else {
+            return;
+        }
+        self.outgrow(seat, index);
+    }
+
+    /// Whether another snapshot at `applied` brings a shard nearer to doing without what has rotted. `last` is the end of
+    /// its log: nothing beyond stands.
+    fn must_outgrow(&self, seat: usize, applied: RaftIndex, last: RaftIndex) -> bool {
+        let place = &self.seats[seat];
+        let wanted = place.outgrown.min(last);
+        applied >= wanted && place.previous.map_or(RaftIndex::default(), |upto| upto.0) < wanted
     }
 
     /// The shard that is due most.
@@ -68,13 +108,22 @@ impl Schedule {
 impl Inner {
     /// Starts a snapshot if one is due and none is being written.
     pub(super) fn start_snapshots(&mut self) {
-        if self.snapshots.running {
+        if self.snapshots.running || self.snapshots.failed.is_some_and(|at| at.elapsed() < RETRY) {
             return;
         }
-        let due = self.snapshots.due(self.node.config.snapshot_count).or_else(|| self.pinning());
+        let count = self.node.config.snapshot_count;
+        let due = self.outgrowing().or_else(|| self.snapshots.due(count)).or_else(|| self.pinning());
         if let Some(seat) = due {
             self.start_snapshot(seat);
         }
+    }
+
+    /// A shard whose log or snapshots have rotted.
+    fn outgrowing(&self) -> Option<usize> {
+        let mut shards = self.shards.iter().enumerate();
+        let found =
+            shards.find(|(seat, shard)| self.snapshots.must_outgrow(*seat, shard.applied().0, shard.group().last()));
+        found.map(|(seat, _)| seat)
     }
 
     /// The shard that keeps a log from shrinking that has grown too large.
@@ -111,10 +160,26 @@ impl Inner {
 }
 
 impl Core {
+    /// Gives up segments of earlier starts when there are too many, as far as that depends on this executor. To be called
+    /// when its shards have caught up.
+    pub(crate) async fn shed_inherited(&self) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let inherited = self.inner.borrow().disk.inherited();
+        if inherited <= INHERITED_AT_START_MAX {
+            return;
+        }
+        tracing::info!(target: "wal", "{inherited} segments of earlier starts in log {}: they are given up before clients are served", self.me);
+        while self.node.phase() < Phase::Stopping && self.inner.borrow_mut().sheds() {
+            self.stir();
+            glommio::timer::sleep(PAUSE).await;
+        }
+    }
+
     fn snapshot_done(self: &Rc<Self>, seat: usize, upto: Upto, begun: Instant, written: Result<Saved, SnapshotError>) {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         inner.snapshots.running = false;
+        inner.snapshots.failed = written.is_err().then(Instant::now);
         let id = inner.shards[seat].id();
         match written {
             Ok(Saved { bytes, encoding }) => {
@@ -133,11 +198,22 @@ impl Core {
             }
             Err(error) => tracing::warn!(target: "snap", "shard {id}: {error}. It is tried again when due"),
         }
+        // The next one that is due need not wait for a round.
+        inner.start_snapshots();
         self.stir();
     }
 }
 
 impl Inner {
+    /// Goes on giving up inherited segments. False: there is nothing that this executor can do about it now.
+    fn sheds(&mut self) -> bool {
+        if self.snapshots.failed.is_some() {
+            return false;
+        }
+        self.start_snapshots();
+        self.snapshots.running || !self.disk.is_idle() || !self.disk.is_tidy()
+    }
+
     /// Lets the log forget what the snapshot before the newest one of each shard covers.
     fn give_up_log(&mut self) {
         let seats = self.shards.iter().zip(&self.snapshots.seats);
@@ -174,7 +250,7 @@ async fn write(
             return Err(error);
         }
     };
-    let bytes = writer.written_bytes();
+    let bytes = writer.bytes();
     writer.finish().await?;
     prune_snapshots(&dir, group, keep).await?;
     Ok(Saved { bytes, encoding })
@@ -231,6 +307,39 @@ mod tests {
         assert_eq!(schedule.due(10), Some(1));
         schedule.seats[1].last_bytes = 1000;
         assert_eq!(schedule.due(10), None, "the last one was ten times what has been logged since");
+    }
+
+    #[test]
+    fn a_shard_outgrows_what_has_rotted_by_two_snapshots() {
+        let mut schedule = Schedule::new(&[vec![upto(9), upto(5)]]);
+        let must = |schedule: &Schedule, applied| schedule.must_outgrow(0, RaftIndex(applied), RaftIndex(20));
+        assert!(!must(&schedule, 12));
+        schedule.outgrow(0, RaftIndex(11));
+        assert!(must(&schedule, 11) && !must(&schedule, 10), "once it holds what has rotted");
+        for (applied, more) in [(12, true), (12, false)] {
+            schedule.seats[0].previous = schedule.seats[0].newest.replace(upto(applied));
+            assert_eq!(must(&schedule, applied), more);
+        }
+        schedule.outgrow(0, RaftIndex(99));
+        assert!(must(&schedule, 20), "what was beyond the end of the log has been overridden");
+    }
+
+    #[test]
+    fn a_lost_snapshot_is_replaced_if_it_was_one_of_the_newest_two() {
+        for (name, lost, newest, previous, replaced) in [
+            ("an older one", 2, Some(9), Some(5), false),
+            ("the one before the newest", 5, Some(9), None, true),
+            ("the newest", 9, Some(5), None, true),
+        ] {
+            let mut schedule = Schedule::new(&[vec![upto(9), upto(5), upto(2)]]);
+            schedule.lost(0, RaftIndex(lost));
+            let seat = &schedule.seats[0];
+            assert_eq!((seat.newest, seat.previous), (newest.map(upto), previous.map(upto)), "{name}");
+            assert_eq!(schedule.must_outgrow(0, RaftIndex(9), RaftIndex(9)), replaced, "{name}");
+        }
+        let mut schedule = Schedule::new(&[vec![upto(9), upto(9)]]);
+        schedule.lost(0, RaftIndex(9));
+        assert_eq!((schedule.seats[0].newest, schedule.seats[0].previous), (Some(upto(9)), None), "one of two copies");
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What happens by the clock: raft's ticks, expiry, timeouts, housekeeping.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_lite::future::zip;
 use shard::command::Command;
 use shard::ids::Index;
 use shard::order::Token;
 
 use super::{Core, Inner};
+
+/// How often everything happens that is no raft tick: expiry may be late by this much, whatever the heartbeat is.
+pub(super) const ROUND: Duration = Duration::from_millis(100);
 
 /// Nodes that one shard expires in one batch: the next one follows when that is applied, a mass expiry must not stall the
 /// core.
@@ -16,7 +21,7 @@ const EXPIRE_MAX: usize = 1000;
 pub(super) struct Expiry {
     /// Per shard: the index at which the last batch of expiries is applied.
     asked_upto: Vec<Index>,
-    /// More was overdue than one round takes: the next one need not wait for a tick.
+    /// More was overdue than one batch takes: the next one need not wait for a round.
     pub(super) behind: bool,
     /// The regime for which the shards' timelines have been joined to this node's clock.
     joined: Option<Token>,
@@ -32,10 +37,13 @@ impl Core {
     /// Ticks until the process ends. Also keeps a timer alive on the executor, without which glommio 0.9 may sleep
     /// although a task is ready.
     pub(crate) async fn tick(self: Rc<Self>) {
-        let interval = self.node.config.heartbeat;
+        zip(self.every(self.node.config.heartbeat, Inner::beat), self.every(ROUND, Inner::round)).await;
+    }
+
+    async fn every(&self, interval: Duration, what: fn(&mut Inner)) {
         loop {
             glommio::timer::sleep(interval).await;
-            self.inner.borrow_mut().tick();
+            what(&mut self.inner.borrow_mut());
             self.stir();
         }
     }
@@ -52,17 +60,21 @@ impl Core {
 }
 
 impl Inner {
-    fn tick(&mut self) {
-        self.ticks += 1;
+    /// A raft tick.
+    fn beat(&mut self) {
         for shard in &mut self.shards {
             shard.tick();
         }
+    }
+
+    fn round(&mut self) {
+        self.rounds += 1;
         self.expire();
-        let heartbeat = self.node.config.heartbeat.as_millis().max(1);
-        self.time_out((self.node.config.request_timeout().as_millis() / heartbeat) as u64);
+        self.time_out(rounds_in(self.node.config.request_timeout()));
         self.disk.tick();
         self.cut_slow_watches();
         self.keep_clock();
+        self.heal();
         self.start_snapshots();
     }
 
@@ -128,8 +140,7 @@ impl Inner {
     /// its time was left.
     fn keep_clock(&mut self) {
         const SECOND_NS: u64 = 1_000_000_000;
-        let heartbeat = self.node.config.heartbeat.as_millis().max(1) as u64;
-        if self.ticks.is_multiple_of((1000 / heartbeat).max(1)) {
+        if self.rounds.is_multiple_of(rounds_in(Duration::from_secs(1))) {
             self.note_clock(SECOND_NS);
         }
     }
@@ -147,4 +158,9 @@ impl Inner {
             }
         }
     }
+}
+
+/// Rounds in a time of at least one.
+pub(super) const fn rounds_in(time: Duration) -> u64 {
+    (time.as_millis() / ROUND.as_millis()) as u64
 }

@@ -104,6 +104,9 @@ impl Inner {
             Message::Event(ticket, index, body) => self.event(ticket, index, body),
             Message::Report(report) => self.regime_report(report),
             Message::Confirm { round } => self.confirm_all(round),
+            Message::Rotten(core, seq) => self.segment_rotten(core, seq),
+            Message::Renew(shard, upto) => self.renew(shard, upto),
+            Message::SnapshotLost(shard, upto) => self.snapshot_lost(shard, upto),
             Message::Wake => {}
         }
     }

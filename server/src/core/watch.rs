@@ -64,6 +64,11 @@ impl Watching {
         self.feed.is_ready()
     }
 
+    /// Whether the head, or an event that was there when it was asked for, is still to come.
+    pub(crate) fn owes(&self) -> bool {
+        self.feed.owes()
+    }
+
     /// Whom to wake when it has.
     pub(crate) fn register(&self, waker: &Waker) {
         self.feed.register(waker);
@@ -85,7 +90,7 @@ impl Core {
         let shard = request.shard;
         let feed = Rc::new(match shard {
             Some(_) => Feed::single(),
-            None => Feed::spread(self.node.cores(), inner.standing()),
+            None => Feed::spread(self.node.cores(), inner.standing(), request.since == Index::ZERO),
         });
         let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed), shard)).ok()?;
         inner.watches.open += 1;
@@ -117,13 +122,15 @@ impl Inner {
         }
     }
 
-    /// Registers a watch with every executor. Whatever happens while they do so is found in their histories.
+    /// Registers a watch with every executor. Whatever happens while they do so is found in their histories; or, for a
+    /// watch from now on, left out by its feed, which never asks for the past.
     fn watch_all(&mut self, ticket: Ticket, request: &WatchRequest) {
         self.watches.spread.push(ticket);
         self.node.spread[self.me].store(true, Ordering::SeqCst);
-        let since = if request.since == Index::ZERO { self.node.order.visible().next() } else { request.since };
+        // One event may be left out, so that the first is not always the last one wanted.
+        let stream = request.stream || request.since == Index::ZERO;
         for core in 0..self.node.cores() {
-            self.send(core, Message::Watch(ticket, WatchRequest { since, ..request.clone() }));
+            self.send(core, Message::Watch(ticket, WatchRequest { stream, ..request.clone() }));
         }
     }
 

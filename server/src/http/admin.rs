@@ -112,7 +112,7 @@ pub(super) async fn metrics(core: &Rc<Core>) -> Page {
         }
     }
     let process = ProcessStats::read().unwrap_or_default();
-    Page::new(200, Kind::Metrics, metrics::encode(&metrics::merge(parts), &process))
+    Page::new(200, Kind::Metrics, metrics::encode(&metrics::merge(parts), &process, &core.node.scrubbed))
 }
 
 fn overloaded() -> Page {

@@ -167,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.place.entry.is_expired() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && self.is_done() {
+        let ends = || self.is_done() || self.session.is_watching();
+        if self.session.has_news() || self.session.core.node.phase() == Phase::Stopping && ends() {
             return Poll::Ready(Ok(()));
         }
         if self.input_ended {
@@ -194,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut scratch = core.scratch();
         let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
         if read == 0 {
-            // A client that shuts its side down in the middle of a watch is gone; one that waits for an answer gets it.
+            // A client that shuts its side down gets what it has asked for; a watch ends.
             self.input_ended = true;
             self.session.input_ended();
             return Poll::Ready(Ok(()));

@@ -51,6 +51,8 @@ pub(super) struct Session {
     /// The watch that has the connection for itself.
     pub(super) stream: Option<Box<Stream>>,
     closed: bool,
+    /// The client sends nothing more: a watch ends when it has nothing for it now.
+    ending: bool,
     /// There may be bytes of the client's under way although it is closed.
     lingers: bool,
 }
@@ -87,6 +89,7 @@ impl Session {
             writes_to: None,
             stream: None,
             closed: false,
+            ending: false,
             lingers: false,
         }
     }
@@ -143,9 +146,12 @@ impl Session {
 
     /// The client sends nothing more.
     pub(super) fn input_ended(&mut self) {
-        if self.stream.take().is_some() {
-            self.closed = true;
-        }
+        self.ending = true;
+    }
+
+    /// Whether the client has shut its side down.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// The input is no HTTP: says so and closes. All answers before it must be out.

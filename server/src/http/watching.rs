@@ -76,6 +76,12 @@ impl Session {
                 }
             }
         }
+        if self.is_ending() && !stream.is_ready() && !stream.watching.owes() {
+            // As etcd does: whoever shuts its side down gets the head, and what had happened by then.
+            self.finish(stream);
+            self.after_stream(After::Close);
+            return true;
+        }
         if self.core.node.phase() == Phase::Stopping && !stream.is_ready() {
             if stream.head_sent {
                 self.finish(stream);

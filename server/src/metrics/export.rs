@@ -3,18 +3,19 @@
 use super::cell::{Counter, Gauge, Timer};
 use super::labels::{Family, Label};
 use super::text::{Kind, LabelPair, Page};
-use super::{CoreMetrics, Merged, ProcessStats, ShardMetrics};
+use super::{CoreMetrics, Merged, ProcessStats, ScrubStats, ShardMetrics};
 
 /// The quantiles shown of a [`Timer`].
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
 /// Writes the page for `/metrics`.
-pub(crate) fn encode(merged: &Merged, process: &ProcessStats) -> Vec<u8> {
+pub(crate) fn encode(merged: &Merged, process: &ProcessStats, scrub: &ScrubStats) -> Vec<u8> {
     let mut page = Page::default();
     http(&mut page, &merged.total);
     store(&mut page, &merged.total);
     server(&mut page, &merged.total, process);
     disk(&mut page, &merged.total);
+    scrubbed(&mut page, scrub);
     transport(&mut page, &merged.total);
     cores(&mut page, &merged.cores);
     shards(&mut page, &merged.total.shards);
@@ -134,6 +135,15 @@ fn disk(page: &mut Page, total: &CoreMetrics) {
     }
 }
 
+fn scrubbed(page: &mut Page, scrub: &ScrubStats) {
+    counter(page, "uetcd_scrub_bytes_total", "Bytes of log and snapshots read again.", scrub.bytes());
+    counter(page, "uetcd_scrub_damage_total", "Damaged files that were found by it.", scrub.damage());
+    if let Some(at) = scrub.last_round() {
+        let help = "When everything had been read again, in seconds since the epoch.";
+        page.metric("uetcd_scrub_last_round_timestamp_seconds", Kind::Gauge, help).value(at);
+    }
+}
+
 fn transport(page: &mut Page, total: &CoreMetrics) {
     gauge(page, "uetcd_connections", "Client connections open now.", total.connections);
     counter(page, "uetcd_connections_accepted_total", "Client connections accepted.", total.accepted.get());
@@ -232,7 +242,7 @@ fn quantiles(page: &mut Page, name: &'static str, help: &str, label: &str, timer
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
     use crate::metrics::{Method, ReadAction, WriteAction, merge};
@@ -258,7 +268,11 @@ mod tests {
         core.shards.push(shard(0));
         core.shards[0].pending.set(4);
         core.shards[1].last_index.set(8);
-        let page = encode(&merge(vec![core, sibling]), &ProcessStats::default());
+        let scrub = ScrubStats::default();
+        scrub.read(3);
+        scrub.found_damage();
+        scrub.round_ended(UNIX_EPOCH + Duration::from_secs(5));
+        let page = encode(&merge(vec![core, sibling]), &ProcessStats::default(), &scrub);
         String::from_utf8(page).expect("text")
     }
 
@@ -284,6 +298,9 @@ mod tests {
             "uetcd_visible_lag 1",
             "uetcd_core_turns_total{core=\"1\"} 5",
             "uetcd_shard_pending{shard=\"2\"} 4",
+            "uetcd_scrub_bytes_total 3",
+            "uetcd_scrub_damage_total 1",
+            "uetcd_scrub_last_round_timestamp_seconds 5",
             "uetcd_http_duration_seconds_count{method=\"QGET\"} 2",
         ] {
             assert!(page.lines().any(|line| line == want), "{want} is not in\n{page}");

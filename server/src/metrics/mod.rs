@@ -9,12 +9,14 @@ mod cell;
 mod export;
 pub(crate) mod labels;
 mod process;
+mod scrub;
 mod text;
 
 pub(crate) use cell::{Counter, Gauge, Histogram, Timer};
 pub(crate) use export::encode;
 pub(crate) use labels::{Failures, Family, Method, ReadAction, WriteAction};
 pub(crate) use process::ProcessStats;
+pub(crate) use scrub::ScrubStats;
 
 use cell::{BATCH_BOUNDS, DISK_BOUNDS, HTTP_BOUNDS};
 

@@ -1,13 +1,8 @@
 //! A full disk: reads go on, writes are refused with a v2 error, and once there is space again writes go on, without a restart.
 
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Flavor, PATIENCE, Plan, Response, eventually};
+use crate::harness::{Client, Flavor, PATIENCE, Plan, Response, SmallDisk, eventually};
 
 /// The file system's size: room for the segments that a fresh node prepares, and for little more.
 const DISK_BYTES: u64 = 160 << 20;
@@ -16,32 +11,6 @@ const VALUE_BYTES: usize = 100_000;
 /// How soon after space came back writes must work again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// Mounts a small file system that only this thread, and what it starts, can see; it vanishes with them.
-fn small_disk(at: &Path) {
-    let (target, kind) = (CString::new(at.as_os_str().as_bytes()).expect("no NUL"), c"tmpfs");
-    let options = CString::new(format!("size={DISK_BYTES}")).expect("no NUL");
-    // SAFETY: all pointers are to NUL-terminated strings that outlive the calls, or null where mount(2) allows it.
-    let failed = unsafe {
-        libc::unshare(libc::CLONE_NEWNS) != 0
-            || libc::mount(
-                std::ptr::null(),
-                c"/".as_ptr(),
-                std::ptr::null(),
-                libc::MS_REC | libc::MS_PRIVATE,
-                std::ptr::null(),
-            ) != 0
-            || libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) != 0
-    };
-    assert!(!failed, "cannot mount a tmpfs ({}): run the tests as root", std::io::Error::last_os_error());
-}
-
-/// Takes all free space.
-fn fill(disk: &Path) {
-    let mut filler = File::create(disk.join("filler")).expect("a file can be made");
-    let block = vec![0; 64 << 10];
-    while filler.write_all(&block).is_ok() {}
-}
-
 fn write(client: &mut Client, key: &str, n: usize) -> std::io::Result<Response> {
     client.attempt("PUT", &format!("/v2/keys{key}"), Some(&format!("value={n}.{}", "v".repeat(VALUE_BYTES))))
 }
@@ -49,16 +18,14 @@ fn write(client: &mut Client, key: &str, n: usize) -> std::io::Result<Response> 
 #[test]
 fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
     let plan = Plan::new().uetcd_args(["--cores", "1"]);
-    let disk = plan.home().join("disk");
-    fs::create_dir(&disk).expect("a directory can be made");
-    small_disk(&disk);
-    let plan = plan.data_dir(&disk.join("data"));
+    let disk = SmallDisk::mount(&plan.home().join("disk"), DISK_BYTES);
+    let plan = plan.data_dir(&disk.data());
     let mut server = plan.start();
     let mut client = server.client();
     let mut acknowledged = Vec::new();
     for cycle in 0..3 {
         client.set("/before", &cycle.to_string());
-        fill(&disk);
+        disk.fill();
         let refusal = write_until_refused(&mut client, cycle, &mut acknowledged);
         if server.flavor() == Flavor::Etcd {
             // etcd 3.4 ends with "no space left on device".
@@ -76,7 +43,7 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
         assert!(small.status >= 500 && asked.elapsed() < Duration::from_secs(2), "refused at once: {small:?}");
         assert!(server.alive());
 
-        fs::remove_file(disk.join("filler")).expect("the filler goes");
+        disk.free();
         eventually("writes work again", RECOVERY, || {
             client.attempt("PUT", "/v2/keys/again", Some("value=1")).is_ok_and(|r| r.status < 300).then_some(())
         });

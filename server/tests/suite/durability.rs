@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Client, Flavor, Plan, Rng, Server, env_number, uetcd_only};
+use crate::harness::{Client, Flavor, Plan, Rng, Server, env_number, files_below, uetcd_only};
 
 /// Rounds of kill -9 unless `SUITE_KILL_ROUNDS` says otherwise; the goal of a full run is 100 and more.
 const ROUNDS: u64 = 10;
@@ -195,13 +195,6 @@ fn the_data_directory_is_private_and_named_after_the_member() {
     let mode = fs::metadata(server.plan().data()).expect("the data directory exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     assert!(server.plan().data().join("member").is_dir());
-}
-
-/// All files below a directory.
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
-    let paths = entries.map(|entry| entry.expect("a readable directory").path());
-    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! `docs/differences.md`; tests of what only `uetcd` has say so and end early against etcd.
 //!
 //! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9,
-//! `SUITE_STARTS` starts of the start-up test.
+//! `SUITE_STARTS` starts of the start-up test, `SUITE_RESTARTS` restarts of the footprint's. Volumes: `SUITE_REPLAY_EVENTS`,
+//! `SUITE_LARGE_WRITERS`, `SUITE_BURST` and `SUITE_MASS` (keys that expire at once), `SUITE_MEMORY_KEYS`, `SUITE_WRITES`.
 
 mod harness;
 
@@ -14,13 +15,27 @@ mod disk;
 mod durability;
 mod endpoints;
 mod etcdctl;
+mod fairness;
 mod flags;
+mod footprint;
 mod framing;
+mod full_disk_starts;
 mod hostile;
+mod large;
+mod lost_logs;
+mod mass_expiry;
+mod memory;
 mod order;
+mod pipelines;
+mod replay;
 mod restart_index;
+mod scrub;
+mod snapshots;
 mod starts;
+mod stopping;
+mod surroundings;
 mod transcript;
 mod ttl;
+mod ttl_restarts;
 mod watch;
 mod watch_limits;

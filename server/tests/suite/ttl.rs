@@ -65,6 +65,20 @@ fn keys_expire_not_early_and_at_most_a_second_late() {
 }
 
 #[test]
+fn expiry_does_not_wait_for_the_heartbeat() {
+    for heartbeat in ["3000", "1"] {
+        let args = ["--heartbeat-interval", heartbeat, "--election-timeout", "15000"];
+        let server = Plan::new().args(args).start();
+        let mut client = server.client();
+        let mut stream = root_stream(&server);
+        let (earliest, latest) = set(&mut client, "/soon", 1);
+        let (seen, event) = next_expiry(&mut stream);
+        assert_eq!(event["node"]["key"], "/soon");
+        assert!(earliest <= seen && seen <= latest, "heartbeat {heartbeat}: {:?} after the earliest", seen - earliest);
+    }
+}
+
+#[test]
 fn an_expired_directory_takes_all_below_with_one_event() {
     let server = Server::start();
     let mut client = server.client();

@@ -1,5 +1,8 @@
 //! Watches: what is delivered, when, how often, and what a connection looks like meanwhile.
 
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -323,6 +326,67 @@ fn clients_that_leave_take_their_watchers_along() {
     eventually("all are counted", PATIENCE, || (client.watchers() == 41).then_some(()));
     drop((watches, root));
     eventually("none is left", PATIENCE, || (client.watchers() == 0).then_some(()));
+}
+
+#[test]
+fn a_watch_from_now_is_never_refused_however_short_the_history() {
+    uetcd_only!("the history of etcd has a fixed length");
+    let server = Plan::new().args(["--cores", "2", "--history-events", "1"]).start();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let (server, done) = (&server, &done);
+            scope.spawn(move || {
+                let mut client = server.client();
+                for n in (0_u64..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                    client.set(&format!("/n{}/k", (n * 2 + writer) % 32), "1");
+                }
+            });
+        }
+        for round in 0..200 {
+            let stream = if round % 2 == 0 { "&stream=true" } else { "" };
+            let (mut watching, head) = watch(&server, &format!("/?wait=true&recursive=true{stream}"));
+            let first = index(&watching.event().expect("an event"));
+            assert_eq!(first, head.index() + 1, "each index is a write of these");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// What a client gets that sends a request and shuts its side down.
+fn half_closed(server: &Server, target: &str) -> String {
+    let mut connection = Connection::open(server.address()).expect("the server accepts");
+    connection.request("GET", &format!("/v2/keys{target}"), None).expect("the server reads");
+    connection.socket().shutdown(Shutdown::Write).expect("shut down");
+    String::from_utf8(connection.rest().expect("the connection is closed")).expect("text")
+}
+
+#[test]
+fn a_client_that_shuts_its_side_down_gets_a_whole_answer() {
+    let server = Plan::new().uetcd_args(["--cores", "2"]).start();
+    let mut client = server.client();
+    let past = client.set("/h/k", "1");
+    for n in 0..8 {
+        client.set(&format!("/h{n}/k"), "1");
+    }
+    for round in 0..30 {
+        let at = round % 8;
+        for target in [&format!("/h{at}?wait=true&recursive=true"), "/?wait=true&recursive=true&stream=true"] {
+            let answer = half_closed(&server, target);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {answer:?}");
+            assert!(answer.ends_with("\r\n\r\n0\r\n\r\n"), "{target}: {answer:?}");
+        }
+        for target in [
+            format!("/h{at}/k?wait=true&waitIndex={past}"),
+            format!("/h{at}/k?wait=true&stream=true&waitIndex={past}"),
+            format!("/?wait=true&recursive=true&waitIndex={past}"),
+        ] {
+            let answer = half_closed(&server, &target);
+            assert!(answer.contains("{\"action\":\"set\""), "{target}: {answer:?}");
+            assert!(answer.ends_with("}\n\r\n0\r\n\r\n"), "{target}: {answer:?}");
+        }
+    }
+    eventually("no watch is left", PATIENCE, || (client.watchers() == 0).then_some(()));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
-use crate::config::{Bootstrap, Config, Cors};
+use crate::config::{Bootstrap, Config, Cors, Scrub};
 use crate::logging::{Output, Settings};
 
 /// What a server with these flags would run with.
@@ -150,6 +151,7 @@ fn what_is_wrong_together_ends_with_status_1() {
         ("--listen-peer-urls=", "-listen-peer-urls: no valid URLs given", ""),
         ("--cores 0,1", "-cores names CPU 1, but this process may only use 0,2,3", ""),
         ("--cores 1025", "-cores[1025] should be from 0 to 1024", ""),
+        ("--logger foo", "unknown logger option \"foo\"", ""),
         ("--log-outputs f", "unknown log-output \"f\" (only supports \"default\", \"stderr\", \"stdout\")", ""),
         (
             "--log-level loud",
@@ -255,7 +257,7 @@ fn flags_do_what_they_say() {
          --election-timeout 2_000 --advertise-client-urls http://b:1,http://a:1 --listen-client-urls http://:1 \
          --initial-advertise-peer-urls http://10.0.0.1:2380 --initial-cluster-state existing --force-new-cluster \
          --strict-reconfig-check=f --cors http://a.com --cores 4 --shards 3 --spin-us 20 \
-         --history-events 7 --history-bytes 8 --max-connections 9 --listen-metrics-urls http://127.0.0.1:9 \
+         --history-events 7 --history-bytes 8 --max-connections 9 --scrub-rate 2 --scrub-interval 60 --listen-metrics-urls http://127.0.0.1:9 \
          --enable-v2 --initial-cluster-token t",
     ));
     assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("b", Some("d")));
@@ -269,6 +271,9 @@ fn flags_do_what_they_say() {
     assert_eq!(config.cors, Cors::Origins(vec!["http://a.com".to_owned()]));
     assert_eq!((config.cores, config.shards, config.spin.as_micros()), (vec![0, 2, 3, 0], Some(3), 20));
     assert_eq!((config.history_events, config.history_bytes, config.max_connections), (7, 8, Some(9)));
+    let interval = Duration::from_mins(1);
+    assert_eq!(config.scrub, Some(Scrub { bytes_per_second: 2 << 20, interval }));
+    assert_eq!(config_of(&words("--scrub-rate 0")).scrub, None);
     assert_eq!(config.listen_metrics.len(), 1);
     let Bootstrap::Static(cluster) = config.bootstrap else { panic!("{:?}", config.bootstrap) };
     assert_eq!((cluster.to_string().as_str(), config.cluster_token.as_str()), ("b=http://10.0.0.1:2380", "t"));

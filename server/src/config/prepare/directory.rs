@@ -48,9 +48,10 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
 /// What `DATA` holds decides what the process is.
 fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<(), Exit> {
     let dir = config.data_dir.display();
-    let Ok(names) = names(&config.data_dir) else {
-        return Err(Exit::critical("etcdmain", format!("error listing data dir: {dir}")));
-    };
+    let listed = names(&config.data_dir);
+    // etcd leaves the reason out.
+    let unlisted = |error| format!("error listing data dir: {dir}: {}", go_reason(&error));
+    let names = listed.map_err(|error| Exit::critical("etcdmain", unlisted(error)))?;
     let has = |name: &str| names.iter().any(|found| found == name);
     for name in names.iter().filter(|name| !["member", "proxy"].contains(&name.as_str())) {
         let text =
@@ -240,7 +241,8 @@ mod tests {
         let config = scratch.config(&[]);
         fs::write(&config.data_dir, "x").expect("a file");
         let exit = directory(&config).expect_err("a file");
-        assert_eq!(lines(&exit.log), format!("C etcdmain: error listing data dir: {}\n", config.data_dir.display()));
+        let want = format!("C etcdmain: error listing data dir: {}: not a directory\n", config.data_dir.display());
+        assert_eq!(lines(&exit.log), want);
 
         let wal = config.data_dir.join("wal");
         let elsewhere = scratch.0.join("d2");

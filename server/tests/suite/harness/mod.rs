@@ -1,15 +1,19 @@
 //! What every test needs: a server process, an HTTP client that hides nothing, a seeded random source and a bounded wait.
 
 mod http;
+mod load;
 mod process;
 mod rng;
 mod seccomp;
+mod small_disk;
 mod tools;
 
-pub(crate) use http::{Client, Connection, Response, form, percent};
+pub(crate) use http::{Client, Connection, Response, encode, form, percent};
+pub(crate) use load::load;
 pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
-pub(crate) use tools::{env_number, etcdctl, need, shell};
+pub(crate) use small_disk::SmallDisk;
+pub(crate) use tools::{env_number, etcdctl, files_below, need, shell};
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Programs of the machine that tests lean on: Debian's etcd and etcdctl, curl, bash.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::Server;
@@ -20,6 +22,13 @@ pub(crate) fn need(program: &str) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     assert!(found, "{program} is missing; install it with: apt-get install {package} (ops/test.sh does)");
+}
+
+/// All files below a directory.
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    let paths = entries.map(|entry| entry.expect("a readable directory").path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// Runs a bash script to its end.

@@ -1,0 +1,58 @@
+//! A file read in steps: little memory however large it is, and a pause wherever the reader wants one.
+
+use std::io;
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::sector::BLOCK;
+
+/// A place in a file, and what was read beyond it.
+pub(crate) struct FileSteps<'a> {
+    disk: &'a dyn Disk,
+    file: &'a Path,
+    step: u64,
+    /// Told how many bytes were read, after each step.
+    pace: &'a mut dyn FnMut(u64),
+    bytes: Vec<u8>,
+    passed: usize,
+    /// Where `bytes` ends in the file.
+    next: u64,
+    ended: bool,
+}
+
+impl<'a> FileSteps<'a> {
+    /// Begins at the file's begin. `step` is in bytes, a multiple of the block size.
+    pub(crate) fn new(disk: &'a dyn Disk, file: &'a Path, step: u64, pace: &'a mut dyn FnMut(u64)) -> Self {
+        assert!(step > 0 && step.is_multiple_of(BLOCK as u64));
+        Self { disk, file, step, pace, bytes: Vec::new(), passed: 0, next: 0, ended: false }
+    }
+
+    pub(crate) fn file(&self) -> &'a Path {
+        self.file
+    }
+
+    /// The place, in bytes from the file's begin.
+    pub(crate) fn at(&self) -> u64 {
+        self.next - (self.bytes.len() - self.passed) as u64
+    }
+
+    /// What follows: `wanted` bytes at least, or all up to the file's end.
+    pub(crate) fn ahead(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        while self.bytes.len() - self.passed < wanted && !self.ended {
+            self.bytes.drain(..self.passed);
+            self.passed = 0;
+            let read = self.disk.read_at(self.file, self.next, self.step)?;
+            self.next += read.len() as u64;
+            self.ended = (read.len() as u64) < self.step;
+            self.bytes.extend_from_slice(&read);
+            (self.pace)(read.len() as u64);
+        }
+        Ok(&self.bytes[self.passed..])
+    }
+
+    /// Moves the place on, over bytes that were looked at.
+    pub(crate) fn pass(&mut self, length: usize) {
+        self.passed += length;
+        assert!(self.passed <= self.bytes.len());
+    }
+}

@@ -1,0 +1,74 @@
+//! A log that is gone, as a whole or its newest part, is missed: what was acknowledged never vanishes without a word.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::{Plan, files_below, uetcd_only};
+
+const KEYS: u64 = 20;
+
+/// A node of two executors that has acknowledged something on each.
+fn written() -> Plan {
+    let server = Plan::new().args(["--cores", "2"]).start();
+    let mut client = server.client();
+    for n in 0..KEYS {
+        client.set(&format!("/l{n}"), "1");
+    }
+    server.kill()
+}
+
+/// The start is refused with one line that names the directory, and changes no file.
+fn check_refused(plan: &Plan, dir: &Path) {
+    let before = files_below(plan.data());
+    let ended = plan.try_start().err().expect("a log is missing");
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    let told = ended.stderr.lines().any(|line| line.contains(&*dir.to_string_lossy()) && line.contains("--wal-dir"));
+    assert!(told, "{ended:?}");
+    assert_eq!(files_below(plan.data()), before);
+}
+
+#[test]
+fn a_log_that_is_gone_is_missed_and_taken_when_it_is_back() {
+    uetcd_only!("the layout of the log is uetcd's own");
+    let plan = written();
+    let wal = plan.data().join("member/wal");
+    for core in ["0", "1"] {
+        let (log, aside) = (wal.join(core), plan.home().join(format!("aside-{core}")));
+        fs::rename(&log, &aside).expect("moved away");
+        check_refused(&plan, &log);
+        fs::rename(&aside, &log).expect("moved back");
+    }
+    let segments: Vec<_> = files_below(&wal.join("1"));
+    let aside = plan.home().join("segments");
+    fs::create_dir(&aside).expect("a directory");
+    let moved = |file: &Path| aside.join(file.file_name().expect("a name"));
+    let is_segment = |file: &Path| file.extension().is_some_and(|extension| extension == "log");
+    segments.iter().filter(|file| is_segment(file)).for_each(|file| fs::rename(file, moved(file)).expect("moved away"));
+    check_refused(&plan, &wal.join("1"));
+    segments.iter().filter(|file| is_segment(file)).for_each(|file| fs::rename(moved(file), file).expect("moved back"));
+    let server = plan.start();
+    let mut client = server.client();
+    (0..KEYS).for_each(|n| assert_eq!(client.value(&format!("/l{n}")).as_deref(), Some("1")));
+}
+
+#[test]
+fn another_place_for_the_log_is_refused() {
+    uetcd_only!("etcd starts empty");
+    let plan = written();
+    let elsewhere = plan.home().join("elsewhere");
+    let other = plan.clone().args(["--wal-dir".as_ref(), elsewhere.as_os_str()]);
+    check_refused(&other, &elsewhere.join("0"));
+    assert_eq!(plan.start().client().value("/l0").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_directory_without_the_note_is_accepted() {
+    uetcd_only!("the note is uetcd's own");
+    let plan = written();
+    fs::remove_file(plan.data().join("member/logs")).expect("the note is there");
+    let server = plan.start();
+    assert_eq!(server.client().value("/l0").as_deref(), Some("1"));
+    // Fewer executors: the logs of the others are no longer expected, when the shards have moved.
+    let server = server.kill().args(["--cores", "1"]).start();
+    assert_eq!(server.client().value("/l0").as_deref(), Some("1"));
+}

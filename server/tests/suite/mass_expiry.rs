@@ -1,0 +1,87 @@
+//! Thousands of lifetimes that end at the same moment: all are told, in order, soon, and not at the expense of others.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Connection, Flavor, Plan, Server, env_number, eventually, load};
+
+/// Keys of a burst that a stream reads.
+const BURST: u64 = 5_000;
+/// Keys that expire at once while others write.
+const MASS: u64 = 60_000;
+/// Until the last of them is gone, from the end of their lifetimes on.
+const ALL_GONE: Duration = Duration::from_secs(8);
+/// The longest that a write of others may take meanwhile.
+const WRITE: Duration = Duration::from_secs(2);
+
+/// Sets keys whose lifetimes all end within the same second, `in_about` after now if that is enough to write them; that second's end.
+fn load_until(server: &Server, count: u64, in_about: Duration) -> Instant {
+    let begun = Instant::now();
+    let request = |n: u64| {
+        let ttl = in_about.saturating_sub(begun.elapsed()).as_secs() + 1;
+        (format!("/x{}/k{n}", n % 61), format!("value=v&ttl={ttl}"))
+    };
+    load(server, count, request);
+    assert!(begun.elapsed() < in_about, "{count} keys were not written before the first one's end");
+    begun + in_about + Duration::from_secs(1)
+}
+
+#[test]
+fn a_burst_of_expiries_reaches_a_stream_completely_and_in_order() {
+    let server = Plan::new().uetcd_args(["--cores", "2"]).start();
+    // etcd drops a stream that falls 100 events behind.
+    let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_BURST", BURST) } else { 50 };
+    load_until(&server, count, Duration::from_secs(3));
+    let mut stream = Connection::open(server.address()).expect("the server accepts");
+    stream.request("GET", "/v2/keys/?wait=true&recursive=true&stream=true", None).expect("the server reads");
+    assert_eq!(stream.head().expect("the head comes at once").status, 200);
+    let (mut last, mut keys) = (0, BTreeSet::new());
+    for n in 0..count {
+        let event = stream.event().unwrap_or_else(|e| panic!("after {n} of {count}: {e}"));
+        assert_eq!(event["action"], "expire", "{event}");
+        let index = event["node"]["modifiedIndex"].as_u64().expect("an event has an index");
+        assert!(index > last, "{index} after {last}");
+        last = index;
+        assert!(keys.insert(event["node"]["key"].as_str().expect("a key").to_owned()), "told twice: {event}");
+    }
+    server.client().set("/end", "");
+    assert_eq!(stream.event().expect("an event")["node"]["key"], "/end");
+}
+
+fn expired(server: &Server) -> u64 {
+    server.client().get("/v2/stats/store").json()["expireCount"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_mass_expiry_is_over_soon_and_holds_no_other_client_up() {
+    let server = Plan::new().uetcd_args(["--cores", "2"]).start();
+    let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_MASS", MASS) } else { MASS / 20 };
+    // How fast this machine is, while it is as busy as it is.
+    let begun = Instant::now();
+    load(&server, count / 12, |n| (format!("/x{}/k{n}", n % 61), "value=v".to_owned()));
+    let due = load_until(&server, count, begun.elapsed() * 18 + Duration::from_secs(2));
+    let finished = thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let patience = due.saturating_duration_since(Instant::now()) + 2 * ALL_GONE;
+            eventually("all are gone", patience, || (expired(&server) == count).then(Instant::now))
+        });
+        let mut client = server.client();
+        let mut slowest = Duration::ZERO;
+        for n in 0_u64.. {
+            let asked = Instant::now();
+            client.set(&format!("/other{}", n % 16), "1");
+            slowest = slowest.max(asked.elapsed());
+            if waiting.is_finished() {
+                break;
+            }
+        }
+        println!("the slowest write of others took {slowest:?}");
+        assert!(slowest <= WRITE, "a write took {slowest:?} meanwhile");
+        waiting.join().expect("all go")
+    });
+    println!("{count} expiries were over {:?} after their time", finished.saturating_duration_since(due));
+    assert!(finished <= due + ALL_GONE, "the last went {:?} after its time", finished - due);
+    assert!(server.client().value("/other0").is_some());
+    assert_eq!(server.client().get("/v2/keys/x0/k0").status, 404);
+}

@@ -1,0 +1,137 @@
+//! Damaged snapshots: the one before and the log give the same state, and the damage is named.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
+
+/// More than the 256 MiB of log beyond which idle shards are made to give up what they keep of it.
+const BUSY_WRITES: u64 = 1_000;
+const BUSY_VALUE_BYTES: usize = 330_000;
+
+/// The snapshots of each shard, oldest first.
+fn snapshots(plan: &Plan) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut shards: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut files: Vec<_> = files_below(&plan.data().join("member/snap"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "snap"));
+    files.sort();
+    for file in files {
+        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let shard = name.split('-').next().expect("a name").to_owned();
+        shards.entry(shard).or_default().push(file);
+    }
+    shards
+}
+
+/// The newest snapshot of each shard.
+fn newest_snapshots(plan: &Plan) -> BTreeMap<String, PathBuf> {
+    let newest = |(shard, mut files): (_, Vec<_>)| Some((shard, files.pop()?));
+    snapshots(plan).into_iter().filter_map(newest).collect()
+}
+
+/// What a snapshot holds, as a name that sorts; the same for a copy.
+fn position(file: &Path) -> String {
+    let name = file.file_name().expect("a file has a name").to_string_lossy();
+    name.split('.').next().expect("a name").to_owned()
+}
+
+fn flip_a_byte(file: &PathBuf) {
+    let mut bytes = fs::read(file).expect("a readable snapshot");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(file, bytes).expect("a writable snapshot");
+}
+
+fn start() -> Server {
+    Plan::new().args(["--cores", "2", "--snapshot-count", "50"]).start()
+}
+
+fn everything(server: &Server) -> serde_json::Value {
+    server.client().get("/v2/keys/?recursive=true&sorted=true").json()
+}
+
+/// Damages the newest snapshot of every shard, and checks that the next start has everything all the same and says so.
+fn damage_and_restart(server: Server) -> Server {
+    let known = everything(&server);
+    let plan = server.kill();
+    let newest = newest_snapshots(&plan);
+    assert!(!newest.is_empty(), "no snapshot was made");
+    newest.values().for_each(flip_a_byte);
+    let server = plan.start();
+    assert!(everything(&server) == known, "the state is not what it was");
+    let log = server.log();
+    for file in newest.values() {
+        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let told = log.lines().any(|line| line.contains(&name) && line.contains("damaged"));
+        assert!(told, "nothing is said of {name}: {log}");
+    }
+    eventually("each damaged snapshot is replaced by two", Duration::from_secs(10), || {
+        let there = snapshots(server.plan());
+        let replaced = newest.iter().all(|(shard, lost)| {
+            let files = there.get(shard.as_str()).into_iter().flatten();
+            files.filter(|file| position(file) >= position(lost)).count() >= 2
+        });
+        replaced.then_some(())
+    });
+    server
+}
+
+fn wait_for_snapshots(server: &Server, shards: usize) {
+    eventually("snapshots are made", Duration::from_secs(10), || {
+        (newest_snapshots(server.plan()).len() >= shards).then_some(())
+    });
+}
+
+#[test]
+fn a_damaged_newest_snapshot_is_done_without() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let mut server = start();
+    for round in 0..3 {
+        load(&server, 4_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={round}.{n}")));
+        wait_for_snapshots(&server, 14);
+        server = damage_and_restart(server);
+    }
+    server.client().set("/after", "1");
+}
+
+#[test]
+fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let server = start();
+    eventually("most shards have two snapshots", Duration::from_secs(20), || {
+        load(&server, 2_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
+        let of_two = snapshots(server.plan()).into_values().filter(|files| files.len() >= 2).count();
+        (of_two >= 14).then_some(())
+    });
+    let known = everything(&server);
+    let plan = server.kill();
+    let before: Vec<PathBuf> =
+        snapshots(&plan).into_values().filter_map(|files| files.iter().rev().nth(1).cloned()).collect();
+    before.iter().for_each(flip_a_byte);
+    let server = plan.start();
+    assert!(everything(&server) == known, "the state is not what it was");
+    for file in &before {
+        assert!(!file.exists(), "{} counts although it is damaged", file.display());
+    }
+    // What was left is enough for the next start, whatever it gave up.
+    load(&server, 500, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
+    damage_and_restart(server);
+}
+
+#[test]
+fn a_damaged_snapshot_of_a_shard_that_was_idle_while_others_wrote_much_is_done_without() {
+    uetcd_only!("the format of snapshots is uetcd's own");
+    let mut server = start();
+    // All shards get a few snapshots, then one directory's shard is written until the log has been recycled many times over.
+    load(&server, 3_000, |n| (format!("/idle{}/k{}", n % 64, n % 7), format!("value={n}")));
+    wait_for_snapshots(&server, 14);
+    let value = "v".repeat(BUSY_VALUE_BYTES);
+    load(&server, BUSY_WRITES, |n| (format!("/busy/k{}", n % 5), format!("value={n}{value}")));
+    server = damage_and_restart(server);
+    assert!(server.client().value("/idle1/k1").is_some());
+    // And once more, from what that start left.
+    load(&server, 500, |n| (format!("/busy/k{}", n % 5), format!("value={n}")));
+    damage_and_restart(server);
+}
