@@ -70,7 +70,7 @@ fn tree(criterion: &mut Criterion) {
 }
 
 fn batch(criterion: &mut Criterion) {
-    let commands = (0..64).map(|n| Numbered { offset: n, command: set(u64::from(n)), origin: 1 }).collect();
+    let commands = (0..64).map(|n| Numbered { offset: n, command: set(u64::from(n)), origin: 1, process: 1 }).collect();
     let batch = Batch { first: 1, now: 1, commands };
     criterion.bench_function("encode a batch of 64", |bench| bench.iter(|| black_box(&batch).encode()));
     let bytes = batch.encode();

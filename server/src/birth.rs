@@ -3,8 +3,9 @@
 use log::{DataDir, LogIdentity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Config, SHARDS};
+use crate::config::{self, Config};
 use crate::failure::{End, Fatal};
+use crate::logging;
 
 /// What is written once and never changes: part of it is where every key lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,16 @@ pub(crate) struct Birth {
     pub(crate) cluster: u64,
     /// The number of shards of the cluster.
     pub(crate) shards: u16,
-    /// Its members when it was born.
+    /// Its members when it was born, or when this member joined: whom to ask for everything else.
     pub(crate) founders: Vec<Founder>,
+    /// This member joined a cluster that ran already, so its log begins with what the others send, and it promises
+    /// nothing before it holds what they had committed.
+    #[serde(default)]
+    pub(crate) joined: bool,
+    /// This member has lost its data: whom it may have promised something that it does not know of any more. It takes no
+    /// part in decisions before all of them have said how far they are. Emptied when it has caught up.
+    #[serde(default)]
+    pub(crate) promised_to: Vec<u64>,
 }
 
 /// A member that was there from the beginning.
@@ -28,6 +37,12 @@ pub(crate) struct Founder {
 }
 
 impl Birth {
+    /// Writes it down, durably.
+    pub(crate) fn write(&self, dir: &DataDir) -> Result<(), Fatal> {
+        let text = serde_json::to_vec(self).map_err(|error| Fatal::Other(error.to_string()))?;
+        dir.write_identity(&text).map_err(|error| Fatal::Other(error.to_string()))
+    }
+
     /// Whose log it is.
     pub(crate) fn log_identity(&self) -> LogIdentity {
         LogIdentity { cluster: self.cluster, member: self.member }
@@ -55,8 +70,7 @@ pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool) -> Result
         .into()),
         None => {
             let birth = bear(config)?;
-            let text = serde_json::to_vec(&birth).map_err(|error| Fatal::Other(error.to_string()))?;
-            dir.write_identity(&text).map_err(|error| Fatal::Other(error.to_string()))?;
+            birth.write(dir)?;
             Ok(birth)
         }
     }
@@ -75,13 +89,16 @@ fn check(config: &Config, birth: &Birth) -> Result<(), Fatal> {
 }
 
 fn bear(config: &Config) -> Result<Birth, End> {
-    let founding = config::found(config)?;
+    let founding = config::found(config, &config::fetch)?;
+    founding.log.iter().for_each(logging::emit);
     let founder =
         |member: config::Founder| Founder { id: member.id.get(), name: member.name, peer_urls: member.peer_urls };
     Ok(Birth {
         member: founding.local.get(),
         cluster: founding.cluster.get(),
-        shards: config.shards.unwrap_or(SHARDS),
+        shards: founding.shards,
         founders: founding.members.into_iter().map(founder).collect(),
+        joined: founding.joined,
+        promised_to: founding.promised_to,
     })
 }

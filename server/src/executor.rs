@@ -1,17 +1,16 @@
 //! One executor, from its shards' state on disk to the last connection.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use glommio::sync::Semaphore;
-use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, Task};
 use log::{GroupId, LogOptions, LogWriter, Resume};
-use shard::group::{GroupSeed, LOG_START, LogEntry, Vote};
+use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Members, TAIL_BYTES, Vote};
 use shard::history::HistoryLimits;
-use shard::ids::{MemberId, RaftIndex, ShardId, Term};
+use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::shard::{Shard, validate};
 use shard::snapshot::Restore;
 use shard::store::Store;
@@ -20,16 +19,22 @@ use crate::birth::Birth;
 use crate::core::{Core, CoreDisk, Node, Phase, unframe};
 use crate::failure::Fatal;
 use crate::founding::Founding;
-use crate::http::{Registry, accept};
-use crate::listen::Listener;
+use crate::http::{Registry, Served, accept};
+use crate::listen::{Listener, Side};
+use crate::peer::{Links, Local, Roster};
 use crate::recovery::ShardSeed;
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
 /// Well above the length of a turn, and of what a busy machine keeps a thread waiting: see `core/pulse.rs`.
 const PREEMPT: Duration = Duration::from_millis(200);
+/// Connections on the peer ports of one executor: a stream from each executor of each peer, and who asks for `/members`.
+/// Not counted with those of clients, which may use up theirs.
+const PEER_CONNECTIONS: usize = 4096;
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The same when this member was removed: nothing that it has begun will ever be finished.
+const REMOVED: Duration = Duration::from_millis(200);
 /// How often an executor looks for what has no event of its own: slow clients, the end of the process.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
@@ -80,26 +85,38 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let pulse = glommio::spawn_local(Arc::clone(&node).pulse(me));
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
+    let roster = Roster::new(&core, birth.founders.clone());
+    let links =
+        Links::new(local(me, &node, &birth), Rc::clone(&roster) as Rc<_>, node.clock.started_ns() ^ birth.member);
+    core.connect(Rc::clone(&links));
+    let timekeeper = glommio::spawn_local(Rc::clone(&links).keep_time());
+    let dialling = glommio::spawn_local(roster.keep(Rc::clone(&links)));
     let driver = glommio::spawn_local(drive(Rc::clone(&core), notices.clone()));
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
+    let served = Served { core: Rc::clone(&core), registry: Rc::clone(&registry), links: Rc::clone(&links) };
+    let (peers, others): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.side == Side::Peer);
+    // Peers first: without them there may be nobody to found the cluster with.
+    let mut accepting = accept_all(&served, PEER_CONNECTIONS, peers);
     wait(&core, || core.has_caught_up()).await;
     core.shed_inherited().await;
     node.report_prepared();
     if let Some(founding) = founding {
         wait(&core, || node.all_prepared()).await;
-        founding.run(&core, birth.founders.clone()).await?;
-        node.enter(Phase::Serving);
-        let _ = notices.send(Notice::Serving);
+        if node.phase() < Phase::Stopping {
+            // Who joins finds the members in the log.
+            let founders = if birth.joined { Vec::new() } else { birth.founders.clone() };
+            let stopped = async {
+                wait(&core, || false).await;
+                Ok(())
+            };
+            futures_lite::future::or(founding.run(&core, founders), stopped).await?;
+            node.enter(Phase::Serving);
+            let _ = notices.send(Notice::Serving);
+        }
     }
     wait(&core, || node.phase() >= Phase::Serving).await;
-    let permits = Rc::new(Semaphore::new(connections as u64));
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| {
-            glommio::spawn_local(accept(Rc::clone(&core), Rc::clone(&registry), Rc::clone(&permits), listener))
-        })
-        .collect();
+    accepting.extend(accept_all(&served, connections, others));
     while node.phase() < Phase::Stopping {
         glommio::timer::sleep(LOOK_AROUND).await;
         registry.sweep(Instant::now());
@@ -108,10 +125,26 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
         listening.cancel().await;
     }
     drain(&core, &registry).await;
+    hand_over(&core).await;
+    dialling.cancel().await;
+    links.close();
+    timekeeper.cancel().await;
     ticker.cancel().await;
     pulse.cancel().await;
     driver.cancel().await;
     Ok(())
+}
+
+/// Who this executor is to the other members.
+fn local(me: usize, node: &Node, birth: &Birth) -> Local {
+    Local::new(birth.cluster, birth.member, node.process, birth.shards, me, node.cores())
+}
+
+/// Accepts from these listeners, `connections` at a time.
+fn accept_all(served: &Served, connections: usize, listeners: Vec<Listener>) -> Vec<Task<()>> {
+    let permits = Rc::new(Semaphore::new(connections as u64));
+    let start = |listener| glommio::spawn_local(accept(served.clone(), Rc::clone(&permits), listener));
+    listeners.into_iter().map(start).collect()
 }
 
 async fn drive(core: Rc<Core>, notices: Sender<Notice>) {
@@ -128,8 +161,6 @@ async fn open(
     seeds: Vec<ShardSeed>,
     resume: Resume,
 ) -> Result<Rc<Core>, Fatal> {
-    let clocks: HashMap<ShardId, u64> =
-        seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), seed.log.frontier?.clock))).collect();
     // Segments are made ready behind the requests' back.
     let background = glommio::executor().create_task_queue(Shares::Static(50), Latency::NotImportant, "log files");
     let options = LogOptions { background: Some(background), ..LogOptions::default() };
@@ -145,7 +176,7 @@ async fn open(
         shards.push(restore(node, birth, seed)?);
         glommio::yield_if_needed().await;
     }
-    let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, clocks));
+    let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer));
     for (shard, upto) in lost {
         core.replace_snapshot(shard, upto);
     }
@@ -181,24 +212,46 @@ fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> 
         entries.push(entry);
     }
     let vote = seed.log.hard_state.unwrap_or_default();
+    let (shown, clock) = seed.log.frontier.map_or((0, 0), |frontier| (frontier.visible, frontier.clock));
+    let shown = Index(shown);
+    // Who joined learns from a snapshot who the members are, and who has a vote.
+    let founders = birth.founders.iter().filter(|_| !birth.joined).map(|founder| MemberId(founder.id));
+    let start = if birth.joined { LOG_NOTHING } else { LOG_START };
+    let promised_to: Vec<MemberId> = birth.promised_to.iter().copied().map(MemberId).collect();
+    let amnesia = Some(promised_to).filter(|members| !members.is_empty());
     let heartbeat = config.heartbeat.as_millis().max(1);
     let group = GroupSeed {
         member: MemberId(birth.member),
-        voters: birth.founders.iter().map(|founder| MemberId(founder.id)).collect(),
-        applied: seed.snapshots.first().copied().unwrap_or(LOG_START),
+        members: Members::of_voters(founders),
+        applied: seed.snapshots.first().copied().unwrap_or(start),
         vote: Vote { term: vote.term, vote: vote.vote, commit: vote.commit.get() },
         entries,
+        shown,
+        tail_bytes: TAIL_BYTES,
+        amnesia,
         election_ticks: (config.election.as_millis() / heartbeat) as usize,
         heartbeat_ticks: 1,
         random_seed: node.clock.started_ns() ^ birth.member ^ u64::from(shard) << 48,
     };
-    Shard::start(ShardId(shard), store, group).map_err(|error| unusable(error.to_string()))
+    let started = Shard::start(ShardId(shard), store, group, node.process);
+    let mut shard = started.map_err(|error| unusable(error.to_string()))?;
+    shard.note_clock(shown, clock);
+    Ok(shard)
 }
 
 /// Waits until something is so, or the process stops.
 async fn wait(core: &Core, is_so: impl Fn() -> bool) {
     const PAUSE: Duration = Duration::from_millis(1);
     while !is_so() && core.node.phase() < Phase::Stopping {
+        glommio::timer::sleep(PAUSE).await;
+    }
+}
+
+/// Hands the leaderships of this executor's groups over, if there is somebody to take them.
+async fn hand_over(core: &Core) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    while !core.hand_over() && begun.elapsed() < core.node.config.election {
         glommio::timer::sleep(PAUSE).await;
     }
 }
@@ -215,7 +268,8 @@ async fn drain(core: &Rc<Core>, registry: &Rc<Registry>) {
             reported = true;
             core.node.report_drained();
         }
-        if begun.elapsed() > DRAIN {
+        let patience = if core.node.is_removed() { REMOVED } else { DRAIN };
+        if begun.elapsed() > patience {
             if registry.len() > 0 {
                 tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());
             }

@@ -33,6 +33,11 @@ impl MemberId {
         Self(leading_u64(sha))
     }
 
+    /// The id of a member that is added to a running cluster at `second` of the Unix epoch.
+    pub(crate) fn added<S: AsRef<str>>(peer_urls: &[S], second: u64) -> Self {
+        Self::at_bootstrap(peer_urls, &second.to_string())
+    }
+
     /// The number itself, for the disk and for the peer port's decimal JSON.
     pub(crate) const fn get(self) -> u64 {
         self.0
@@ -57,6 +62,20 @@ impl ClusterId {
     /// The number itself, for the disk.
     pub(crate) const fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// From the disk, or from the answer of another member.
+impl From<u64> for MemberId {
+    fn from(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+/// From the disk, or from the answer of another member.
+impl From<u64> for ClusterId {
+    fn from(id: u64) -> Self {
+        Self(id)
     }
 }
 

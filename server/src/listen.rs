@@ -41,22 +41,21 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-/// Binds all listen URLs; returns the listeners of each executor. Clients' TCP ports are shared by all executors
-/// (`SO_REUSEPORT`), everything else is for the first one.
+/// Binds all listen URLs; returns the listeners of each executor. The TCP ports for clients and peers are shared by all
+/// executors (`SO_REUSEPORT`), everything else is for the first one.
 ///
 /// The error is etcd's: `listen tcp 127.0.0.1:2379: bind: address already in use`.
 pub(crate) fn bind_all(config: &Config) -> Result<Vec<Vec<Listener>>, String> {
     let mut executors: Vec<Vec<Listener>> = config.cores.iter().map(|_| Vec::new()).collect();
-    for url in &config.listen_peer {
-        executors[0].push(bind_one(url, Side::Peer)?);
-    }
-    for url in &config.listen_client {
+    let peers = config.listen_peer.iter().map(|url| (url, Side::Peer));
+    let clients = config.listen_client.iter().map(|url| (url, Side::Client));
+    for (url, side) in peers.chain(clients) {
         if url.listen_address()?.is_some() {
-            for (executor, listener) in executors.iter_mut().zip(bind_shared(url, config.cores.len())?) {
+            for (executor, listener) in executors.iter_mut().zip(bind_shared(url, side, config.cores.len())?) {
                 executor.push(listener);
             }
         } else {
-            executors[0].push(bind_one(url, Side::Client)?);
+            executors[0].push(bind_one(url, side)?);
         }
     }
     for url in &config.listen_metrics {
@@ -81,7 +80,7 @@ fn bind_one(url: &Url, side: Side) -> Result<Listener, String> {
 
 /// One socket per executor on the same port. That nobody else listens there was found out before
 /// ([`crate::config::prepare::ports`]): with `SO_REUSEPORT`, a second server of the same user would share it.
-fn bind_shared(url: &Url, executors: usize) -> Result<Vec<Listener>, String> {
+fn bind_shared(url: &Url, side: Side, executors: usize) -> Result<Vec<Listener>, String> {
     let Some(mut address) = url.listen_address()? else { return Ok(Vec::new()) };
     let mut listeners = Vec::with_capacity(executors);
     for _ in 0..executors {
@@ -90,7 +89,7 @@ fn bind_shared(url: &Url, executors: usize) -> Result<Vec<Listener>, String> {
         if let Some(bound) = socket.local_addr().ok().and_then(|bound| bound.as_socket()) {
             address = bound;
         }
-        listeners.push(Listener { side: Side::Client, place: Place::Tcp(socket.into()) });
+        listeners.push(Listener { side, place: Place::Tcp(socket.into()) });
     }
     Ok(listeners)
 }

@@ -16,6 +16,7 @@ mod listen;
 mod logging;
 mod metrics;
 mod page;
+mod peer;
 mod recovery;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
@@ -57,10 +58,11 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let code = match run(config) {
-        Ok(signal) => {
+        Ok(Reason::Signal(signal)) => {
             logging::flush(LAST_LINES);
             return die_of(signal);
         }
+        Ok(Reason::Removed) => ExitCode::SUCCESS,
         Err(End::Exit(exit)) => exit.report(),
         Err(End::Fatal(fatal)) => {
             critical!("etcdserver", "{fatal}");
@@ -71,8 +73,15 @@ fn main() -> ExitCode {
     code
 }
 
-/// Starts the server and waits for its end; returns the signal that ended it.
-fn run(config: Config) -> Result<i32, End> {
+/// Why the server ends although nothing is wrong.
+enum Reason {
+    Signal(i32),
+    /// This member was removed from the cluster.
+    Removed,
+}
+
+/// Starts the server and waits for its end.
+fn run(config: Config) -> Result<Reason, End> {
     config.log.iter().for_each(logging::emit);
     prepare::io_uring()?;
     prepare::locked_memory(config.cores.len())?.iter().for_each(logging::emit);
@@ -105,7 +114,8 @@ fn run(config: Config) -> Result<i32, End> {
     if let Some(scrub) = node.config.scrub {
         scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
     }
-    let signal = wait(&node, &heard, signals)?;
+    let memory = Memory { data: &data, birth };
+    let reason = wait(&node, &heard, signals, memory)?;
     node.enter(Phase::Stopping);
     wait_for_the_end(&node, &heard)?;
     for executor in executors {
@@ -113,7 +123,7 @@ fn run(config: Config) -> Result<i32, End> {
             return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
         }
     }
-    Ok(signal)
+    Ok(reason)
 }
 
 /// Keeps the pulse until the executors have finished what they have begun.
@@ -138,8 +148,25 @@ fn announce(birth: &Birth, has_data: bool) {
     tracing::info!(target: "etcdserver", "{what} member {member:x} in cluster {cluster:x}, {shards} shards");
 }
 
-/// Waits for a signal, or for what ends the process at once.
-fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals) -> Result<i32, Fatal> {
+/// What is written down of a member that lost its data, until it has caught up.
+struct Memory<'a> {
+    data: &'a DataDir,
+    birth: Birth,
+}
+
+impl Memory<'_> {
+    /// Writes down that it has, once it has: later starts need not ask the others again.
+    fn keep(&mut self, node: &Node) -> Result<(), Fatal> {
+        if self.birth.promised_to.is_empty() || node.is_forgetful() {
+            return Ok(());
+        }
+        self.birth.promised_to.clear();
+        self.birth.write(self.data)
+    }
+}
+
+/// Waits for a signal, or for what else ends the process.
+fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory: Memory<'_>) -> Result<Reason, Fatal> {
     /// How soon a signal is noticed, and how long an executor may sleep with work to do.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
@@ -147,7 +174,13 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals) -> Result<i
         if let Some(signal) = signals.pending().next() {
             let name = if signal == SIGINT { "interrupt" } else { "terminated" };
             notice!("osutil", "received {name} signal, shutting down...");
-            return Ok(signal);
+            return Ok(Reason::Signal(signal));
+        }
+        memory.keep(node)?;
+        if node.is_removed() {
+            tracing::error!(target: "etcdserver", "the member has been permanently removed from the cluster");
+            tracing::info!(target: "etcdserver", "the data-dir used by this member must be removed.");
+            return Ok(Reason::Removed);
         }
         match heard.recv_timeout(GLANCE) {
             Ok(Notice::Serving) => {

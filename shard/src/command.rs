@@ -172,6 +172,8 @@ pub struct Numbered {
     pub command: Command,
     /// Opaque to the shard: whoever proposed it finds its waiting client by this. 0 = nobody waits.
     pub origin: u64,
+    /// The process that took the command from its client, on whichever member: it alone knows the ticket.
+    pub process: u64,
 }
 
 /// The commands of one log entry.
@@ -228,6 +230,11 @@ impl BatchBytes {
         unsafe { rkyv::access_unchecked::<ArchivedBatch>(&self.0) }
     }
 
+    /// The commands as values of their own.
+    pub fn to_batch(&self) -> Batch {
+        rkyv::api::high::deserialize::<_, Panic>(self.batch()).always_ok()
+    }
+
     /// The bytes themselves.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
@@ -246,6 +253,8 @@ pub struct Entry<'a> {
     pub index: Index,
     /// The proposer's ticket, 0 if nobody waits.
     pub origin: u64,
+    /// The process that the ticket is of.
+    pub process: u64,
     /// What to do.
     pub command: CommandRef<'a>,
 }
@@ -282,6 +291,7 @@ impl ArchivedBatch {
         self.commands.iter().map(move |numbered| Entry {
             index: Index(first + u64::from(numbered.offset.to_native())),
             origin: numbered.origin.to_native(),
+            process: numbered.process.to_native(),
             command: CommandRef::from(&numbered.command),
         })
     }
@@ -449,7 +459,8 @@ mod tests {
     use super::*;
 
     fn batch(commands: Vec<(u32, Command)>) -> Batch {
-        let commands = commands.into_iter().map(|(offset, command)| Numbered { offset, command, origin: 9 }).collect();
+        let commands =
+            commands.into_iter().map(|(offset, command)| Numbered { offset, command, origin: 9, process: 5 }).collect();
         Batch { first: 100, now: 5, commands }
     }
 
@@ -491,7 +502,10 @@ mod tests {
         assert_eq!((read.first(), read.now(), read.len()), (Index(100), 5, commands.len()));
         assert_eq!(read.last(), Some(Index(100 + 3 * (commands.len() as u64 - 1))));
         for ((n, entry), command) in (0..).zip(read.iter()).zip(&commands) {
-            assert_eq!(entry, Entry { index: Index(100 + 3 * n), origin: 9, command: CommandRef::from(command) });
+            assert_eq!(
+                entry,
+                Entry { index: Index(100 + 3 * n), origin: 9, process: 5, command: CommandRef::from(command) }
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use crossbeam::utils::CachePadded;
 
-use crate::ids::{Index, ShardId};
+use crate::ids::{Index, RaftIndex, ShardId};
 
 /// "No such batch": above every index.
 const NONE: u64 = u64::MAX;
@@ -23,8 +23,8 @@ type Cell = CachePadded<AtomicU64>;
 
 /// The one-order atomics of one node, shared by its executors.
 ///
-/// Invariants: `seq` and `visible` only grow; `visible <= seq` on a primary; `pending[g]` and `unapplied[g]` are written
-/// by the executor that owns shard `g` alone.
+/// Invariants: `visible` and `reached[g]` only grow, and so does `seq` while a regime is open; `visible <= seq` on a
+/// primary; `pending[g]`, `unapplied[g]` and `reached[g]` are written by the executor that owns shard `g` alone.
 #[derive(Debug)]
 pub struct Order {
     /// Highest index handed out (primary), or known to exist.
@@ -37,6 +37,10 @@ pub struct Order {
     pending: Box<[Cell]>,
     /// Per shard: first index of the oldest batch that is not applied and handed to watchers, or a lower bound of it.
     unapplied: Box<[Cell]>,
+    /// Per shard: the highest frontier whose part of the shard is committed on this node.
+    reached: Box<[Cell]>,
+    /// Per shard: position of its last committed entry.
+    committed: Box<[Cell]>,
     /// A reader that needs one cut across executors keeps `visible` at or below this.
     held: Cell,
     /// A hold has ended, and nobody has raised `visible` since.
@@ -49,8 +53,8 @@ pub struct Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token(u64);
 
-fn cells(n: usize) -> Box<[Cell]> {
-    (0..n).map(|_| Cell::new(AtomicU64::new(NONE))).collect()
+fn cells(n: usize, of: u64) -> Box<[Cell]> {
+    (0..n).map(|_| Cell::new(AtomicU64::new(of))).collect()
 }
 
 fn least(cells: &[Cell]) -> u64 {
@@ -64,8 +68,10 @@ impl Order {
             seq: Cell::new(AtomicU64::new(visible.0)),
             visible: Cell::new(AtomicU64::new(visible.0)),
             regime: Cell::new(AtomicU64::new(0)),
-            pending: cells(shards),
-            unapplied: cells(shards),
+            pending: cells(shards, NONE),
+            unapplied: cells(shards, NONE),
+            reached: cells(shards, visible.0),
+            committed: cells(shards, 0),
             held: Cell::new(AtomicU64::new(NONE)),
             owed: CachePadded::new(AtomicBool::new(false)),
             raising: (0..executors).map(|_| CachePadded::new(AtomicBool::new(false))).collect(),
@@ -91,9 +97,13 @@ impl Order {
     /// node's logs, committed or not.
     ///
     /// Only after every group was confirmed by a quorum round begun after all of them were led (see [`crate::regime`]).
+    /// Indices go on above `top` exactly: those that an earlier regime of this node handed out and that were lost are
+    /// handed out again. If they were skipped, `visible` could pass them with nothing in any log to tell that to the next
+    /// primary. Nobody takes any meanwhile: whoever saw the earlier regime open has answered the round since.
     #[must_use]
     pub fn open(&self, token: Token, top: Index) -> bool {
-        self.seq.fetch_max(top.0, SeqCst);
+        assert!(self.visible() <= top, "shown up to {}, but the logs of all groups end at {top}", self.visible());
+        self.seq.store(top.0, SeqCst);
         self.regime.compare_exchange(token.0, token.0 | 1, SeqCst, SeqCst).is_ok()
     }
 
@@ -116,6 +126,18 @@ impl Order {
             lower(&self.unapplied[usize::from(shard.0)], bound);
         }
         Index(self.seq.fetch_add(count, SeqCst) + 1)
+    }
+
+    /// Publishes the position of `shard`'s last committed entry. *Before* [`Order::publish_uncommitted`] says that its batch
+    /// is committed: whoever raises `visible` because of that tells the other members the position.
+    pub fn publish_committed(&self, shard: ShardId, position: RaftIndex) {
+        self.committed[usize::from(shard.0)].store(position.0, SeqCst);
+    }
+
+    /// A position of `shard`'s log up to which everything at or below a `visible` that was read *before* this call is
+    /// committed.
+    pub fn committed(&self, shard: ShardId) -> RaftIndex {
+        RaftIndex(self.committed[usize::from(shard.0)].load(SeqCst))
     }
 
     /// Publishes the exact first index of `shard`'s oldest uncommitted batch (`None`: all are committed).
@@ -150,7 +172,17 @@ impl Order {
         self.unapplied[usize::from(shard.0)].load(SeqCst) <= visible.0
     }
 
+    /// `shard` has committed on this node what a frontier at `upto` asks of it (see [`crate::shard::Shard::reached`]).
+    /// After [`Order::note_unapplied`] for the batches concerned.
+    pub fn publish_reached(&self, shard: ShardId, upto: Index) {
+        self.reached[usize::from(shard.0)].fetch_max(upto.0, SeqCst);
+    }
+
     /// Raises `visible` as far as the rules allow; returns the new value if it moved.
+    ///
+    /// There are two rules. A primary, its regime open, knows by itself what is committed. Everybody else goes by
+    /// frontiers: each says that every index at or below it is committed or will never exist, which stays true whoever
+    /// leads; and where every shard has committed its part of some frontier, it has that of the lowest of them.
     ///
     /// `executor` is the caller's own slot: a reader waits for it to leave this function (see [`Order::hold`]).
     pub fn raise(&self, executor: usize) -> Option<Index> {
@@ -161,8 +193,9 @@ impl Order {
         let seq = self.seq.load(SeqCst);
         let bound = least(&self.pending);
         let held = self.held.load(SeqCst);
-        let to = seq.min(bound - 1).min(held);
-        let moved = open && to > self.visible.load(SeqCst) && self.visible.fetch_max(to, SeqCst) < to;
+        let own = if open { seq.min(bound - 1) } else { 0 };
+        let to = own.max(least(&self.reached)).min(held);
+        let moved = to > self.visible.load(SeqCst) && self.visible.fetch_max(to, SeqCst) < to;
         self.raising[executor].store(false, SeqCst);
         if owed && held == NONE {
             self.owed.store(false, SeqCst);
@@ -250,6 +283,30 @@ mod tests {
         order.close();
         assert_eq!(order.raise(0), None);
         assert_eq!(order.visible(), Index(7));
+    }
+
+    #[test]
+    fn a_follower_shows_what_every_shard_has_reached() {
+        let order = Order::new(2, 1, Index(3));
+        order.publish_reached(A, Index(9));
+        assert_eq!(order.raise(0), None);
+        order.publish_reached(B, Index(7));
+        assert_eq!(order.raise(0), Some(Index(7)));
+        order.publish_reached(B, Index(5));
+        assert_eq!((order.raise(0), order.visible()), (None, Index(7)));
+    }
+
+    #[test]
+    fn indices_lost_with_a_regime_are_never_shown_as_skipped() {
+        let order = open(1);
+        let first = order.take(5, [A].into_iter());
+        publish(&order, A, Some(first), Some(first));
+        order.close();
+        // Another leader overrode them; later this node opens again, its logs ending where they did before.
+        publish(&order, A, None, None);
+        assert!(order.open(order.token(), Index(10)));
+        assert_eq!(order.raise(0), None);
+        assert_eq!(order.take(1, [A].into_iter()), Index(11));
     }
 
     #[test]

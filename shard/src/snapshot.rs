@@ -18,6 +18,7 @@ mod write;
 pub use restore::Restore;
 pub use write::SnapshotChunks;
 
+use crate::group::Members;
 use crate::hash::Digest;
 use crate::ids::Index;
 use crate::path;
@@ -27,7 +28,7 @@ use crate::tree::{At, Cursor, Dir, File, Place, Scope, Tree};
 use crate::ttl::{Deadline, Timeline};
 
 /// Version of the chunks' layout. A reader refuses any other.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Chunks are closed at this size, in bytes: large enough for few calls, small enough that making one is a slice of a
 /// turn. Only a chunk with a single node or event of nearly this size or more is larger.
@@ -40,6 +41,10 @@ pub(crate) struct Head {
     pub(crate) timeline: Timeline,
     pub(crate) system: System,
     pub(crate) stats: Stats,
+    /// Of the shard's group.
+    pub(crate) members: Members,
+    /// The greatest clock of the batches in it.
+    pub(crate) clock: u64,
     /// Of the root.
     pub(crate) changed: Index,
 }

@@ -8,6 +8,7 @@ mod write;
 
 use crate::command::{Command, CommandRef};
 use crate::event::Event;
+use crate::group::Members;
 use crate::history::{History, HistoryLimits};
 use crate::ids::Index;
 use crate::path;
@@ -52,6 +53,10 @@ pub struct Store {
     history: History,
     system: System,
     stats: Stats,
+    /// Of the shard's group, as of the last log entry applied. Not part of the digest: no client sees them.
+    members: Members,
+    /// The clock of the last batch applied, nanoseconds of the epoch.
+    clock: u64,
     applied: Index,
 }
 
@@ -64,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) history: History,
     pub(crate) system: System,
     pub(crate) stats: Stats,
+    pub(crate) members: Members,
+    pub(crate) clock: u64,
     pub(crate) applied: Index,
 }
 
@@ -83,13 +90,16 @@ impl Store {
             history: History::new(limits, Index::ZERO),
             system: System::default(),
             stats: Stats::default(),
+            members: Members::default(),
+            clock: 0,
             applied: Index::ZERO,
         })
     }
 
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        let Parts { tree, timeline, deadlines, history, system, stats, applied } = parts;
-        Self { tree, timeline, deadlines, purges: VecDeque::new(), history, system, stats, applied }
+        let Parts { tree, timeline, deadlines, history, system, stats, members, clock, applied } = parts;
+        let purges = VecDeque::new();
+        Self { tree, timeline, deadlines, purges, history, system, stats, members, clock, applied }
     }
 
     /// Carries out one command, or refuses it and changes nothing but [`applied`](Self::applied) and the counters.
@@ -98,6 +108,7 @@ impl Store {
     pub fn apply(&mut self, index: Index, now: u64, command: &CommandRef<'_>) -> Result<Outcome, Refusal> {
         assert!(self.applied < index, "commands out of order: {index} after {}", self.applied);
         self.applied = index;
+        self.clock = now;
         let done = self.carry_out(index, now, command);
         if let Some(operation) = operation(command) {
             self.stats.count(operation, done.is_ok());
@@ -204,6 +215,20 @@ impl Store {
         &self.system
     }
 
+    /// Who replicates this state, as of the last log entry applied; nobody in a store that is not in a shard yet.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub(crate) fn set_members(&mut self, members: Members) {
+        self.members = members;
+    }
+
+    /// The clock that the state was told last, in nanoseconds of the Unix epoch; 0 if none.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// The events a watch can start from.
     pub fn history(&self) -> &History {
         &self.history
@@ -233,6 +258,8 @@ impl Store {
                 timeline: self.timeline,
                 system: self.system.clone(),
                 stats: self.stats,
+                members: self.members.clone(),
+                clock: self.clock,
                 changed: self.tree.root().changed,
             },
             &self.tree,

@@ -169,7 +169,7 @@ impl Session {
         let batch = Batch {
             first: index.0,
             now: self.now,
-            commands: vec![Numbered { offset: 0, command: command.clone(), origin: 7 }],
+            commands: vec![Numbered { offset: 0, command: command.clone(), origin: 7, process: 1 }],
         };
         let bytes = BatchBytes::new(batch.encode().into_bytes()).expect("just encoded");
         let entry = bytes.batch().iter().next().expect("one command");

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use shard::command::{Batch, Command, Numbered};
-use shard::group::{GroupSeed, LOG_START, LogEntry, Vote};
+use shard::group::{GroupSeed, LOG_START, LogEntry, Members, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
 use shard::order::Order;
 use shard::regime::{Action, Regimes, Report};
@@ -92,15 +92,19 @@ impl World {
             disk.under_way.clear();
             let seed = GroupSeed {
                 member: MEMBER,
-                voters: vec![MEMBER],
+                members: Members::of_voters([MEMBER]),
                 applied: LOG_START,
                 vote: disk.vote,
                 entries: disk.durable.values().cloned().collect(),
                 election_ticks: 10,
                 heartbeat_ticks: 1,
+                shown: Index::ZERO,
+                tail_bytes: TAIL_BYTES,
+                amnesia: None,
                 random_seed: u64::from(id),
             };
-            let mut shard = Shard::start(ShardId(id), Store::default(), seed).expect("what was written can be read");
+            let mut shard = Shard::start(ShardId(id), Store::default(), seed, self.crashes + 1)
+                .expect("what was written can be read");
             shard.campaign();
             self.shards.push(shard);
         }
@@ -134,7 +138,12 @@ impl World {
             let path = format!("/s{shard}/k{}", self.random.below(5)).into_bytes();
             let value = self.next_ticket.to_string().into_bytes();
             let command = Command::Set { path, value, dir: false, ttl: None, refresh: false };
-            batches[shard].push(Numbered { offset: offset as u32, command, origin: self.next_ticket });
+            batches[shard].push(Numbered {
+                offset: offset as u32,
+                command,
+                origin: self.next_ticket,
+                process: self.crashes + 1,
+            });
             self.next_ticket += 1;
         }
         let concerned: Vec<usize> = (0..batches.len()).filter(|at| !batches[*at].is_empty()).collect();

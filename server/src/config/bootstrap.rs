@@ -1,11 +1,15 @@
-//! The founding of a cluster: what `--initial-cluster` says, and the checks before a member without data may found one.
+//! The founding of a cluster: what `--initial-cluster` says, and the checks before a member without data may found one or
+//! join one.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::ToSocketAddrs;
+use std::time::Duration;
 
+use super::join::{self, join};
+use super::remote::Fetch;
 use super::urls::{Endpoint, Url, Urls};
-use super::{Bootstrap, Config, Exit};
+use super::{Bootstrap, Config, Exit, SHARDS};
 use crate::identity::{ClusterId, MemberId};
 use crate::logging::{LogLine, Severity};
 
@@ -61,8 +65,11 @@ impl fmt::Display for InitialCluster {
     }
 }
 
-/// A cluster about to be born.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How long each of the others may take to say whether this member was there before.
+const BOOTSTRAPPED: Duration = Duration::from_secs(1);
+
+/// A cluster about to be born, or one that this member is about to join.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Founding {
     /// Its id, for as long as it lives.
     pub(crate) cluster: ClusterId,
@@ -70,9 +77,17 @@ pub(crate) struct Founding {
     pub(crate) local: MemberId,
     /// All members, this one included, by id.
     pub(crate) members: Vec<Founder>,
+    /// Its number of shards.
+    pub(crate) shards: u16,
+    /// It runs already: its log comes from the others.
+    pub(crate) joined: bool,
+    /// It was there before and has lost its data: the started members, to any of whom it may have promised something.
+    pub(crate) promised_to: Vec<u64>,
+    /// What is to be logged about it.
+    pub(crate) log: Vec<LogLine>,
 }
 
-/// One member of a cluster about to be born.
+/// One member of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Founder {
     /// Its id.
@@ -83,11 +98,11 @@ pub(crate) struct Founder {
     pub(crate) peer_urls: Vec<String>,
 }
 
-/// The cluster to found when the data directory is empty. Call it only then: once there is data, ids and membership
-/// come from the disk and all of this is without effect.
+/// The cluster to found or to join when the data directory is empty. Call it only then: once there is data, ids and
+/// membership come from the disk and all of this is without effect. `fetch` asks the other members.
 ///
 /// Source: etcd 2.3, in its order and words; equal texts need no resolving (3.4).
-pub(crate) fn found(config: &Config) -> Result<Founding, Exit> {
+pub(crate) fn found(config: &Config, fetch: Fetch<'_>) -> Result<Founding, Exit> {
     let fatal = |text: String| Err(Exit::critical("etcdmain", text));
     let initial = match &config.bootstrap {
         Bootstrap::Static(initial) => initial,
@@ -98,8 +113,7 @@ pub(crate) fn found(config: &Config) -> Result<Founding, Exit> {
         Bootstrap::Srv(_) => return Err(Exit::unsupported("-discovery-srv")),
     };
     let Some((_, own)) = initial.members().find(|(name, _)| *name == config.name) else {
-        let name = &config.name;
-        return fatal(format!("couldn't find local name \"{name}\" in the initial cluster configuration"));
+        return Err(unknown_name(config));
     };
     if !config.join_existing {
         check_own_urls(config, own)?;
@@ -108,15 +122,26 @@ pub(crate) fn found(config: &Config) -> Result<Founding, Exit> {
         return fatal(format!("initial cluster {initial} has duplicate url"));
     }
     if config.join_existing {
-        return Err(Exit::unsupported("-initial-cluster-state existing without data"));
+        return join(config, initial, fetch);
     }
-    if initial.members().count() > 1 {
-        return Err(Exit::unsupported("-initial-cluster with more than one member"));
+    let founding = founding(config, initial)?;
+    if was_there_before(config, initial, founding.local, fetch) {
+        return fatal(format!("member {} has already been bootstrapped", founding.local));
     }
-    Ok(founding(config, initial))
+    Ok(founding)
 }
 
-fn founding(config: &Config, initial: &InitialCluster) -> Founding {
+/// One of the others knows this member as one that has started, so its data has been lost since.
+fn was_there_before(config: &Config, initial: &InitialCluster, local: MemberId, fetch: Fetch<'_>) -> bool {
+    let others = join::urls_of_others(initial, &config.name);
+    // Nobody need be there yet: what goes wrong is no news.
+    join::running(&others, BOOTSTRAPPED, fetch, &mut Vec::new()).is_some_and(|running| {
+        let mut started = running.members.iter().filter(|member| !member.client_urls.is_empty());
+        started.any(|member| member.id == local.get())
+    })
+}
+
+fn founding(config: &Config, initial: &InitialCluster) -> Result<Founding, Exit> {
     let founder = |(name, urls): (&str, &Urls)| {
         let peer_urls = urls.texts();
         Founder { id: MemberId::at_bootstrap(&peer_urls, &config.cluster_token), name: name.to_owned(), peer_urls }
@@ -124,8 +149,27 @@ fn founding(config: &Config, initial: &InitialCluster) -> Founding {
     let mut members: Vec<Founder> = initial.members().map(founder).collect();
     members.sort_unstable_by_key(|member| member.id);
     let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
-    let own = members.iter().find(|member| member.name == config.name).expect("the caller found the own name");
-    Founding { cluster: ClusterId::of(&ids), local: own.id, members }
+    if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(one, next)| one == next) {
+        let text = format!("member exists with identical ID {twice}");
+        return Err(Exit::critical("etcdmain", text));
+    }
+    let own = members.iter().find(|member| member.name == config.name).map(|member| member.id);
+    let local = own.ok_or_else(|| unknown_name(config))?;
+    let shards = config.shards.unwrap_or(SHARDS);
+    Ok(Founding {
+        cluster: ClusterId::of(&ids),
+        local,
+        members,
+        shards,
+        joined: false,
+        promised_to: Vec::new(),
+        log: Vec::new(),
+    })
+}
+
+fn unknown_name(config: &Config) -> Exit {
+    let name = &config.name;
+    Exit::critical("etcdmain", format!("couldn't find local name \"{name}\" in the initial cluster configuration"))
 }
 
 fn check_own_urls(config: &Config, own: &Urls) -> Result<(), Exit> {
@@ -133,17 +177,19 @@ fn check_own_urls(config: &Config, own: &Urls) -> Result<(), Exit> {
     if own == advertised {
         return Ok(());
     }
-    let resolved = |urls: &Urls| {
-        let mut addresses = urls.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
-        addresses.sort_unstable();
-        Ok::<_, String>(addresses)
-    };
     let addresses = resolved(own).and_then(|own| resolved(advertised).map(|advertised| (own, advertised)));
     match addresses {
         Ok((own, advertised)) if own == advertised => Ok(()),
         Ok(_) => Err(must_include(config)),
         Err(text) => Err(Exit::critical("etcdmain", text)),
     }
+}
+
+/// What to compare of URLs, in order.
+pub(super) fn resolved<'u>(urls: impl IntoIterator<Item = &'u Url>) -> Result<Vec<String>, String> {
+    let mut addresses = urls.into_iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+    addresses.sort_unstable();
+    Ok(addresses)
 }
 
 /// What to compare of a URL: `localhost` and addresses literally, other names by what they resolve to.
@@ -175,6 +221,11 @@ fn must_include(config: &Config) -> Exit {
 mod tests {
     use super::*;
     use crate::config::command::tests::{config_of, lines};
+    use crate::config::remote::Fetched;
+
+    fn nobody(url: &Url, path: &str, _: Duration) -> Result<Fetched, String> {
+        Err(format!("Get {url}{path}: nobody is there"))
+    }
 
     #[test]
     fn a_cluster_is_read_by_the_rules_of_etcd() {
@@ -195,13 +246,13 @@ mod tests {
 
     #[test]
     fn one_member_founds_a_cluster_with_the_ids_of_etcd() {
-        let founding = found(&config_of(&[])).expect("alone");
+        let founding = found(&config_of(&[]), &nobody).expect("alone");
         assert_eq!(
             (founding.local.to_string().as_str(), founding.cluster.to_string().as_str()),
             ("8e9e05c52164694d", "cdf818194e3a8c32")
         );
         let two = ["--initial-advertise-peer-urls", "http://localhost:7001,http://localhost:2380"];
-        let founding = found(&config_of(&two)).expect("alone");
+        let founding = found(&config_of(&two), &nobody).expect("alone");
         assert_eq!(
             founding.members,
             [Founder {
@@ -238,11 +289,6 @@ mod tests {
                 &["--initial-cluster", "default=http://localhost:2380,b=http://localhost:2380"],
                 "C etcdmain: initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url\n",
             ),
-            (
-                &["--initial-cluster", "default=http://localhost:2380,b=http://localhost:1"],
-                &format!("C etcdmain: -initial-cluster with more than one member {unsupported}"),
-            ),
-            (&[join], &format!("C etcdmain: -initial-cluster-state existing without data {unsupported}")),
             (&["--discovery", "http://h:1/v2/keys/t"], &format!("C etcdmain: -discovery {unsupported}")),
             (
                 &["--discovery", "http://h:1/v2/keys/t", join],
@@ -250,7 +296,7 @@ mod tests {
             ),
             (&["--discovery-srv", "example.test"], &format!("C etcdmain: -discovery-srv {unsupported}")),
         ] {
-            let exit = found(&config_of(flags)).expect_err("refused");
+            let exit = found(&config_of(flags), &nobody).expect_err("refused");
             assert_eq!(exit.status, 1, "{flags:?}");
             assert!(lines(&exit.log).starts_with(want), "{flags:?}: {}", lines(&exit.log));
         }
@@ -260,9 +306,9 @@ mod tests {
     fn equal_names_need_no_resolving_and_others_say_what_did_not_resolve() {
         let urls = ["--initial-advertise-peer-urls", "http://nowhere.invalid:1"];
         let same = [&urls[..], &["--initial-cluster", "default=http://nowhere.invalid:1"]].concat();
-        assert!(found(&config_of(&same)).is_ok());
+        assert!(found(&config_of(&same), &nobody).is_ok());
         let other = [&urls[..], &["--initial-cluster", "default=http://10.0.0.1:1"]].concat();
-        let exit = found(&config_of(&other)).expect_err("does not resolve");
+        let exit = found(&config_of(&other), &nobody).expect_err("does not resolve");
         let want = "C etcdmain: could not resolve http://nowhere.invalid:1: lookup nowhere.invalid: no such host\n";
         assert_eq!(lines(&exit.log), want);
     }

@@ -41,10 +41,7 @@ impl Exit {
     /// Something of etcd that this version cannot do.
     pub(super) fn unsupported(what: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION");
-        Self::critical(
-            "etcdmain",
-            format!("{what} is not supported by uetcd {version}, which runs one member in plain text"),
-        )
+        Self::critical("etcdmain", format!("{what} is not supported by uetcd {version}, which speaks plain text"))
     }
 
     /// The same end, with what was to be logged before it.

@@ -120,6 +120,7 @@ const CLUSTERING: &[Flag] = &[
         "initial cluster configuration for bootstrapping; this member alone if empty.",
     ),
     works("initial-cluster-state", STATES, "new", "initial cluster state ('new' or 'existing')."),
+    works("strict-reconfig-check", Kind::Bool, "false", "refuse changes of the members that could cost the quorum."),
     works("initial-cluster-token", Kind::Text, "etcd-cluster", "initial cluster token during bootstrap."),
     works(
         "advertise-client-urls",
@@ -210,8 +211,6 @@ const OWN: &[Flag] = &[
 const WITHOUT_EFFECT: &[Flag] = &[
     Flag { effect: Effect::Implied, ..nothing("enable-v2", Kind::Bool, "true") },
     Flag { effect: Effect::Implied, ..nothing("pre-vote", Kind::Bool, "true") },
-    // The membership cannot change yet, so it cannot change for the worse.
-    Flag { effect: Effect::Implied, ..nothing("strict-reconfig-check", Kind::Bool, "true") },
     // Log files are kept as long as a snapshot needs them, and recycled then.
     nothing("max-wals", Kind::Uint, "5"),
     // Durable before acknowledged, always.

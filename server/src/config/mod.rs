@@ -17,7 +17,9 @@ mod environment;
 mod exit;
 mod file;
 mod flags;
+mod join;
 pub(crate) mod prepare;
+mod remote;
 mod resolve;
 mod tls;
 pub(crate) mod urls;
@@ -31,6 +33,7 @@ pub(crate) use banner::settings;
 pub(crate) use bootstrap::{Founder, InitialCluster, found};
 pub(crate) use command::{Machine, load};
 pub(crate) use exit::Exit;
+pub(crate) use remote::fetch;
 pub(crate) use urls::{Endpoint, Url, Urls};
 
 use crate::logging::{LogLine, Settings};
@@ -88,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) cluster_token: String,
     /// `--initial-cluster-state` is `existing`: join instead of founding; without effect once there is data.
     pub(crate) join_existing: bool,
+    /// The flags that say how the cluster begins, as far as somebody set them; without effect once there is data.
+    pub(crate) initial_flags: Vec<&'static str>,
     /// `--force-new-cluster`: become a cluster of one with the data that is there.
     pub(crate) force_new_cluster: bool,
 
@@ -111,6 +116,8 @@ pub(crate) struct Config {
     pub(crate) scrub: Option<Scrub>,
     /// `--max-connections`: client connections of the whole process; `None` leaves it to the descriptor limit.
     pub(crate) max_connections: Option<usize>,
+    /// `--strict-reconfig-check`.
+    pub(crate) strict_reconfig_check: bool,
 
     /// What is to be logged about the configuration itself, first thing.
     pub(crate) log: Vec<LogLine>,
@@ -171,7 +178,7 @@ impl Config {
 }
 
 /// The reason of a failure as Go shows it, which is what etcd's users search for: `no such file or directory`.
-fn go_reason(error: &std::io::Error) -> String {
+pub(crate) fn go_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

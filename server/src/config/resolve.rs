@@ -29,6 +29,10 @@ const SCRUB_RATE_MAX: u64 = 1 << 20;
 /// A year.
 const SCRUB_INTERVAL_S_MAX: u64 = 31_536_000;
 
+/// Flags that matter only before there is data, apart from discovery's.
+const INITIAL_FLAGS: [&str; 4] =
+    ["initial-advertise-peer-urls", "initial-cluster", "initial-cluster-state", "initial-cluster-token"];
+
 /// Checks the values and puts them together. `log` is what was noticed so far.
 pub(crate) fn config(values: &Values, machine: &Machine<'_>, mut log: Vec<LogLine>) -> Result<Config, Exit> {
     let checked = build(values, machine, &mut log);
@@ -65,6 +69,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         bootstrap,
         cluster_token: values.text("initial-cluster-token").to_owned(),
         join_existing: values.text("initial-cluster-state") == "existing",
+        initial_flags: INITIAL_FLAGS.iter().copied().filter(|flag| values.is_set(flag)).collect(),
         force_new_cluster: values.bool("force-new-cluster"),
         cors: cors(values),
         logging,
@@ -73,6 +78,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         spin: Duration::from_micros(within(values, "spin-us", 0, SPIN_US_MAX)?),
         history_events: within(values, "history-events", 1, HISTORY_EVENTS_MAX)? as usize,
         history_bytes: values.uint("history-bytes") as usize,
+        strict_reconfig_check: values.bool("strict-reconfig-check"),
         scrub: scrub(values)?,
         max_connections: Some(values.uint("max-connections") as usize).filter(|limit| *limit > 0),
         name,

@@ -208,10 +208,15 @@ impl Urls {
     }
 
     /// These, which must be at least one, in the order of a list.
-    pub(super) fn sorted(mut urls: Vec<Url>) -> Self {
+    pub(super) fn sorted(urls: Vec<Url>) -> Self {
         assert!(!urls.is_empty());
+        Self(Self::in_order(urls))
+    }
+
+    /// Any number of URLs in the order of a list.
+    pub(super) fn in_order(mut urls: Vec<Url>) -> Vec<Url> {
         urls.sort_by(|a, b| a.text.cmp(&b.text));
-        Self(urls)
+        urls
     }
 
     /// The URLs in order.

@@ -48,7 +48,7 @@ impl Inner {
     pub(super) fn apply(&mut self, seat: usize, visible: Index) {
         let mut applied = std::mem::take(&mut self.applied);
         self.shards[seat].apply(visible, &mut applied);
-        if applied.commands > 0 {
+        if applied.commands > 0 || applied.system {
             self.after_applying(seat, &mut applied);
         }
         self.applied = applied;
@@ -70,6 +70,7 @@ impl Inner {
             self.deliver(Ticket(answer.ticket), Answer::Keys(keys));
         }
         self.hand_out(id, &mut applied.deliveries);
+        self.outrun_all(id, &mut applied.ended);
         if std::mem::take(&mut applied.system) {
             self.node.set_system(self.shards[seat].store().system().clone());
         }

@@ -1,12 +1,13 @@
 //! The log of this executor, and whose writes are under way in it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use log::{
     BatchSeq, CoreId, EntryType, GroupId, HardState, LogError, LogWatch, LogWriter, Position, Record, Seen, SegmentSeq,
 };
+use raft::prelude::Message;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
 use shard::shard::{Write, indices_of};
 
@@ -19,43 +20,45 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Ready numbers whose records are gathered and not under way.
     gathered: Vec<(ShardId, u64)>,
+    /// Messages that must not leave before that is durable.
+    held_back: Vec<(ShardId, Message)>,
     under_way: VecDeque<UnderWay>,
-    /// What the clock read when it was noted last, per shard, as found at the start.
-    clocks: HashMap<ShardId, u64>,
 }
 
 struct UnderWay {
     seq: BatchSeq,
     begun: Instant,
     readies: Vec<(ShardId, u64)>,
+    messages: Vec<(ShardId, Message)>,
 }
 
 /// One write that has become durable.
 pub(super) struct Written {
     /// To be reported to the shards, in order.
     pub(super) readies: Vec<(ShardId, u64)>,
+    /// May leave now.
+    pub(super) messages: Vec<(ShardId, Message)>,
     /// From its start to its durability.
     pub(super) took: Duration,
 }
 
 impl Disk {
-    /// A log that was opened for this executor, and the clocks that were found in it.
-    pub(crate) fn new(writer: LogWriter, clocks: HashMap<ShardId, u64>) -> Self {
+    /// A log that was opened for this executor.
+    pub(crate) fn new(writer: LogWriter) -> Self {
         let watch = writer.watch();
-        let (gathered, under_way) = (Vec::new(), VecDeque::new());
-        Self { writer, watch, seen: Seen::default(), gathered, under_way, clocks }
-    }
-
-    /// The clock that was noted last for a shard before this start; 0 if none was.
-    pub(super) fn clock_of(&self, shard: ShardId) -> u64 {
-        self.clocks.get(&shard).copied().unwrap_or(0)
+        let (gathered, held_back, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { writer, watch, seen: Seen::default(), gathered, held_back, under_way }
     }
 
     /// Gathers what a shard wants to be durable.
     pub(super) fn push(&mut self, write: &Write) {
         let group = group(write.shard);
+        if let Some((index, term)) = write.received {
+            let position = Position { index: log::RaftIndex::new(index.0), term: term.0 };
+            self.writer.push(&Record::SnapshotReceived { group, position });
+        }
         for entry in &write.entries {
-            let (first, count) = indices_of(&entry.data).unwrap_or_default();
+            let (first, count) = indices_of(entry).unwrap_or_default();
             self.writer.push(&Record::Entry {
                 group,
                 term: entry.term.0,
@@ -71,6 +74,29 @@ impl Disk {
             self.writer.push(&Record::HardState { group, state });
         }
         self.gathered.extend(write.number.map(|number| (write.shard, number)));
+    }
+
+    /// Keeps messages until everything pushed so far is durable; gives them back if it is.
+    pub(super) fn hold_back(&mut self, messages: impl Iterator<Item = (ShardId, Message)>) -> Vec<(ShardId, Message)> {
+        if self.writer.pending_bytes() > 0 {
+            self.held_back.extend(messages);
+        } else if let Some(last) = self.under_way.back_mut() {
+            last.messages.extend(messages);
+        } else {
+            return messages.collect();
+        }
+        Vec::new()
+    }
+
+    /// Readies with nothing to write are as durable as what was pushed before them: gives back those that are it already.
+    pub(super) fn settle(&mut self) -> Vec<(ShardId, u64)> {
+        if self.writer.pending_bytes() > 0 {
+            return Vec::new();
+        }
+        let readies = std::mem::take(&mut self.gathered);
+        let Some(last) = self.under_way.back_mut() else { return readies };
+        last.readies.extend(readies);
+        Vec::new()
     }
 
     /// Notes how far the node may show what it holds, and what its clock reads.
@@ -91,8 +117,8 @@ impl Disk {
             return Ok(None);
         }
         let Some(seq) = self.writer.submit().map_err(fatal)? else { return Ok(None) };
-        let readies = std::mem::take(&mut self.gathered);
-        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), readies });
+        let (readies, messages) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.held_back));
+        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), readies, messages });
         Ok(Some(bytes as u64))
     }
 
@@ -100,7 +126,7 @@ impl Disk {
     pub(super) fn next_durable(&mut self) -> Option<Written> {
         let durable = self.writer.durable_upto();
         let done = self.under_way.pop_front_if(|write| write.seq <= durable);
-        done.map(|write| Written { readies: write.readies, took: write.begun.elapsed() })
+        done.map(|UnderWay { begun, readies, messages, .. }| Written { readies, messages, took: begun.elapsed() })
     }
 
     /// Whether something has happened; if not, the task is woken when it does.

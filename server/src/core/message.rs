@@ -1,9 +1,12 @@
 //! What executors say to each other. Everything in here is owned and may cross threads.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use log::{CoreId, SegmentSeq};
+use net::peer::{Frame, Frontier};
 use shard::command::Command;
-use shard::ids::{Index, RaftIndex, ShardId, Term};
+use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::regime::Report;
 use shard::stats::Stats;
 
@@ -47,6 +50,10 @@ pub(crate) enum Message {
         /// Number of the round, to come back in the report.
         round: u64,
     },
+    /// A frame of another member, for a group or a question of the receiver.
+    Peer(MemberId, Frame),
+    /// How far the primary has shown its state.
+    Frontier(Arc<Frontier>),
     /// A segment of that core's log has rotted.
     Rotten(CoreId, SegmentSeq),
     /// A shard of the receiver must be able to do without its log up to there.
@@ -64,6 +71,8 @@ pub(crate) struct Proposal {
     pub(crate) shard: ShardId,
     /// Who waits for the answer.
     pub(crate) ticket: Ticket,
+    /// The process that the ticket is of: this one, or that of the member which forwarded the command.
+    pub(crate) process: u64,
     /// What to do.
     pub(crate) command: Command,
 }
@@ -123,6 +132,8 @@ pub(crate) enum Answer {
     Keys(KeysAnswer),
     /// The receiver's shards have been cut; the parts follow with [`Answer::Part`].
     CutTaken,
+    /// The receiver's shards can not be cut at that index: a snapshot has brought one of them further.
+    Behind,
     /// Listing of one executor's part of a spread directory: (name, JSON of the node), sorted by name.
     Part(Vec<(Vec<u8>, Vec<u8>)>),
     /// A watch is registered, or refused.

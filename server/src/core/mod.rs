@@ -6,12 +6,18 @@
 mod deliver;
 mod disk;
 pub(crate) mod feed;
+mod forward;
+mod frontier;
 mod heal;
+mod intake;
 pub(crate) mod lane;
 mod mailbox;
+mod membership;
 pub(crate) mod message;
+mod peers;
 mod post;
 mod pulse;
+mod quorum;
 mod read;
 mod regime;
 mod replay;
@@ -19,6 +25,7 @@ mod snapshot;
 mod spread;
 mod ticker;
 pub(crate) mod ticket;
+mod transfer;
 mod turn;
 pub(crate) mod watch;
 
@@ -33,15 +40,16 @@ use std::task::Waker;
 use glommio::sync::Semaphore;
 use log::{CoreId, SegmentSeq};
 use net::http::date::{DateCache, DateStamp};
-use shard::command::Command;
-use shard::ids::{Index, RaftIndex, ShardId, Term};
-use shard::order::Order;
+use shard::command::{Command, SystemCommand};
+use shard::group::LOG_START;
+use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
+use shard::order::{Order, Token};
 use shard::regime::Regimes;
 use shard::route::Route;
 use shard::shard::{Applied, Outputs, Shard};
 use shard::system::System;
 
-use crate::birth::Birth;
+use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::{CoreMetrics, ScrubStats};
@@ -64,6 +72,8 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     /// This member's id.
     pub(crate) member: u64,
+    /// Marks this process' commands in the log: after a restart its tickets mean others.
+    pub(crate) process: u64,
     /// The cluster's id as the `X-Etcd-Cluster-Id` header has it.
     pub(crate) cluster_id: String,
     /// Number of shards, fixed when the cluster was born.
@@ -77,6 +87,8 @@ pub(crate) struct Node {
     spread: Vec<AtomicBool>,
     /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
     system: Mutex<Arc<System>>,
+    /// The membership that this member was born with.
+    founders: Arc<System>,
     phase: AtomicU8,
     /// Executors that have nothing left to do for their own connections, while the process stops.
     drained: AtomicUsize,
@@ -87,6 +99,20 @@ pub(crate) struct Node {
     pub(crate) scrubbed: ScrubStats,
     /// When the regime opened, in nanoseconds of the Unix epoch.
     primary_since_ns: AtomicU64,
+    /// Who leads group 0, as executor 0 knows it: the primary, or who is about to become it. 0: nobody.
+    primary: AtomicU64,
+    /// The term of group 0.
+    term: AtomicU64,
+    /// This member was removed from the cluster, for good.
+    removed: AtomicBool,
+    /// Groups that have removed this member.
+    removed_from: AtomicUsize,
+    /// In this process, something has been shown that a primary vouches for: the membership is not an old one.
+    informed: AtomicBool,
+    /// Per executor: some of its groups still has a member that is removed from the cluster.
+    lingering: Vec<AtomicBool>,
+    /// Executors with groups that do not know what they have promised.
+    forgetful: AtomicUsize,
 }
 
 /// Where the process is in its life.
@@ -101,25 +127,47 @@ pub(crate) enum Phase {
     Stopping = 2,
 }
 
+/// The membership that this member was born with.
+fn founding_system(birth: &Birth) -> System {
+    let mut system = System::default();
+    for founder in &birth.founders {
+        let Founder { id, name, peer_urls } = founder.clone();
+        // Two founders with one address were refused when the member was born.
+        let _ = system.apply(&SystemCommand::AddMember { id, name, peer_urls });
+    }
+    system
+}
+
 impl Node {
     /// The shared part of a node with one mailbox per executor.
     pub(crate) fn new(config: Config, birth: &Birth) -> Self {
         let cores = config.cores.len();
+        let clock = Clock::start();
         Self {
             member: birth.member,
+            // Another number after every start, also when two starts see the same clock.
+            process: clock.started_ns() ^ u64::from(std::process::id()) << 48,
             cluster_id: format!("{:x}", birth.cluster),
             shards: birth.shards,
             order: Order::new(usize::from(birth.shards), cores, Index::ZERO),
-            clock: Clock::start(),
+            clock,
             mailboxes: (0..cores).map(|_| Mailbox::new()).collect(),
             spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             system: Mutex::new(Arc::new(System::default())),
+            founders: Arc::new(founding_system(birth)),
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
             prepared: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
             scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
+            primary: AtomicU64::new(0),
+            term: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            removed_from: AtomicUsize::new(0),
+            informed: AtomicBool::new(false),
+            lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
             config,
         }
     }
@@ -142,6 +190,48 @@ impl Node {
     /// Since when this node is the primary, in nanoseconds of the Unix epoch; meaningless while it is not.
     pub(crate) fn primary_since_ns(&self) -> u64 {
         self.primary_since_ns.load(Ordering::Relaxed)
+    }
+
+    /// The primary, as far as it is known here: who leads group 0.
+    pub(crate) fn primary(&self) -> Option<MemberId> {
+        Some(MemberId(self.primary.load(Ordering::Acquire))).filter(|primary| primary.0 != 0)
+    }
+
+    /// The term of group 0, which is that of the regime.
+    pub(crate) fn term(&self) -> Term {
+        Term(self.term.load(Ordering::Acquire))
+    }
+
+    /// Some group does not know what it has promised, because this member has lost its data.
+    pub(crate) fn is_forgetful(&self) -> bool {
+        self.forgetful.load(Ordering::Acquire) > 0
+    }
+
+    /// This member was removed from the cluster.
+    pub(crate) fn leave(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    /// The membership that this node shows is not one from before its start.
+    pub(crate) fn is_informed(&self) -> bool {
+        self.informed.load(Ordering::Acquire)
+    }
+
+    /// Some group still has a member that is removed from the cluster: it needs that one to agree to its own removal.
+    pub(crate) fn has_lingering(&self) -> bool {
+        self.lingering.iter().any(|lingering| lingering.load(Ordering::Acquire))
+    }
+
+    /// Some more groups have removed this member. When all have, it is of no use any more.
+    fn removed_from(&self, groups: usize) {
+        if self.removed_from.fetch_add(groups, Ordering::AcqRel) + groups >= usize::from(self.shards) {
+            self.leave();
+        }
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// An executor's own connections are done; it goes on for those of the others.
@@ -191,8 +281,18 @@ impl Node {
         self.system.lock().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |system| Arc::clone(&system))
     }
 
+    /// The membership that others are told: the founding one, as long as the log says nothing.
+    pub(crate) fn presumed_system(&self) -> Arc<System> {
+        let system = self.system();
+        if system.members().is_empty() { Arc::clone(&self.founders) } else { system }
+    }
+
     fn set_system(&self, system: System) {
         if let Ok(mut current) = self.system.lock() {
+            if system.removed().len() > current.removed().len() {
+                // Until the groups have been looked at: nobody may turn the member away before they have let it go.
+                self.lingering.iter().for_each(|lingering| lingering.store(true, Ordering::Release));
+            }
             *current = Arc::new(system);
         }
     }
@@ -244,14 +344,28 @@ struct Inner {
     queue: VecDeque<Proposal>,
     /// Bytes of their paths and values.
     queued_bytes: usize,
+    /// The regime in which the queue was looked at last.
+    queue_of: Option<Token>,
     waiting: Waiting<Waiter>,
     outbox: Outbox<Message>,
     disk: Disk,
-    quorum: read::QuorumRounds,
+    peers: peers::Peers,
+    forwards: forward::Forwards,
+    /// The newest frontier that the other members were told.
+    frontier_sent: Index,
+    /// The newest frontier of a primary that was heard.
+    frontier_heard: Index,
+    /// The newest frontier noted beside the log.
+    frontier_noted: Index,
+    transfers: transfer::Transfers,
+    intake: intake::Intake,
+    quorum: quorum::QuorumReads,
     watches: watch::Watches,
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
     snapshots: snapshot::Schedule,
+    /// Some group of this executor does not know what it has promised.
+    forgetful: bool,
     /// Segments of this log that have rotted and are still there.
     rotten: Vec<(CoreId, SegmentSeq)>,
     expiry: ticker::Expiry,
@@ -322,7 +436,7 @@ impl Core {
         let to = self.node.core_of(shard);
         let mut inner = self.inner.borrow_mut();
         let ticket = inner.await_in_lane(lane, slot);
-        let proposal = Proposal { shard, ticket, command };
+        let proposal = Proposal { shard, ticket, process: self.node.process, command };
         if to == self.me {
             inner.enqueue(proposal);
         } else {
@@ -332,9 +446,14 @@ impl Core {
         self.stir();
     }
 
-    /// Whether this node may order changes, and this executor's shards have applied all that was found in their logs.
+    /// Alone: everything that was found in the log is applied. Among others: every group has something in its log, of this
+    /// start or an earlier one; the rest comes while reads are served already.
     pub(crate) fn has_caught_up(&self) -> bool {
-        self.node.order.is_open() && self.inner.borrow().shards.iter().all(Shard::is_settled)
+        let inner = self.inner.borrow();
+        if inner.is_alone() {
+            return self.node.order.is_open() && inner.shards.iter().all(Shard::is_settled);
+        }
+        inner.shards.iter().all(|shard| shard.group().durable() > LOG_START.0)
     }
 
     /// Whether the log takes no commands because the disk is full.
@@ -397,18 +516,30 @@ impl Inner {
         snapshots: &[Vec<(RaftIndex, Term)>],
         disk: Disk,
     ) -> Self {
+        if let Some(first) = shards.first().filter(|shard| shard.id() == ShardId(0)) {
+            node.set_system(first.store().system().clone());
+        }
         Self {
             me,
             core,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            queue_of: None,
             waiting: Waiting::new(me),
             outbox: Outbox::new(node.cores()),
             disk,
-            quorum: read::QuorumRounds::default(),
+            peers: peers::Peers::default(),
+            forwards: forward::Forwards::default(),
+            frontier_sent: Index::ZERO,
+            frontier_heard: Index::ZERO,
+            frontier_noted: Index::ZERO,
+            transfers: transfer::Transfers::default(),
+            intake: intake::Intake::default(),
+            quorum: quorum::QuorumReads::default(),
             watches: watch::Watches::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),
+            forgetful: node.is_forgetful(),
             rotten: Vec::new(),
             expiry: ticker::Expiry::new(shards.len()),
             out: Outputs::default(),
@@ -448,6 +579,11 @@ impl Inner {
     fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
         let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_round: self.rounds };
         self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
+    }
+
+    /// No group of this executor has another member with a vote.
+    fn is_alone(&self) -> bool {
+        !self.shards.is_empty() && self.shards.iter().all(|shard| shard.group().is_alone())
     }
 
     /// Sends to an executor, which may be this one.

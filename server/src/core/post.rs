@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use shard::command::Command;
 use shard::ids::ShardId;
@@ -51,6 +52,17 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// The next answer, if it comes in time.
+    pub(crate) async fn next_within(&self, time: Duration) -> Option<Answer> {
+        let late = async {
+            glommio::timer::sleep(time).await;
+            None
+        };
+        futures_lite::future::or(async { Some(self.next().await) }, late).await
+    }
+}
+
 impl Drop for Asked {
     fn drop(&mut self) {
         self.core.inner.borrow_mut().waiting.take(self.ticket);
@@ -78,13 +90,14 @@ impl Core {
         Some(asked)
     }
 
-    /// Proposes a command of the node's own and waits for the status of its answer; `None` if too many wait already.
+    /// Proposes a command of the node's own and waits for the status of its answer; `None` if too many wait already, or no
+    /// answer comes in time: what becomes of it is not known then.
     pub(crate) async fn propose_and_wait(self: &Rc<Self>, shard: ShardId, command: Command) -> Option<u16> {
         let asked = self.asking()?;
-        let proposal = Proposal { shard, ticket: asked.ticket, command };
+        let proposal = Proposal { shard, ticket: asked.ticket, process: self.node.process, command };
         self.inner.borrow_mut().send(self.node.core_of(shard), Message::Propose(proposal));
         self.stir();
-        match asked.next().await {
+        match asked.next_within(self.node.config.request_timeout()).await? {
             Answer::Keys(answer) => Some(answer.status),
             other => panic!("a proposal was answered with {other:?}"),
         }

@@ -1,11 +1,11 @@
-//! Reads: of one node, of a spread directory's part, by quorum.
+//! Reads: of one node, of a spread directory's part.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use shard::ids::{Index, ShardId};
 use shard::path::ROOT;
-use shard::refusal::Refusal;
+use shard::refusal::{Code, Refusal};
 use shard::shard::Shard;
 use shard::stats::Operation;
 use shard::view::NodeHandle;
@@ -16,20 +16,13 @@ use super::{Core, Inner, Lane, deliver};
 use crate::body;
 use crate::metrics::ReadAction;
 
+/// Why this member shows nothing for a moment: a snapshot has brought a shard further than what it may show.
+const CATCHING_UP: &str = "etcdserver: this member is catching up";
+
 /// A node as it was at one index.
 pub(crate) struct Found {
     pub(crate) node: NodeHandle,
     pub(crate) standing: Standing,
-}
-
-/// Reads that wait for a quorum round. All that are waiting when one begins share it.
-#[derive(Default)]
-pub(super) struct QuorumRounds {
-    last_round: u64,
-    /// Asked since the last turn.
-    new: Vec<(Ticket, Question)>,
-    /// Under way, oldest first.
-    rounds: VecDeque<(u64, Vec<(Ticket, Question)>)>,
 }
 
 impl Core {
@@ -61,6 +54,9 @@ impl Inner {
         let visible = self.node.order.visible();
         self.apply(seat, visible);
         let shard = &mut self.shards[seat];
+        if !shard.shows(visible) {
+            return Err((Refusal::new(Code::RaftInternal, CATCHING_UP), visible));
+        }
         let found = shard.store().get(path);
         shard.store_mut().count(Operation::Get, found.is_ok());
         let (raft_index, term) = shard.applied();
@@ -73,7 +69,7 @@ impl Inner {
     /// Answers a question of some executor, at once or when it can be.
     pub(super) fn question(&mut self, ticket: Ticket, question: Question) {
         match question {
-            Question::Get(Get { quorum: true, .. }) | Question::Quorum => self.quorum.new.push((ticket, question)),
+            Question::Get(Get { quorum: true, .. }) | Question::Quorum => self.quorum_read(ticket, question),
             Question::Get(get) => self.answer_get(ticket, get),
             Question::Cut { at, recursive } => self.cut(ticket, at, recursive),
             Question::Stats => {
@@ -88,7 +84,7 @@ impl Inner {
         }
     }
 
-    fn answer_get(&mut self, ticket: Ticket, get: Get) {
+    pub(super) fn answer_get(&mut self, ticket: Ticket, get: Get) {
         let now = self.node.clock.now_ns();
         let found = match self.get(get.shard, &get.path, get.recursive) {
             Ok(found) => found,
@@ -113,6 +109,9 @@ impl Inner {
         let mut roots = Vec::with_capacity(self.shards.len());
         for seat in 0..self.shards.len() {
             self.apply(seat, visible);
+            if !self.shards[seat].shows(visible) {
+                return self.deliver(ticket, Answer::Behind);
+            }
             roots.extend(self.shards[seat].store().get(ROOT).ok());
         }
         self.deliver(ticket, Answer::CutTaken);
@@ -139,43 +138,25 @@ impl Inner {
         });
     }
 
-    /// Begins a quorum round for the reads that came in since the last one. One group is enough: whoever opens a
-    /// regime needs them all, so a node that still leads any of them by quorum is still the primary.
-    pub(super) fn ask_quorum(&mut self) {
-        if self.quorum.new.is_empty() || !self.node.order.is_open() {
-            return;
-        }
-        let Some(shard) = self.shards.first_mut() else {
-            // An executor without shards asks one that has some.
-            for (ticket, question) in std::mem::take(&mut self.quorum.new) {
-                self.send(0, Message::Ask(ticket, question));
-            }
-            return;
-        };
-        self.quorum.last_round += 1;
-        shard.confirm(self.quorum.last_round);
-        self.quorum.rounds.push_back((self.quorum.last_round, std::mem::take(&mut self.quorum.new)));
-    }
-
-    /// A round of reads is confirmed; they see at least everything acknowledged before it began.
-    pub(super) fn quorum_confirmed(&mut self, round: u64) {
-        while let Some((_, reads)) = self.quorum.rounds.pop_front_if(|(of, _)| *of <= round) {
-            for (ticket, question) in reads {
-                match question {
-                    Question::Get(get) => self.answer_get(ticket, get),
-                    _ => self.deliver(ticket, Answer::Confirmed(self.standing())),
-                }
-            }
-        }
-    }
-
     /// Brings the metrics that are states, not counts, up to date.
     fn refresh_metrics(&mut self) {
         let visible = self.node.order.visible();
         let metrics = &mut self.metrics;
         metrics.visible.set(visible.0);
-        metrics.sequence.set(self.shards.iter().map(|shard| shard.top().0).max().unwrap_or(0).max(visible.0));
+        let top = self.shards.iter().map(|shard| shard.top().0).max().unwrap_or(0);
+        metrics.sequence.set(top.max(self.frontier_heard.0).max(visible.0));
         metrics.watchers.set(self.watches.len());
+        metrics.traffic.peers.values_mut().for_each(|peer| peer.lag.set(0));
+        let mut lags: BTreeMap<u64, u64> = BTreeMap::new();
+        for shard in &self.shards {
+            let last = shard.group().last().0;
+            for (member, progress) in shard.progress() {
+                *lags.entry(member.0).or_default() += last.saturating_sub(progress.matched.0);
+            }
+        }
+        for (member, lag) in lags {
+            metrics.traffic.peers.entry(member).or_default().lag.set(lag);
+        }
         let open = self.node.order.is_open();
         for (shard, shown) in self.shards.iter().zip(&mut metrics.shards) {
             let history = shard.store().history();
@@ -183,7 +164,7 @@ impl Inner {
             shown.pending.set(shard.pending() as u64);
             shown.history_events.set(history.len() as u64);
             shown.history_bytes.set(history.bytes() as u64);
-            shown.has_leader = open;
+            shown.has_leader = open || shard.leader().is_some();
             shown.is_leader = shard.group().leads();
         }
     }

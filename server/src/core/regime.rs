@@ -1,5 +1,7 @@
 //! The node's regime, kept by executor 0 from the reports of all.
 
+use std::sync::atomic::Ordering;
+
 use shard::ids::{Index, ShardId};
 use shard::regime::{Action, Report};
 
@@ -10,11 +12,10 @@ use super::message::Message;
 const KEEPER: usize = 0;
 
 impl Inner {
-    /// A group of this executor was won or lost.
+    /// A group of this executor was won or lost; in that case the order is closed already.
     pub(super) fn leadership(&mut self, report: Report) {
         if matches!(report, Report::Lost(_)) {
-            // At once, before anything else of this turn: what others are about to open must not open.
-            self.node.order.close();
+            self.give_up_rounds();
         }
         self.metrics.leader_changes.add(1);
         self.send(KEEPER, Message::Report(report));
@@ -52,9 +53,40 @@ impl Inner {
 
     fn opened(&mut self, top: Index) {
         self.node.primary_since_ns.store(self.node.clock.now_ns(), std::sync::atomic::Ordering::Relaxed);
+        self.metrics.regimes.inc();
         tracing::info!(target: "uetcd", "primary of all {} shards, the order goes on above index {top}", self.node.shards);
         for core in 0..self.node.cores() {
             self.send(core, Message::Wake);
+        }
+    }
+
+    /// On the keeper, every turn: who leads group 0, for the whole node.
+    pub(super) fn look_at_primary(&mut self) {
+        if self.me != KEEPER {
+            return;
+        }
+        let Some(first) = self.shards.first() else { return };
+        let (primary, term) = (first.primary().map_or(0, |primary| primary.0), first.group().term().0);
+        self.node.term.store(term, Ordering::Release);
+        if self.node.primary.swap(primary, Ordering::AcqRel) != primary {
+            self.node.primary_since_ns.store(self.node.clock.now_ns(), Ordering::Relaxed);
+            let member = self.node.member;
+            if primary == 0 {
+                tracing::info!(target: "raft", "{member:x} lost its primary at term {term}");
+            } else {
+                tracing::info!(target: "raft", "{member:x} follows primary {primary:x} at term {term}");
+            }
+            for core in 0..self.node.cores() {
+                self.send(core, Message::Wake);
+            }
+        }
+    }
+
+    /// Every tick: the groups follow whoever leads group 0.
+    pub(super) fn follow_primary(&mut self) {
+        let primary = self.node.primary();
+        for shard in &mut self.shards {
+            shard.follow(primary);
         }
     }
 

@@ -68,6 +68,11 @@ impl Schedule {
         self.seats[seat].bytes += bytes;
     }
 
+    /// A shard's state was replaced by a snapshot that came from another member, and is on the disk.
+    pub(super) fn restart(&mut self, seat: usize, upto: Upto) {
+        self.seats[seat] = Seat { newest: Some(upto), ..Seat::default() };
+    }
+
     /// Has the shard write snapshots until it can do without its log up to `index`.
     pub(super) fn outgrow(&mut self, seat: usize, index: RaftIndex) {
         let outgrown = &mut self.seats[seat].outgrown;
@@ -164,8 +169,12 @@ impl Core {
     /// when its shards have caught up.
     pub(crate) async fn shed_inherited(&self) {
         const PAUSE: Duration = Duration::from_millis(2);
-        let inherited = self.inner.borrow().disk.inherited();
-        if inherited <= INHERITED_AT_START_MAX {
+        let (inherited, alone) = {
+            let inner = self.inner.borrow();
+            (inner.disk.inherited(), inner.is_alone())
+        };
+        // Among others it may take long until everything is applied that a snapshot has to hold.
+        if inherited <= INHERITED_AT_START_MAX || !alone {
             return;
         }
         tracing::info!(target: "wal", "{inherited} segments of earlier starts in log {}: they are given up before clients are served", self.me);
@@ -264,30 +273,58 @@ async fn write_chunks(writer: &mut SnapshotWriter, mut chunks: SnapshotChunks) -
         let begun = Instant::now();
         let Some(chunk) = chunks.next() else { return Ok(encoding) };
         encoding += begun.elapsed();
-        let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
-        framed.extend_from_slice(&chunk);
-        for piece in framed.chunks(SNAPSHOT_CHUNK_MAX) {
+        for piece in frame(&chunk).chunks(SNAPSHOT_CHUNK_MAX) {
             writer.chunk(piece).await?;
         }
     }
 }
 
+/// A chunk behind its length.
+pub(super) fn frame(chunk: &[u8]) -> Vec<u8> {
+    let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
+    framed.extend_from_slice(chunk);
+    framed
+}
+
+/// The shard's chunks from pieces of a file, or of a stream.
+#[derive(Default)]
+pub(super) struct Unframer {
+    bytes: Vec<u8>,
+}
+
+impl Unframer {
+    /// Takes the next piece.
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+    }
+
+    /// The next chunk, if it is whole.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        const LENGTH: usize = size_of::<u64>();
+        let mut front = self.bytes.get(..LENGTH)?;
+        let end = LENGTH.checked_add(usize::try_from(front.get_u64_le()).ok()?)?;
+        let chunk = self.bytes.get(LENGTH..end)?.to_vec();
+        self.bytes.drain(..end);
+        Some(chunk)
+    }
+
+    /// Nothing is left over.
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
 /// The shard's chunks from those of a file.
 pub(crate) fn unframe(pieces: Vec<Bytes>) -> Option<Vec<Vec<u8>>> {
+    let mut unframer = Unframer::default();
     let mut chunks = Vec::new();
-    let mut pieces = pieces.into_iter();
-    while let Some(mut piece) = pieces.next() {
-        let length = usize::try_from(piece.try_get_u64_le().ok()?).ok()?;
-        let mut chunk = piece.to_vec();
-        while chunk.len() < length {
-            chunk.extend_from_slice(&pieces.next()?);
+    for piece in pieces {
+        unframer.push(&piece);
+        while let Some(chunk) = unframer.take() {
+            chunks.push(chunk);
         }
-        if chunk.len() != length {
-            return None;
-        }
-        chunks.push(chunk);
     }
-    Some(chunks)
+    unframer.is_empty().then_some(chunks)
 }
 
 #[cfg(test)]

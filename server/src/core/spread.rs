@@ -1,6 +1,7 @@
 //! Listing a directory that is spread over all shards, as one cut.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use shard::ids::Index;
 use shard::order::Hold;
@@ -58,11 +59,16 @@ impl Core {
         };
         let asked = self.ask_all(|| Question::Cut { at, recursive });
         let mut parts = Vec::new();
+        let mut behind = false;
         if let Some(asked) = &asked {
             let mut taken = 0;
             while taken < self.node.cores() {
                 match asked.next().await {
                     Answer::CutTaken => taken += 1,
+                    Answer::Behind => {
+                        behind = true;
+                        taken += 1;
+                    }
                     Answer::Part(part) => parts.push(part),
                     other => panic!("a cut was answered with {other:?}"),
                 }
@@ -73,12 +79,12 @@ impl Core {
         for mailbox in &self.node.mailboxes {
             mailbox.wake();
         }
-        asked.map(|asked| (at, asked, parts))
+        asked.filter(|_| !behind).map(|asked| (at, asked, parts))
     }
 
-    /// Confirms that this node is still the primary; `None` if that cannot be asked now.
-    pub(crate) async fn confirm_quorum(self: &Rc<Self>) -> Option<Standing> {
-        match self.ask(self.me, Question::Quorum)?.next().await {
+    /// Confirms with a quorum where the order stands, as a read would; `None` if that can not be asked now, or takes too long.
+    pub(crate) async fn confirm_quorum(self: &Rc<Self>, time: Duration) -> Option<Standing> {
+        match self.ask(self.me, Question::Quorum)?.next_within(time).await? {
             Answer::Confirmed(standing) => Some(standing),
             other => panic!("a quorum round was answered with {other:?}"),
         }

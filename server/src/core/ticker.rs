@@ -65,10 +65,19 @@ impl Inner {
         for shard in &mut self.shards {
             shard.tick();
         }
+        self.follow_primary();
     }
 
     fn round(&mut self) {
         self.rounds += 1;
+        self.remember();
+        self.keep_members();
+        if self.me == 0 {
+            self.tell_frontier();
+        }
+        self.note_frontier_on_disk();
+        self.tick_forwards();
+        self.tick_quorum();
         self.expire();
         self.time_out(rounds_in(self.node.config.request_timeout()));
         self.disk.tick();
@@ -122,13 +131,14 @@ impl Inner {
         let now = self.node.clock.now_ns();
         for seat in 0..self.shards.len() {
             let shard = &self.shards[seat];
-            let left_off = shard.clock().max(self.disk.clock_of(shard.id()));
+            let left_off = shard.clock();
             if shard.store().next_deadline().is_some() && left_off > 0 {
                 let by_ns = now.wrapping_sub(left_off) as i64;
                 let id = shard.id();
                 self.queue.push_front(super::Proposal {
                     shard: id,
                     ticket: super::Ticket::NOBODY,
+                    process: self.node.process,
                     command: Command::Rebase { by_ns },
                 });
             }

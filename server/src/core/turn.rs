@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use shard::command::{Batch, Numbered};
 use shard::ids::{Index, ShardId};
+use shard::regime::Report;
 use shard::shard::Shard;
 
 use super::deliver::{action, operation};
@@ -13,6 +14,10 @@ use super::message::{Message, Proposal};
 use super::ticket::Ticket;
 use super::{Core, Inner};
 use crate::failure::Fatal;
+
+/// Bytes of commands that one turn numbers, beyond which they wait for the next: an entry has to fit into a frame for the
+/// other members ([`net::peer::ENTRY_BYTES_MAX`]) with the largest command at its end.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes that may be gathered for the log while the disk is busy; beyond, commands stay in the queue. Far more than a disk
 /// writes in one go, far less than a record or a batch may have.
@@ -65,18 +70,21 @@ impl Inner {
         // Read before the queues are drained: whatever is complete now has its events in them.
         let complete = self.node.order.complete();
         self.take_messages();
+        self.take_links();
         self.take_durable();
         if self.expiry.behind {
             self.expire();
         }
-        self.submit();
+        let rest = self.submit();
         self.ask_quorum();
         self.advance();
-        self.write()?;
+        let settled = self.write()?;
         self.show();
         self.release(complete);
         self.hand_over();
-        Ok(self.tidy())
+        // While the log has something gathered, its progress brings the next turn.
+        let rest = rest && self.disk.pending_bytes() == 0;
+        Ok(self.tidy() || settled || rest)
     }
 
     fn take_messages(&mut self) {
@@ -104,6 +112,8 @@ impl Inner {
             Message::Event(ticket, index, body) => self.event(ticket, index, body),
             Message::Report(report) => self.regime_report(report),
             Message::Confirm { round } => self.confirm_all(round),
+            Message::Peer(from, frame) => self.frame(from, frame),
+            Message::Frontier(frontier) => self.note_frontier(&frontier),
             Message::Rotten(core, seq) => self.segment_rotten(core, seq),
             Message::Renew(shard, upto) => self.renew(shard, upto),
             Message::SnapshotLost(shard, upto) => self.snapshot_lost(shard, upto),
@@ -119,26 +129,38 @@ impl Inner {
                 let seat = self.seat(shard);
                 self.shards[seat].persisted(number);
             }
+            for (shard, message) in written.messages {
+                self.post_raft(shard, message);
+            }
         }
     }
 
-    /// Numbers what is queued and hands each shard its part as one batch.
-    pub(super) fn submit(&mut self) {
-        if !self.node.order.is_open() || self.disk.pending_bytes() > GATHERED_BYTES_MAX {
-            return;
+    /// Numbers what is queued and hands each shard its part as one batch. True if it did, and there is more.
+    pub(super) fn submit(&mut self) -> bool {
+        self.drop_stale();
+        if !self.node.order.is_open() {
+            self.forward_queue();
+            return false;
+        }
+        if self.disk.pending_bytes() > GATHERED_BYTES_MAX {
+            return false;
         }
         if self.disk.is_full() {
             // Before the timelines are joined: a rebase must not get lost.
             self.refuse_queue("etcdserver: no space left on device");
-            return;
+            return false;
         }
         if !self.join_timelines() || self.queue.is_empty() {
-            return;
+            return false;
+        }
+        if !self.shards.iter().all(Shard::may_propose) {
+            // A leadership was lost or given away in this turn; the regime ends with its `advance`.
+            return false;
         }
         let mut batches = self.number_queue();
         let count: usize = batches.iter().map(Vec::len).sum();
         if count == 0 {
-            return;
+            return false;
         }
         let concerned = (0..batches.len()).filter(|seat| !batches[*seat].is_empty());
         let ids: Vec<ShardId> = concerned.map(|seat| self.shards[seat].id()).collect();
@@ -151,6 +173,7 @@ impl Inner {
             self.shards[seat].propose(&Batch { first: first.0, now, commands });
             self.node.order.publish_uncommitted(id, self.shards[seat].oldest_uncommitted());
         }
+        !self.queue.is_empty()
     }
 
     /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, while
@@ -160,10 +183,16 @@ impl Inner {
         // With anything under way, an answer out of the log could show a lower index than the one before it.
         let settled = self.shards.iter().all(Shard::is_settled);
         let mut offset = 0;
-        self.queued_bytes = 0;
-        for Proposal { shard, ticket, command } in std::mem::take(&mut self.queue) {
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES
+            && let Some(Proposal { shard, ticket, process, command }) = self.queue.pop_front()
+        {
+            let size = command.size_bytes();
+            self.queued_bytes = self.queued_bytes.saturating_sub(size);
+            bytes += size;
             let seat = self.seat(shard);
-            if settled && offset == 0 {
+            // Who forwarded it waits for it to come through the log.
+            if settled && offset == 0 && process == self.node.process {
                 // Read first: an index acknowledged before now must not be above what the refusal claims to know.
                 let index = self.node.order.visible();
                 if let Err(refusal) = self.shards[seat].check(&command) {
@@ -174,7 +203,7 @@ impl Inner {
             if let Some(operation) = operation(&command) {
                 self.metrics.writes[action(operation)].inc();
             }
-            batches[seat].push(Numbered { offset, command, origin: ticket.0 });
+            batches[seat].push(Numbered { offset, command, process, origin: ticket.0 });
             offset += 1;
         }
         batches
@@ -183,32 +212,60 @@ impl Inner {
     /// Takes from the groups what they have ready.
     fn advance(&mut self) {
         let mut out = std::mem::take(&mut self.out);
-        for shard in &mut self.shards {
+        for seat in 0..self.shards.len() {
+            let shard = &mut self.shards[seat];
             shard.advance(&mut out);
-            self.node.order.note_unapplied(shard.id(), shard.oldest_unapplied());
-            self.node.order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
+            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) {
+                // At once, before anything that follows from it is published.
+                self.node.order.close();
+            }
+            let id = shard.id();
+            self.node.order.note_unapplied(id, shard.oldest_unapplied());
+            self.node.order.publish_committed(id, shard.group().committed());
+            self.node.order.publish_uncommitted(id, shard.oldest_uncommitted());
+            self.node.order.publish_reached(id, shard.reached());
+            for report in out.reports.drain(..) {
+                self.leadership(report);
+            }
         }
-        // A group of one member has nobody to write to; what arrives here is for peers.
-        out.at_once.clear();
-        out.after_durable.clear();
-        for report in out.reports.drain(..) {
-            self.leadership(report);
+        if !out.removed.is_empty() {
+            self.node.removed_from(out.removed.len());
+            out.removed.clear();
+        }
+        for (shard, message) in out.at_once.drain(..) {
+            self.post_raft(shard, message);
+        }
+        for snapshot in out.snapshots.drain(..) {
+            self.send_state(snapshot);
         }
         for (shard, context) in out.confirmed.drain(..) {
             self.confirmed(shard, context);
         }
         self.out = out;
+        self.look_at_primary();
     }
 
-    /// Gives the log what is to be made durable, and starts a write if one may start.
-    fn write(&mut self) -> Result<(), Fatal> {
-        for write in self.out.writes.drain(..) {
+    /// Gives the log what is to be made durable, and starts a write if one may start. True if a group was told at once that
+    /// there was nothing to wait for, and may have more.
+    fn write(&mut self) -> Result<bool, Fatal> {
+        for write in std::mem::take(&mut self.out.writes) {
+            if let Some(upto) = write.received {
+                self.snapshots.restart(self.seat(write.shard), upto);
+            }
             self.disk.push(&write);
+        }
+        for (shard, message) in self.disk.hold_back(self.out.after_durable.drain(..)) {
+            self.post_raft(shard, message);
+        }
+        let settled = self.disk.settle();
+        for (shard, number) in &settled {
+            let seat = self.seat(*shard);
+            self.shards[seat].persisted(*number);
         }
         if let Some(bytes) = self.disk.submit()? {
             self.metrics.log_bytes.add(bytes);
         }
-        Ok(())
+        Ok(!settled.is_empty())
     }
 
     /// Raises `visible` as far as it goes, and applies up to it.
@@ -220,6 +277,9 @@ impl Inner {
         for seat in 0..self.shards.len() {
             self.apply(seat, visible);
         }
+        self.send_frontier();
+        self.read_upto(visible);
+        self.settle_forwards(visible);
         self.metrics.visible.set(visible.0);
     }
 
@@ -242,6 +302,7 @@ impl Inner {
 
     /// Hands over everything for other executors, then publishes what has been applied as such.
     fn hand_over(&mut self) {
+        self.post_all_raft();
         self.flushed = self.outbox.flush(&self.node.mailboxes);
         if !self.flushed {
             self.metrics.queue_full.add(1);
@@ -269,6 +330,18 @@ impl Inner {
 }
 
 impl Inner {
+    /// What is queued of an earlier regime of this node: what other members forwarded may have been carried out by another
+    /// primary meanwhile, and what the node wanted by itself was for that regime alone.
+    pub(super) fn drop_stale(&mut self) {
+        let token = self.node.order.token();
+        if self.queue_of.replace(token) == Some(token) {
+            return;
+        }
+        let own = self.node.process;
+        self.queue.retain(|proposal| proposal.process == own && proposal.ticket != Ticket::NOBODY);
+        self.queued_bytes = self.queue.iter().map(|proposal| proposal.command.size_bytes()).sum();
+    }
+
     /// Answers everything that is queued with etcd's "raft internal error".
     pub(super) fn refuse_queue(&mut self, cause: &str) {
         self.queued_bytes = 0;
@@ -280,6 +353,6 @@ impl Inner {
 
     /// Queues a command of the node's own; nobody waits for it.
     pub(super) fn propose_own(&mut self, shard: ShardId, command: shard::command::Command) {
-        self.queue.push_back(Proposal { shard, ticket: Ticket::NOBODY, command });
+        self.queue.push_back(Proposal { shard, ticket: Ticket::NOBODY, process: self.node.process, command });
     }
 }

@@ -211,6 +211,18 @@ impl Inner {
         }
     }
 
+    /// A snapshot has skipped what these watchers wait for.
+    pub(super) fn outrun_all(&mut self, shard: ShardId, watchers: &mut Vec<WatcherId>) {
+        for watcher in watchers.drain(..) {
+            if let Some(ticket) = self.watches.by_watcher.remove(&(shard, watcher)) {
+                self.unwatch(ticket);
+                if let Some(core) = ticket.core() {
+                    self.send(core, Message::Outrun(ticket));
+                }
+            }
+        }
+    }
+
     /// Ends the watches of clients that take nothing although much is waiting for them.
     pub(super) fn cut_slow_watches(&mut self) {
         if self.watches.open == 0 {

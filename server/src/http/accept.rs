@@ -9,19 +9,28 @@ use glommio::net::{TcpListener, TcpStream, UnixListener};
 use glommio::sync::Semaphore;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::connection;
+use super::connection::{self, Opened};
 use super::registry::Registry;
 use crate::core::Core;
 use crate::listen::{Listener, Place, Side};
+use crate::peer::{self, Links};
 
 /// How long a silent peer is given before the kernel asks whether it is still there, as etcd has it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// After a failed accept (no descriptors left, say): long enough not to spin, short enough not to be noticed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Accepts from a listener until the task is cancelled. `permits` is what the executor's connections may number; who
-/// comes beyond it waits in the kernel's queue, as with etcd.
-pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<Semaphore>, listener: Listener) {
+/// What the connections of an executor need.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) core: Rc<Core>,
+    pub(crate) registry: Rc<Registry>,
+    pub(crate) links: Rc<Links>,
+}
+
+/// Accepts from a listener until the task is cancelled. `permits` is what the connections may number; who comes beyond it
+/// waits in the kernel's queue, as with etcd.
+pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Listener) {
     let side = listener.side;
     match listener.place {
         Place::Tcp(socket) => {
@@ -33,9 +42,9 @@ pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<S
                     Ok(stream) => {
                         set_options(&stream);
                         let socket = Some(stream.as_raw_fd());
-                        start(&core, &registry, stream, socket, side, permit);
+                        start(&served, stream, socket, side, permit);
                     }
-                    Err(error) => refused(&core, &error).await,
+                    Err(error) => refused(&served.core, &error).await,
                 }
             }
         }
@@ -50,8 +59,8 @@ pub(crate) async fn accept(core: Rc<Core>, registry: Rc<Registry>, permits: Rc<S
             loop {
                 let Ok(permit) = permits.acquire_static_permit(1).await else { return };
                 match listener.accept().await {
-                    Ok(stream) => start(&core, &registry, stream, None, side, permit),
-                    Err(error) => refused(&core, &error).await,
+                    Ok(stream) => start(&served, stream, None, side, permit),
+                    Err(error) => refused(&served.core, &error).await,
                 }
             }
         }
@@ -67,18 +76,38 @@ fn set_options(stream: &TcpStream) {
     let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
 }
 
-fn start<S, P>(core: &Rc<Core>, registry: &Rc<Registry>, stream: S, socket: Option<RawFd>, side: Side, permit: P)
+fn start<S, P>(served: &Served, stream: S, socket: Option<RawFd>, side: Side, permit: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     P: 'static,
 {
-    core.count(|metrics| metrics.accepted.inc());
-    let served = connection::serve(Rc::clone(core), Rc::clone(registry), stream, socket, side);
+    served.core.count(|metrics| metrics.accepted.inc());
+    let served = served.clone();
     glommio::spawn_local(async move {
-        served.await;
+        match side {
+            Side::Peer => serve_peer(served, stream, socket).await,
+            Side::Client | Side::Metrics => {
+                let opened = Opened { stream, socket, side, first: Vec::new() };
+                connection::serve(served.core, served.registry, opened).await;
+            }
+        }
         drop(permit);
     })
     .detach();
+}
+
+/// The peer port is for other members and for HTTP; the first byte tells them apart.
+async fn serve_peer<S>(served: Served, mut stream: S, socket: Option<RawFd>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Some(first) = peer::opening(&mut stream).await else { return };
+    if peer::is_peer(&first) {
+        served.links.accept(Box::new(stream), first).await;
+    } else {
+        let opened = Opened { stream, socket, side: Side::Peer, first };
+        connection::serve(served.core, served.registry, opened).await;
+    }
 }
 
 async fn refused(core: &Rc<Core>, error: &glommio::GlommioError<()>) {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use net::json;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use super::pages::{self, OwnStats};
 use crate::core::message::{Answer, Question};
 use crate::core::{Core, Node, Phase};
 use crate::logging;
-use crate::metrics::{self, ProcessStats};
+use crate::metrics::{self, Merged, ProcessStats};
 use crate::page::{Kind, Page};
 
 pub(super) fn options() -> Page {
@@ -27,8 +28,13 @@ pub(super) fn version(core: &Core) -> Page {
     Page::new(200, Kind::Json, pages::version(&core.node.system()))
 }
 
+/// As on the client port, and what a member that wants to join must know.
+pub(super) fn peer_version(core: &Core) -> Page {
+    Page::new(200, Kind::Json, pages::peer_version(&core.node.system(), core.node.shards))
+}
+
 pub(super) fn peer_members(core: &Core) -> Page {
-    Page::of_cluster(200, pages::peer_members(&core.node.system()))
+    Page::of_cluster(200, pages::peer_members(&core.node.presumed_system()))
 }
 
 /// What etcd's peers ask each other to see whether they live.
@@ -71,39 +77,51 @@ pub(super) async fn store_stats(core: &Rc<Core>) -> Page {
     Page::new(200, Kind::Json, pages::store_stats(&sum, watchers))
 }
 
-pub(super) fn own_stats(core: &Core) -> Page {
+pub(super) async fn own_stats(core: &Rc<Core>) -> Page {
+    let Some(merged) = gather(core).await else { return overloaded() };
     let node = &core.node;
-    let leads = node.order.is_open();
     let stats = OwnStats {
         name: &node.config.name,
         member: node.member,
-        leads,
+        leads: node.order.is_open(),
         started_ns: node.clock.started_ns(),
-        leader: leads.then(|| (node.member, node.primary_since_ns())),
+        leader: node.primary().map(|primary| (primary.0, node.primary_since_ns())),
         now_ns: node.clock.now_ns(),
+        traffic: merged.traffic(),
     };
     Page::new(200, Kind::Json, stats.body())
 }
 
-pub(super) fn leader_stats(core: &Core) -> Page {
+pub(super) async fn leader_stats(core: &Rc<Core>) -> Page {
     if !core.node.order.is_open() {
         return Page::new(403, Kind::Json, pages::message_body("not current leader"));
     }
-    let body = format!("{{\"leader\":\"{:x}\",\"followers\":{{}}}}", core.node.member);
-    Page::new(200, Kind::Json, body.into_bytes())
+    let Some(merged) = gather(core).await else { return overloaded() };
+    let followers: Vec<u64> =
+        core.node.system().members().keys().map(|member| member.0).filter(|id| *id != core.node.member).collect();
+    Page::new(200, Kind::Json, pages::leader_stats(core.node.member, &followers, merged.traffic()))
 }
 
-/// True when a write would be taken: this node is the primary, confirmed by a quorum just now, and its disk has room.
+/// True when a write would be taken: there is a primary, confirmed by a quorum just now, and this member's disk has room.
 pub(super) async fn health(core: &Rc<Core>) -> Page {
-    let serving = core.node.phase() == Phase::Serving && core.node.order.is_open() && !core.is_full();
-    if serving && core.confirm_quorum().await.is_some() {
+    /// As long as etcd waits for its raft index to move.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let serving = core.node.phase() == Phase::Serving && !core.is_full();
+    if serving && core.confirm_quorum(PATIENCE).await.is_some() {
         return Page::new(200, Kind::Sniffed, b"{\"health\": \"true\"}".to_vec());
     }
     Page::new(503, Kind::Error, b"{\"health\": \"false\"}\n".to_vec())
 }
 
 pub(super) async fn metrics(core: &Rc<Core>) -> Page {
-    let Some(asked) = core.ask_all(|| Question::Metrics) else { return overloaded() };
+    let Some(merged) = gather(core).await else { return overloaded() };
+    let process = ProcessStats::read().unwrap_or_default();
+    Page::new(200, Kind::Metrics, metrics::encode(&merged, &process, &core.node.scrubbed))
+}
+
+/// What all executors count; `None` if too much is asked at once.
+async fn gather(core: &Rc<Core>) -> Option<Merged> {
+    let asked = core.ask_all(|| Question::Metrics)?;
     let mut parts = Vec::new();
     for _ in 0..core.node.cores() {
         match asked.next().await {
@@ -111,8 +129,7 @@ pub(super) async fn metrics(core: &Rc<Core>) -> Page {
             other => panic!("a question for metrics was answered with {other:?}"),
         }
     }
-    let process = ProcessStats::read().unwrap_or_default();
-    Page::new(200, Kind::Metrics, metrics::encode(&metrics::merge(parts), &process, &core.node.scrubbed))
+    Some(metrics::merge(parts))
 }
 
 fn overloaded() -> Page {

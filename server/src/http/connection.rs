@@ -46,18 +46,30 @@ struct Connection<S> {
     rejected: Option<Reject>,
 }
 
+/// A stream that was accepted.
+pub(super) struct Opened<S> {
+    pub(super) stream: S,
+    /// Its descriptor, if it tells.
+    pub(super) socket: Option<RawFd>,
+    /// Whom it is from.
+    pub(super) side: Side,
+    /// Bytes that have been read from it already.
+    pub(super) first: Vec<u8>,
+}
+
 /// Serves a connection until it ends.
-pub(super) async fn serve<S>(core: Rc<Core>, registry: Rc<Registry>, stream: S, socket: Option<RawFd>, side: Side)
+pub(super) async fn serve<S>(core: Rc<Core>, registry: Rc<Registry>, opened: Opened<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     core.count(|metrics| metrics.connections.inc());
+    let Opened { stream, socket, side, first } = opened;
     let mut connection = Connection {
         stream,
         socket,
         place: registry.enter(),
         decoder: Decoder::new(Limits { body_bytes: core.node.config.max_request_bytes, ..Limits::default() }),
-        input: Vec::new(),
+        input: first,
         input_ended: false,
         since: Instant::now(),
         session: Session::new(Rc::clone(&core), side),

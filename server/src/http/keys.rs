@@ -160,8 +160,8 @@ impl Session {
 }
 
 async fn list_root(core: &Rc<Core>, recursive: bool, quorum: bool) -> Answer {
-    if quorum && core.confirm_quorum().await.is_none() {
-        return core::raft_error(OVERLOADED);
+    if quorum && core.confirm_quorum(core.node.config.request_timeout()).await.is_none() {
+        return core::raft_error("etcdserver: request timed out");
     }
     match core.list_root(recursive).await {
         Some((standing, body)) => Answer::Keys(core::shown(standing, body)),

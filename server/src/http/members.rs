@@ -5,11 +5,12 @@ use std::rc::Rc;
 use serde_json::Value;
 use shard::command::{Command, SystemCommand};
 use shard::ids::{MemberId, ShardId};
-use shard::system::System;
+use shard::system::{Member, System};
 
 use super::pages;
 use crate::config::Url;
 use crate::core::Core;
+use crate::identity;
 use crate::page::Page;
 
 /// The shard that keeps the membership.
@@ -19,8 +20,8 @@ const SYSTEM_SHARD: ShardId = ShardId(0);
 pub(super) enum Decision {
     /// Answer this.
     Page(Page),
-    /// Change the membership, then answer 204.
-    Change(SystemCommand),
+    /// Change the membership, then answer this.
+    Change(SystemCommand, Page),
 }
 
 /// `GET /v2/members` and `/v2/members/`.
@@ -31,24 +32,63 @@ pub(super) fn list(system: &System) -> Page {
 /// `GET /v2/members/leader`.
 pub(super) fn leader(core: &Core) -> Page {
     let system = core.node.system();
-    let own = MemberId(core.node.member);
-    match system.members().get(&own) {
-        Some(member) if core.node.order.is_open() => Page::of_cluster(200, pages::member(own, member)),
-        _ => Page::message(503, "During election"),
+    let leader = core.node.primary().and_then(|leader| system.members().get(&leader).map(|member| (leader, member)));
+    match leader {
+        Some((id, member)) => Page::of_cluster(200, pages::member(id, member)),
+        None => Page::message(503, "During election"),
     }
 }
 
 /// `POST /v2/members`.
-pub(super) fn add(core: &Core, content_type: Option<&[u8]>, body: &[u8]) -> Page {
-    match checked_urls(content_type, body) {
-        Err(page) => page,
-        Ok(urls) if taken(&core.node.system(), None, &urls) => Page::message(409, "etcdserver: peerURL exists"),
-        Ok(_) => Page::message(500, NO_SECOND_MEMBER),
+pub(super) fn add(core: &Core, content_type: Option<&[u8]>, body: &[u8]) -> Decision {
+    let system = core.node.system();
+    let peer_urls = match checked_urls(content_type, body) {
+        Err(page) => return Decision::Page(page),
+        Ok(urls) => urls,
+    };
+    let id = identity::MemberId::added(&peer_urls, core.node.clock.now_ns() / 1_000_000_000).get();
+    if let Some(page) = clashes(&system, MemberId(id), &peer_urls) {
+        return Decision::Page(page);
     }
+    if core.node.config.strict_reconfig_check && !may_add(&system) {
+        return Decision::Page(refused_strictly());
+    }
+    let member = Member { name: String::new(), peer_urls: peer_urls.clone(), client_urls: Vec::new() };
+    let page = Page::of_cluster(201, pages::member(MemberId(id), &member));
+    Decision::Change(SystemCommand::AddMember { id, name: String::new(), peer_urls }, page)
 }
 
-/// One line for who tries to grow a node into a cluster.
-const NO_SECOND_MEMBER: &str = "uetcd: this version runs as a single member; a second one can not be added";
+/// The same addresses within a second make the same id.
+fn clashes(system: &System, id: MemberId, peer_urls: &[String]) -> Option<Page> {
+    if system.members().contains_key(&id) || system.removed().contains(&id) {
+        return Some(Page::message(409, "etcdserver: ID exists"));
+    }
+    taken(system, None, peer_urls).then(url_exists)
+}
+
+fn url_exists() -> Page {
+    Page::message(409, "etcdserver: peerURL exists")
+}
+
+/// etcd 2.3: after the change, as many started members must be there as a quorum needs; a single one may grow.
+fn may_add(system: &System) -> bool {
+    let (started, all) = (started(system, None), system.members().len());
+    (started, all) == (1, 1) || started > all.div_ceil(2)
+}
+
+fn may_remove(system: &System, id: MemberId) -> bool {
+    let left = system.members().len() - 1;
+    started(system, Some(id)) > left / 2
+}
+
+fn started(system: &System, except: Option<MemberId>) -> usize {
+    let others = system.members().iter().filter(|(id, _)| Some(**id) != except);
+    others.filter(|(_, member)| !member.name.is_empty()).count()
+}
+
+fn refused_strictly() -> Page {
+    Page::message(500, "etcdserver: re-configuration failed due to not enough started members")
+}
 
 /// `PUT /v2/members/<id>`.
 pub(super) fn update(core: &Core, id: &[u8], content_type: Option<&[u8]>, body: &[u8]) -> Decision {
@@ -62,23 +102,44 @@ pub(super) fn update(core: &Core, id: &[u8], content_type: Option<&[u8]>, body: 
         return Decision::Page(page);
     }
     if taken(&system, Some(id), &urls) {
-        return Decision::Page(Page::message(409, "etcdserver: peerURL exists"));
+        return Decision::Page(url_exists());
     }
-    Decision::Change(SystemCommand::UpdateMember { id: id.0, peer_urls: urls })
+    Decision::Change(SystemCommand::UpdateMember { id: id.0, peer_urls: urls }, Page::no_content(true))
 }
 
 /// `DELETE /v2/members/<id>`.
-pub(super) fn remove(core: &Core, id: &[u8]) -> Page {
-    let Some(id) = parse_id(id) else { return no_such_member(&String::from_utf8_lossy(id)) };
-    missing(&core.node.system(), id)
-        .unwrap_or_else(|| Page::message(500, "uetcd: the only member can not be removed; stop it instead"))
+pub(super) fn remove(core: &Core, id: &[u8]) -> Decision {
+    let Some(id) = parse_id(id) else { return Decision::Page(no_such_member(&String::from_utf8_lossy(id))) };
+    let system = core.node.system();
+    if let Some(page) = missing(&system, id) {
+        return Decision::Page(page);
+    }
+    if core.node.config.strict_reconfig_check && !may_remove(&system, id) {
+        return Decision::Page(refused_strictly());
+    }
+    if system.members().len() == 1 {
+        return Decision::Page(Page::message(500, "uetcd: the only member can not be removed; stop it instead"));
+    }
+    Decision::Change(SystemCommand::RemoveMember { id: id.0 }, Page::no_content(true))
 }
 
 /// Proposes a change and waits until it is applied.
-pub(super) async fn change(core: &Rc<Core>, command: SystemCommand) -> Page {
-    match core.propose_and_wait(SYSTEM_SHARD, Command::System(command)).await {
-        Some(200) => Page::no_content(true),
-        _ => Page::message(500, "Internal Server Error"),
+pub(super) async fn change(core: &Rc<Core>, command: SystemCommand, done: Page) -> Page {
+    let failed = || Page::message(500, "Internal Server Error");
+    match core.propose_and_wait(SYSTEM_SHARD, Command::System(command.clone())).await {
+        Some(200) => done,
+        Some(400..500) => overtaken(&core.node.system(), &command).unwrap_or_else(failed),
+        _ => failed(),
+    }
+}
+
+/// Why a change that looked possible was refused in its place: another one came before it.
+fn overtaken(system: &System, command: &SystemCommand) -> Option<Page> {
+    match command {
+        SystemCommand::AddMember { id, peer_urls, .. } => clashes(system, MemberId(*id), peer_urls),
+        SystemCommand::UpdateMember { id, .. } => missing(system, MemberId(*id)).or_else(|| Some(url_exists())),
+        SystemCommand::RemoveMember { id } => missing(system, MemberId(*id)),
+        SystemCommand::PublishAttributes { .. } | SystemCommand::SetClusterVersion(_) => None,
     }
 }
 

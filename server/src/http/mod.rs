@@ -11,6 +11,6 @@ mod registry;
 mod session;
 mod watching;
 
-pub(crate) use accept::accept;
+pub(crate) use accept::{Served, accept};
 pub(crate) use pages::message_body;
 pub(crate) use registry::Registry;

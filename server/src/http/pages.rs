@@ -1,11 +1,14 @@
 //! Bodies of everything that is not the key space: members, machines, statistics, health, versions.
 
+use std::time::Instant;
+
 use net::json;
 use shard::ids::MemberId;
 use shard::stats::Stats;
 use shard::system::{Member, System};
 
 use crate::config::ETCD_VERSION;
+use crate::metrics::{Rate, Traffic};
 
 /// `{"members":[…]}` in the order of the ids.
 pub(super) fn members(system: &System) -> Vec<u8> {
@@ -95,6 +98,14 @@ pub(super) fn version(system: &System) -> Vec<u8> {
     format!("{{\"etcdserver\":\"{ETCD_VERSION}\",\"etcdcluster\":\"{cluster}\",\"uetcd\":\"{own}\"}}").into_bytes()
 }
 
+/// As [`version`], with the number of shards.
+pub(super) fn peer_version(system: &System, shards: u16) -> Vec<u8> {
+    let mut out = version(system);
+    out.pop();
+    out.extend_from_slice(format!(",\"shards\":{shards}}}").as_bytes());
+    out
+}
+
 /// The counters of all shards and the watchers of all executors.
 pub(super) fn store_stats(stats: &Stats, watchers: u64) -> Vec<u8> {
     let mut out = b"{".to_vec();
@@ -115,6 +126,8 @@ pub(super) struct OwnStats<'a> {
     /// The leader last known, and since when.
     pub(super) leader: Option<(u64, u64)>,
     pub(super) now_ns: u64,
+    /// What went to and came from the other members.
+    pub(super) traffic: &'a Traffic,
 }
 
 impl OwnStats<'_> {
@@ -133,9 +146,41 @@ impl OwnStats<'_> {
         let uptime = go_duration(self.now_ns.saturating_sub(since_ns));
         out.extend_from_slice(format!("\",\"uptime\":\"{uptime}\",\"startTime\":\"").as_bytes());
         json::push_time(&mut out, since_ns as i64);
-        out.extend_from_slice(b"\"},\"recvAppendRequestCnt\":0,\"sendAppendRequestCnt\":0}");
+        out.extend_from_slice(b"\"}");
+        push_rate("recv", &self.traffic.received, &mut out);
+        push_rate("send", &self.traffic.sent, &mut out);
+        out.push(b'}');
         out
     }
+}
+
+/// The rates are left out where there are none, as etcd does.
+fn push_rate(direction: &str, rate: &Rate, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(",\"{direction}AppendRequestCnt\":{}", rate.total()).as_bytes());
+    if let Some((frames, bytes)) = rate.per_second(Instant::now()) {
+        let rates = format!(",\"{direction}PkgRate\":{frames},\"{direction}BandwidthRate\":{bytes}");
+        out.extend_from_slice(rates.as_bytes());
+    }
+}
+
+/// What `/v2/stats/leader` says of the followers.
+pub(super) fn leader_stats(leader: u64, followers: &[u64], traffic: &Traffic) -> Vec<u8> {
+    let mut out = format!("{{\"leader\":\"{leader:x}\",\"followers\":{{").into_bytes();
+    let mut named: Vec<(String, u64)> = followers.iter().map(|id| (format!("{id:x}"), *id)).collect();
+    // As Go sorts the keys of a map.
+    named.sort_unstable();
+    for (at, (name, id)) in named.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let peer = traffic.peers.get(id).cloned().unwrap_or_default();
+        let (figures, fail, success) = (peer.round_trip.json(), peer.failed.get(), peer.appends.get());
+        let entry =
+            format!("\"{name}\":{{\"latency\":{figures},\"counts\":{{\"fail\":{fail},\"success\":{success}}}}}");
+        out.extend_from_slice(entry.as_bytes());
+    }
+    out.extend_from_slice(b"}}");
+    out
 }
 
 /// A duration as Go prints it: `1m40.87969644s`, `2.5ms`, `730ns`, `0s`.

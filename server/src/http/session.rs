@@ -214,21 +214,16 @@ impl Session {
             Route::Members => self.page(request, &members::list(&core.node.system())),
             Route::MemberLeader => self.page(request, &members::leader(&core)),
             Route::MemberUnknown => self.page(request, &Page::message(404, "Not found")),
-            Route::MemberAdd => self.page(request, &members::add(&core, request.content_type, body)),
-            Route::MemberUpdate(id) => match members::update(&core, id, request.content_type, body) {
-                members::Decision::Page(page) => self.page(request, &page),
-                members::Decision::Change(command) => {
-                    self.later(request, async move { members::change(&core, command).await })
-                }
-            },
-            Route::MemberRemove(id) => self.page(request, &members::remove(&core, id)),
+            Route::MemberAdd => self.change(request, members::add(&core, request.content_type, body)),
+            Route::MemberUpdate(id) => self.change(request, members::update(&core, id, request.content_type, body)),
+            Route::MemberRemove(id) => self.change(request, members::remove(&core, id)),
             Route::MemberIdMissing => {
                 self.page(request, &Page { cluster_id: true, ..Page::method_not_allowed(Some("GET,POST")) })
             }
             Route::Machines => self.page(request, &admin::machines(&core)),
             Route::StatsStore => self.later(request, async move { admin::store_stats(&core).await }),
-            Route::StatsSelf => self.page(request, &admin::own_stats(&core)),
-            Route::StatsLeader => self.page(request, &admin::leader_stats(&core)),
+            Route::StatsSelf => self.later(request, async move { admin::own_stats(&core).await }),
+            Route::StatsLeader => self.later(request, async move { admin::leader_stats(&core).await }),
             Route::AuthEnable if request.method == Method::Get => self.page(request, &admin::auth_disabled()),
             Route::Users | Route::User(_) | Route::Roles | Route::Role(_) | Route::AuthEnable => {
                 self.page(request, &admin::no_auth())
@@ -244,6 +239,16 @@ impl Session {
         }
     }
 
+    fn change(&mut self, request: &Request<'_>, decision: members::Decision) -> Handled {
+        let core = Rc::clone(&self.core);
+        match decision {
+            members::Decision::Page(page) => self.page(request, &page),
+            members::Decision::Change(command, done) => {
+                self.later(request, async move { members::change(&core, command, done).await })
+            }
+        }
+    }
+
     fn peer(&mut self, request: &Request<'_>, route: PeerRoute) -> Handled {
         if !self.is_idle() {
             return Handled::Later;
@@ -251,7 +256,7 @@ impl Session {
         let core = Rc::clone(&self.core);
         match route {
             PeerRoute::Members => self.page(request, &admin::peer_members(&core)),
-            PeerRoute::Version => self.page(request, &admin::version(&core)),
+            PeerRoute::Version => self.page(request, &admin::peer_version(&core)),
             PeerRoute::Probing => self.page(request, &admin::probing(&core)),
             PeerRoute::ForeignRaft => self.page(request, &admin::foreign_raft()),
             PeerRoute::Options => self.page(request, &admin::options()),

@@ -3,7 +3,7 @@
 use super::cell::{Counter, Gauge, Timer};
 use super::labels::{Family, Label};
 use super::text::{Kind, LabelPair, Page};
-use super::{CoreMetrics, Merged, ProcessStats, ScrubStats, ShardMetrics};
+use super::{CoreMetrics, Merged, ProcessStats, ScrubStats, ShardMetrics, peers};
 
 /// The quantiles shown of a [`Timer`].
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
@@ -17,6 +17,7 @@ pub(crate) fn encode(merged: &Merged, process: &ProcessStats, scrub: &ScrubStats
     disk(&mut page, &merged.total);
     scrubbed(&mut page, scrub);
     transport(&mut page, &merged.total);
+    peers::export(&mut page, &merged.total.traffic);
     cores(&mut page, &merged.cores);
     shards(&mut page, &merged.total.shards);
     process_stats(&mut page, process);
@@ -96,6 +97,8 @@ fn server(page: &mut Page, total: &CoreMetrics, process: &ProcessStats) {
     value("etcd_server_is_leader", Kind::Gauge, "Whether this member leads every raft group. 1 if it does.", is_leader);
     let changes = total.leader_changes.get() as i64;
     value("etcd_server_leader_changes_seen_total", Kind::Counter, "The number of leader changes seen.", changes);
+    let regimes = total.regimes.get() as i64;
+    value("uetcd_regimes_total", Kind::Counter, "How often this member became the primary of all shards.", regimes);
     let visible = total.visible.get();
     value("uetcd_visible_index", Kind::Gauge, "The newest index that is shown to clients.", visible);
     let lag = (total.sequence.get() - visible).max(0);

@@ -8,6 +8,7 @@
 mod cell;
 mod export;
 pub(crate) mod labels;
+mod peers;
 mod process;
 mod scrub;
 mod text;
@@ -15,6 +16,7 @@ mod text;
 pub(crate) use cell::{Counter, Gauge, Histogram, Timer};
 pub(crate) use export::encode;
 pub(crate) use labels::{Failures, Family, Method, ReadAction, WriteAction};
+pub(crate) use peers::{Rate, Traffic};
 pub(crate) use process::ProcessStats;
 pub(crate) use scrub::ScrubStats;
 
@@ -88,6 +90,11 @@ pub(crate) struct CoreMetrics {
     /// The newest index that is visible, as this core saw it last.
     pub(crate) visible: Gauge,
 
+    /// Regimes that were opened: this member became the primary of all shards.
+    pub(crate) regimes: Counter,
+    /// What went to and came from the other members.
+    pub(crate) traffic: Traffic,
+
     /// The shards of this core.
     pub(crate) shards: Vec<ShardMetrics>,
 }
@@ -147,6 +154,8 @@ impl Default for CoreMetrics {
             queue_full: Counter::default(),
             sequence: Gauge::default(),
             visible: Gauge::default(),
+            regimes: Counter::default(),
+            traffic: Traffic::default(),
             shards: Vec::new(),
         }
     }
@@ -157,6 +166,13 @@ impl Default for CoreMetrics {
 pub(crate) struct Merged {
     total: CoreMetrics,
     cores: Vec<CoreMetrics>,
+}
+
+impl Merged {
+    /// What all cores exchanged with the other members.
+    pub(crate) const fn traffic(&self) -> &Traffic {
+        &self.total.traffic
+    }
 }
 
 /// Adds up the parts; the position of each is its core's number. Of the indices the largest counts, not the sum.
@@ -208,6 +224,8 @@ impl CoreMetrics {
             queue_full,
             sequence,
             visible,
+            regimes,
+            traffic,
             shards,
         } = other;
         let add = |mine: &mut Counter, theirs: &Counter| mine.absorb(*theirs);
@@ -240,6 +258,8 @@ impl CoreMetrics {
         self.queue_full.absorb(*queue_full);
         self.sequence.raise(*sequence);
         self.visible.raise(*visible);
+        self.regimes.absorb(*regimes);
+        self.traffic.absorb(traffic);
         self.shards.extend(shards.iter().cloned());
     }
 }

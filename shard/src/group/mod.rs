@@ -1,83 +1,56 @@
 //! One raft group: `TiKV`'s `raft` driven without I/O, clock or randomness of its own.
 //!
-//! Calling order, as raft's authors ask for it: any number of inputs ([`Group::propose`], [`Group::tick`], …), then
-//! [`Group::ready`] until it returns `None`; what it returns is made durable in the order it was returned, and then
-//! reported with [`Group::persisted`], after which there may be more to be had from [`Group::ready`].
+//! Calling order, as raft's authors ask for it: any number of inputs ([`Group::propose`], [`Group::step`],
+//! [`Group::tick`], …), then [`Group::ready`] until it returns `None`; what it returns is made durable in the order it was
+//! returned, and then reported with [`Group::persisted`], after which there may be more to be had from [`Group::ready`].
+//!
+//! Members change for raft when the entry that says so is committed, not when the shard applies it: a shard may have to
+//! wait for other shards with that, and raft elects nobody who has not caught up with his own group's members.
 
+mod amnesia;
+mod changes;
+mod members;
 mod memlog;
+mod messages;
+mod pull;
+mod seed;
+mod timeouts;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::prelude::{ConfState, Entry, EntryType, HardState, Message, MessageType};
-use raft::{RawNode, StateRole};
+use raft::prelude::{Entry, HardState, Message, MessageType, Snapshot};
+use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
 
 use crate::ids::{MemberId, RaftIndex, Term};
+use amnesia::Amnesia;
+use changes::{last_change, last_change_of};
+pub use members::{ChangeRefused, MemberChange, Members, PeerState};
 use memlog::MemLog;
+use pull::Pull;
+pub use seed::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Ready, TAIL_BYTES, Vote};
+use timeouts::Timeouts;
 
-/// Every group's log begins above this position, so that an empty log differs from one that holds nothing yet.
-pub const LOG_START: (RaftIndex, Term) = (RaftIndex(1), Term(1));
+/// Data of the entries in one message, in bytes: what a follower that lags is sent at a time. A larger entry goes alone.
+pub const MESSAGE_BYTES: u64 = 1 << 20;
 
-/// One entry as it is kept in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    /// Position in the group's log.
-    pub index: RaftIndex,
-    /// Term of the leader that wrote it.
-    pub term: Term,
-    /// A change of the group's members instead of a batch.
-    pub conf_change: bool,
-    /// The batch (see [`crate::command::Batch`]), or a conf change, or nothing: a new leader's first entry.
-    pub data: Bytes,
-}
+/// Messages with entries that a member has not acknowledged: with [`MESSAGE_BYTES`], at most 64 MiB per group and member.
+pub const IN_FLIGHT_MESSAGES: usize = 64;
 
-/// What raft must not forget besides its entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Vote {
-    /// Highest term this member has taken part in.
-    pub term: u64,
-    /// Whom it voted for in that term; 0 if nobody.
-    pub vote: u64,
-    /// Highest position it knew to be committed: a lower bound, written along with other things.
-    pub commit: u64,
-}
-
-/// What a group starts from: the disk, or nothing.
-#[derive(Clone, Debug)]
-pub struct GroupSeed {
-    /// This member.
-    pub member: MemberId,
-    /// Members with a vote, as of `applied`.
-    pub voters: Vec<MemberId>,
-    /// Last position contained in the state the store starts from; [`LOG_START`] if it is empty.
-    pub applied: (RaftIndex, Term),
-    /// The last vote found on disk.
-    pub vote: Vote,
-    /// The entries found on disk above `applied`, consecutive.
-    pub entries: Vec<LogEntry>,
-    /// Election timeout in ticks; the group draws from `election_ticks..2 * election_ticks`.
-    pub election_ticks: usize,
-    /// Heartbeat interval in ticks.
-    pub heartbeat_ticks: usize,
-    /// Seeds the group's own generator of election timeouts.
-    pub random_seed: u64,
-}
-
-/// Work that raft asks for. Everything in `entries` and `vote` becomes durable before [`Group::persisted`] is told.
-#[derive(Debug, Default)]
-pub struct Ready {
-    /// Report this number as persisted once `entries` and `vote` are durable. `None`: nothing to write.
-    pub number: Option<u64>,
-    /// To be appended to the log, overriding what it holds at the same positions.
-    pub entries: Vec<LogEntry>,
-    /// To be written with (or instead of) entries.
-    pub vote: Option<Vote>,
-    /// Committed now, in order; to be applied by the shard.
-    pub committed: Vec<LogEntry>,
-    /// May leave at once.
-    pub at_once: Vec<Message>,
-    /// Must not leave before `entries` and `vote` are durable.
-    pub after_durable: Vec<Message>,
-    /// Contexts of the quorum rounds that have been confirmed (see [`Group::confirm`]).
-    pub confirmed: Vec<u64>,
+/// How far a member is, as its leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Its log is the leader's up to here.
+    pub matched: RaftIndex,
+    /// How it is being brought up to date.
+    pub state: PeerState,
+    /// It was heard from within the last election timeout.
+    pub recent_active: bool,
+    /// It has no vote.
+    pub is_learner: bool,
 }
 
 /// One member's share of one raft group.
@@ -85,10 +58,27 @@ pub struct Group {
     node: RawNode<MemLog>,
     /// Ready numbers that were handed out and are not reported yet.
     unreported: usize,
-    random: SplitMix,
-    /// The election timeout drawn last; raft draws its own from the thread's generator, which we undo.
-    election_timeout: usize,
-    drawn_for: (u64, StateRole),
+    /// Readies that carry a new term or vote and are not durable, with the term; and the highest term that is.
+    votes_under_way: VecDeque<(u64, Term)>,
+    durable_term: Term,
+    /// The commit mark that was written last, and the last change of members in the log: an entry that follows a change
+    /// must not be on the disk without the mark that covers the change, or a restart would count majorities of members
+    /// long gone.
+    written_commit: u64,
+    changed_at: u64,
+    /// Readies with the mark that covers a change and are not durable, with its position; and the last that is.
+    changes_under_way: VecDeque<(u64, RaftIndex)>,
+    durable_change: RaftIndex,
+    /// The members as of the last committed entry.
+    members: Members,
+    /// The last committed entry that was handed out.
+    delivered: u64,
+    tail_bytes: usize,
+    timeouts: Timeouts,
+    pull: Pull,
+    amnesia: Option<Amnesia>,
+    /// Messages of our own, which raft knows nothing of.
+    own: Vec<Message>,
 }
 
 impl std::fmt::Debug for Group {
@@ -101,48 +91,73 @@ impl std::fmt::Debug for Group {
     }
 }
 
-/// raft refused an input that its caller should not have made; says what and where it came from.
+/// raft refused an input; nothing has changed.
 #[derive(Debug, thiserror::Error)]
-#[error("raft refused to start: {0}")]
-pub struct GroupError(#[from] raft::Error);
+#[non_exhaustive]
+pub enum GroupError {
+    /// Says what and where it came from.
+    #[error("raft refused an input: {0}")]
+    Raft(#[from] raft::Error),
+    /// A message that no peer of the same version sends.
+    #[error("a peer's message makes no sense: {0}")]
+    Nonsense(&'static str),
+}
 
 impl Group {
-    /// Starts a group from what was found on disk.
-    pub fn start(seed: GroupSeed) -> Result<Self, GroupError> {
+    /// Starts a group from what was found on disk. `commit`: everything up to there is known to be committed.
+    pub fn start(seed: GroupSeed, commit: RaftIndex) -> Result<Self, GroupError> {
         let (applied, applied_term) = seed.applied;
         let last = seed.entries.last().map_or(applied, |e| e.index);
+        let commit = seed.vote.commit.max(commit.0);
         let hard = HardState {
             term: seed.vote.term.max(applied_term.0).max(seed.entries.last().map_or(0, |e| e.term.0)),
             vote: seed.vote.vote,
             // The commit mark may have been written with entries that a torn tail has taken away again.
-            commit: seed.vote.commit.clamp(applied.0, last.0),
+            commit: commit.clamp(applied.0, last.0),
             ..HardState::default()
         };
-        let conf = ConfState { voters: seed.voters.iter().map(|m| m.0).collect(), ..ConfState::default() };
-        let log = MemLog::new(seed.applied, seed.entries.into_iter().map(to_raft).collect(), hard, conf);
+        let (written_commit, durable_term) = (hard.commit, Term(hard.term));
+        let changed_at = last_change(&seed.entries).unwrap_or_default().0;
+        let entries = seed.entries.into_iter().map(seed::to_raft).collect();
+        let log = MemLog::new(seed.applied, entries, hard, seed.members.clone());
         let config = raft::Config {
             id: seed.member.0,
             election_tick: seed.election_ticks,
+            max_election_tick: timeouts::LONGEST * seed.election_ticks,
             heartbeat_tick: seed.heartbeat_ticks,
             applied: applied.0,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            max_size_per_msg: MESSAGE_BYTES,
+            max_inflight_msgs: IN_FLIGHT_MESSAGES,
             check_quorum: true,
             pre_vote: true,
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&config, log, &logger)?;
-        let drawn_for = (node.raft.term, node.raft.state);
-        let mut group = Self {
+        let mut node = RawNode::new(&config, log, &logger)?;
+        let timeouts = Timeouts::new(seed.random_seed, seed.election_ticks, &mut node.raft);
+        let ask = seed.amnesia.as_deref();
+        Ok(Self {
             node,
             unreported: 0,
-            random: SplitMix(seed.random_seed),
-            election_timeout: seed.election_ticks,
-            drawn_for,
-        };
-        group.draw_timeout(seed.election_ticks);
-        Ok(group)
+            votes_under_way: VecDeque::new(),
+            durable_term,
+            written_commit,
+            changed_at,
+            changes_under_way: VecDeque::new(),
+            durable_change: RaftIndex(0),
+            members: seed.members,
+            delivered: applied.0,
+            tail_bytes: seed.tail_bytes,
+            timeouts,
+            pull: Pull::new(seed.election_ticks),
+            amnesia: ask.map(|ask| Amnesia::new(seed.member, ask, seed.random_seed, seed.election_ticks)),
+            own: Vec::new(),
+        })
+    }
+
+    /// This member.
+    pub fn me(&self) -> MemberId {
+        MemberId(self.node.raft.id)
     }
 
     /// This member leads the group.
@@ -150,9 +165,16 @@ impl Group {
         self.node.raft.state == StateRole::Leader
     }
 
-    /// This member leads, and an entry of its own term is committed: the log holds everything ever acknowledged.
+    /// This member leads, an entry of its own term is committed (so the log holds everything ever acknowledged), and it
+    /// is not handing over. Only then it may propose.
     pub fn leads_surely(&self) -> bool {
-        self.leads() && self.node.raft.commit_to_current_term()
+        self.leads() && self.node.raft.commit_to_current_term() && self.node.raft.lead_transferee.is_none()
+    }
+
+    /// Who leads, as far as this member knows.
+    pub fn leader(&self) -> Option<MemberId> {
+        let leader = self.node.raft.leader_id;
+        (leader != 0).then_some(MemberId(leader))
     }
 
     /// The current term.
@@ -170,34 +192,110 @@ impl Group {
         RaftIndex(self.node.raft.raft_log.last_index())
     }
 
-    /// This member is the only one with a vote.
-    pub fn is_alone(&self) -> bool {
-        let voters = &self.node.store().conf.voters;
-        voters.len() == 1 && voters[0] == self.node.raft.id
+    /// Highest position known to be durable here.
+    pub fn durable(&self) -> RaftIndex {
+        RaftIndex(self.node.raft.raft_log.persisted)
     }
 
-    /// Members with a vote.
-    pub fn voters(&self) -> Vec<MemberId> {
-        self.node.store().conf.voters.iter().map(|&v| MemberId(v)).collect()
+    /// This member is the only one with a vote.
+    pub fn is_alone(&self) -> bool {
+        self.members.voters == [self.me()]
+    }
+
+    /// Members as of the last committed entry.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// It lost something it may have promised, and has not caught up.
+    pub fn is_amnesiac(&self) -> bool {
+        self.amnesia.is_some()
+    }
+
+    /// How far the others are; nothing if this member does not lead.
+    pub fn progress(&self) -> impl Iterator<Item = (MemberId, PeerProgress)> {
+        let tracker = self.node.raft.prs();
+        let (me, leads) = (self.node.raft.id, self.leads());
+        let others = tracker.iter().filter(move |(id, _)| leads && **id != me);
+        others.map(|(id, progress)| {
+            let state = match progress.state {
+                ProgressState::Probe => PeerState::Probe,
+                ProgressState::Replicate => PeerState::Replicate,
+                ProgressState::Snapshot => PeerState::Snapshot,
+            };
+            let (matched, recent_active) = (RaftIndex(progress.matched), progress.recent_active);
+            let is_learner = tracker.conf().learners().contains(id);
+            (MemberId(*id), PeerProgress { matched, state, recent_active, is_learner })
+        })
     }
 
     /// Lets one unit of time pass.
     pub fn tick(&mut self) {
-        self.node.tick();
-        self.keep_own_timeout();
+        self.pull.tick();
+        if let Some(amnesia) = &mut self.amnesia {
+            self.own.extend(amnesia.tick(self.node.raft.id));
+        } else if self.may_campaign() || self.leads() {
+            self.node.tick();
+            self.timeouts.keep(&mut self.node.raft);
+        }
     }
 
     /// Stands for election now instead of waiting for the timeout.
     pub fn campaign(&mut self) {
-        // Refused only while a conf change is waiting to be applied; the timeout tries again.
-        let _ = self.node.campaign();
-        self.keep_own_timeout();
+        if self.may_campaign() {
+            // Refused only while a conf change is waiting to be applied; the timeout tries again.
+            let _ = self.node.campaign();
+            self.timeouts.keep(&mut self.node.raft);
+        }
     }
 
-    /// Appends `data` to the log of the group, which this member must lead; returns its position.
+    /// A member that is alone wins at once, and raft asks that its log is durable then. And while a snapshot is not, raft
+    /// looks for changes of members among entries that are not there any more.
+    fn may_campaign(&self) -> bool {
+        let whole = self.node.raft.raft_log.applied >= self.node.store().base().0;
+        self.amnesia.is_none() && whole && !(self.is_alone() && self.unreported > 0)
+    }
+
+    /// Pulls the group towards `primary`, who leads the node's first group; called once per tick.
+    pub fn follow(&mut self, primary: Option<MemberId>) {
+        self.timeouts.be_patient(primary != Some(self.me()), &mut self.node.raft);
+        match self.pull.next(&self.node.raft, primary) {
+            Some(pull::Step::Campaign) => self.campaign(),
+            Some(pull::Step::Transfer(to)) => self.transfer(to),
+            None => {}
+        }
+    }
+
+    /// Hands the leadership over, if this member has it and `to` can vote. It proposes nothing meanwhile.
+    pub fn transfer(&mut self, to: MemberId) {
+        if self.leads() && to != self.me() && self.members.voters.contains(&to) {
+            self.node.transfer_leader(to.0);
+        }
+    }
+
+    /// What was sent to `peer` last may be lost.
+    pub fn unreachable(&mut self, peer: MemberId) {
+        self.node.report_unreachable(peer.0);
+    }
+
+    /// `member` has left the cluster for good.
+    pub fn gone(&mut self, member: MemberId) {
+        self.amnesia.iter_mut().for_each(|amnesia| amnesia.gone(member));
+    }
+
+    /// The snapshot that `peer` was to be sent has arrived, message and all, or has not.
+    pub fn report_snapshot(&mut self, peer: MemberId, arrived: bool) {
+        let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.node.report_snapshot(peer.0, status);
+    }
+
+    /// Appends `data` to the log of the group, which this member must lead surely; returns its position.
     pub fn propose(&mut self, data: Bytes) -> RaftIndex {
-        assert!(self.leads(), "only a leader proposes");
-        let entry = Entry { data, ..Entry::default() };
+        assert!(self.leads_surely(), "only a leader that is sure of itself proposes");
+        self.append(Entry { data, ..Entry::default() })
+    }
+
+    fn append(&mut self, entry: Entry) -> RaftIndex {
         let mut message = Message { from: self.node.raft.id, ..Message::default() };
         message.set_msg_type(MessageType::MsgPropose);
         message.set_entries(vec![entry].into());
@@ -213,29 +311,40 @@ impl Group {
         self.node.read_index(context.to_le_bytes().to_vec());
     }
 
+    /// Takes in a snapshot's message; true if raft accepted it, and the log goes on from there.
+    pub fn install(&mut self, message: Message) -> Result<bool, GroupError> {
+        if message.get_msg_type() != MessageType::MsgSnapshot {
+            return Err(GroupError::Nonsense("a snapshot without its message"));
+        }
+        // raft may still hold the same one, or an older one, from a moment ago.
+        let (at, before) = (message.get_snapshot().get_metadata().index, self.committed());
+        self.step(message)?;
+        let taken = self.node.raft.raft_log.unstable_snapshot().as_ref();
+        Ok(before.0 < at && taken.is_some_and(|snapshot| snapshot.get_metadata().index == at))
+    }
+
     /// The next piece of work, if there is any.
     pub fn ready(&mut self) -> Option<Ready> {
         if !self.node.has_ready() {
-            return None;
+            return (!self.own.is_empty())
+                .then(|| Ready { at_once: std::mem::take(&mut self.own), ..Ready::default() });
         }
         let mut from_raft = self.node.ready();
         let number = from_raft.number();
+        let mut ready = Ready { at_once: std::mem::take(&mut self.own), ..Ready::default() };
+        self.sort_messages(&mut from_raft, &mut ready);
+        let contexts = from_raft.take_read_states();
+        ready.confirmed = contexts.iter().filter_map(|read| context_of(&read.request_ctx)).collect();
+        let change = last_change_of(from_raft.committed_entries());
+        self.changes_under_way.extend(change.map(|at| (number, at)));
+        let sync = from_raft.must_sync() || change.is_some();
+        ready.vote = self.vote_to_write(number, from_raft.hs(), sync);
+        ready.snapshot = self.reset_to(from_raft.snapshot());
         let entries = from_raft.take_entries();
-        let mut ready = Ready {
-            committed: from_raft.take_committed_entries().into_iter().map(from_raft_entry).collect(),
-            at_once: from_raft.take_messages(),
-            after_durable: from_raft.take_persisted_messages(),
-            confirmed: from_raft.take_read_states().iter().filter_map(|r| context_of(&r.request_ctx)).collect(),
-            ..Ready::default()
-        };
-        let sync = from_raft.must_sync();
-        if let Some(hard) = from_raft.hs() {
-            self.node.mut_store().hard = hard.clone();
-            // The commit mark alone is not worth a write: it is a lower bound, and goes along with the next one.
-            ready.vote = sync.then_some(Vote { term: hard.term, vote: hard.vote, commit: hard.commit });
-        }
         self.node.mut_store().append(&entries);
-        ready.entries = entries.into_iter().map(from_raft_entry).collect();
+        ready.entries = entries.into_iter().map(seed::from_raft).collect();
+        self.changed_at = last_change(&ready.entries).map_or(self.changed_at, |at| at.0);
+        ready.committed = from_raft.take_committed_entries().into_iter().map(seed::from_raft).collect();
         self.node.advance_append_async(from_raft);
         if sync || !ready.after_durable.is_empty() {
             ready.number = Some(number);
@@ -243,7 +352,8 @@ impl Group {
         } else if self.unreported == 0 {
             self.node.on_persist_ready(number);
         }
-        self.keep_own_timeout();
+        ready.removed = self.take_over(&ready.committed);
+        self.timeouts.keep(&mut self.node.raft);
         Some(ready)
     }
 
@@ -251,178 +361,86 @@ impl Group {
     pub fn persisted(&mut self, number: u64) {
         assert!(self.unreported > 0, "ready {number} was reported twice");
         self.unreported -= 1;
+        while let Some((_, term)) = self.votes_under_way.pop_front_if(|vote| vote.0 <= number) {
+            self.durable_term = term;
+        }
+        while let Some((_, at)) = self.changes_under_way.pop_front_if(|change| change.0 <= number) {
+            self.durable_change = at;
+        }
         self.node.on_persist_ready(number);
-        self.keep_own_timeout();
+        self.settle_applied();
+        self.end_amnesia();
+        self.timeouts.keep(&mut self.node.raft);
     }
 
-    /// The shard's state contains everything up to `upto`; the entries are not needed in memory any more.
-    pub fn applied(&mut self, upto: RaftIndex) {
-        self.node.advance_apply_to(upto.0);
-        self.node.mut_store().forget(upto);
+    /// The shard's state contains everything up to `upto`, with these members.
+    pub fn applied(&mut self, upto: (RaftIndex, Term), members: &Members) {
+        let keep = if self.members.all().any(|member| member != self.me()) { self.tail_bytes } else { 0 };
+        self.node.mut_store().applied(upto, members, keep);
     }
 
-    /// raft re-draws its timeout from the thread's own random source whenever its role or term changes; a run must
-    /// depend on the seed alone, so ours goes back in.
-    fn keep_own_timeout(&mut self) {
-        let now = (self.node.raft.term, self.node.raft.state);
-        if now != self.drawn_for {
-            self.drawn_for = now;
-            self.draw_timeout(self.node.raft.election_timeout());
-        } else if self.node.raft.randomized_election_timeout() != self.election_timeout {
-            self.node.raft.set_randomized_election_timeout(self.election_timeout);
+    /// The commit mark alone is not worth a write: it is a lower bound, and goes along with the next one.
+    fn vote_to_write(&mut self, number: u64, hard: Option<&HardState>, sync: bool) -> Option<Vote> {
+        if let Some(hard) = hard {
+            let kept = &self.node.store().hard;
+            if (hard.term, hard.vote) != (kept.term, kept.vote) {
+                self.votes_under_way.push_back((number, Term(hard.term)));
+            }
+            self.node.mut_store().hard = hard.clone();
+        }
+        // What is appended now may itself be a change: it is not committed, so that no mark covers it.
+        let covers_changes = self.written_commit >= self.changed_at.min(self.node.store().hard.commit);
+        if !sync || (hard.is_none() && covers_changes) {
+            return None;
+        }
+        let hard = &self.node.store().hard;
+        self.written_commit = hard.commit;
+        Some(Vote { term: hard.term, vote: hard.vote, commit: hard.commit })
+    }
+
+    fn reset_to(&mut self, snapshot: &Snapshot) -> Option<(RaftIndex, Term)> {
+        if snapshot.is_empty() {
+            return None;
+        }
+        let metadata = snapshot.get_metadata();
+        let at = (RaftIndex(metadata.index), Term(metadata.term));
+        self.members = Members::from_conf(metadata.get_conf_state());
+        self.node.mut_store().reset(at, self.members.clone());
+        self.delivered = metadata.index;
+        Some(at)
+    }
+
+    /// Carries out the changes of members among what is committed; true if this member was removed.
+    fn take_over(&mut self, committed: &[LogEntry]) -> bool {
+        let was_there = self.members.contains(self.me());
+        for entry in committed {
+            self.delivered = entry.index.0;
+            if entry.conf_change {
+                self.change_members(&entry.data);
+            }
+        }
+        self.settle_applied();
+        self.end_amnesia();
+        was_there && !self.members.contains(self.me())
+    }
+
+    /// For raft, applied is what was handed out; and it must be durable here.
+    fn settle_applied(&mut self) {
+        let log = &self.node.raft.raft_log;
+        let upto = self.delivered.min(log.committed).min(log.persisted);
+        if upto > log.applied {
+            self.node.advance_apply_to(upto);
         }
     }
 
-    fn draw_timeout(&mut self, ticks: usize) {
-        self.election_timeout = ticks + (self.random.next() % ticks as u64) as usize;
-        self.node.raft.set_randomized_election_timeout(self.election_timeout);
+    fn end_amnesia(&mut self) {
+        let (committed, durable) = (self.committed(), self.durable());
+        if self.amnesia.as_ref().is_some_and(|amnesia| amnesia.is_over(committed, durable)) {
+            self.amnesia = None;
+        }
     }
 }
 
 fn context_of(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_le_bytes)
-}
-
-fn to_raft(entry: LogEntry) -> Entry {
-    let mut raft = Entry { index: entry.index.0, term: entry.term.0, data: entry.data, ..Entry::default() };
-    raft.set_entry_type(if entry.conf_change { EntryType::EntryConfChangeV2 } else { EntryType::EntryNormal });
-    raft
-}
-
-fn from_raft_entry(entry: Entry) -> LogEntry {
-    LogEntry {
-        index: RaftIndex(entry.index),
-        term: Term(entry.term),
-        conf_change: entry.get_entry_type() != EntryType::EntryNormal,
-        data: entry.data,
-    }
-}
-
-/// The generator of election timeouts: `SplitMix64` (Steele, Lea, Flood 2014).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seed(entries: Vec<LogEntry>, vote: Vote) -> GroupSeed {
-        let member = MemberId(7);
-        GroupSeed {
-            member,
-            voters: vec![member],
-            applied: LOG_START,
-            vote,
-            entries,
-            election_ticks: 10,
-            heartbeat_ticks: 1,
-            random_seed: 3,
-        }
-    }
-
-    /// Runs the group with a disk that is always in time; returns what was committed.
-    fn settle(group: &mut Group) -> Vec<LogEntry> {
-        let mut committed = Vec::new();
-        while let Some(ready) = group.ready() {
-            committed.extend(ready.committed);
-            if let Some(number) = ready.number {
-                group.persisted(number);
-            }
-        }
-        committed
-    }
-
-    #[test]
-    fn a_lone_member_leads_after_its_own_vote_and_entry_are_durable() {
-        let mut group = Group::start(seed(Vec::new(), Vote::default())).expect("starts");
-        group.campaign();
-        assert!(!group.leads_surely());
-        settle(&mut group);
-        assert!(group.leads_surely() && group.is_alone());
-    }
-
-    #[test]
-    fn nothing_is_committed_before_it_is_persisted() {
-        let mut group = Group::start(seed(Vec::new(), Vote::default())).expect("starts");
-        group.campaign();
-        settle(&mut group);
-        let at = group.propose(Bytes::from_static(b"batch"));
-        let ready = group.ready().expect("an entry to write");
-        assert_eq!(ready.entries.len(), 1);
-        assert!(ready.committed.is_empty());
-        assert!(group.ready().is_none());
-        group.persisted(ready.number.expect("must be written"));
-        let committed = settle(&mut group);
-        assert_eq!(committed.last().map(|e| (e.index, e.data.clone())), Some((at, Bytes::from_static(b"batch"))));
-    }
-
-    #[test]
-    fn two_writes_may_be_under_way() {
-        let mut group = Group::start(seed(Vec::new(), Vote::default())).expect("starts");
-        group.campaign();
-        settle(&mut group);
-        group.propose(Bytes::from_static(b"a"));
-        let first = group.ready().and_then(|r| r.number).expect("first write");
-        group.propose(Bytes::from_static(b"b"));
-        let second = group.ready().and_then(|r| r.number).expect("second write");
-        group.persisted(first);
-        let data: Vec<Bytes> =
-            group.ready().map(|r| r.committed.into_iter().map(|e| e.data).collect()).unwrap_or_default();
-        assert_eq!(data, [Bytes::from_static(b"a")]);
-        group.persisted(second);
-        assert_eq!(settle(&mut group).len(), 1);
-    }
-
-    #[test]
-    fn a_restart_commits_what_the_log_holds() {
-        let entries = (2..5)
-            .map(|i| LogEntry {
-                index: RaftIndex(i),
-                term: Term(1),
-                conf_change: false,
-                data: Bytes::from(vec![i as u8]),
-            })
-            .collect();
-        let mut group = Group::start(seed(entries, Vote { term: 3, vote: 7, commit: 99 })).expect("starts");
-        let mut committed = settle(&mut group);
-        group.campaign();
-        committed.extend(settle(&mut group));
-        assert!(group.leads_surely() && group.term() > Term(3));
-        let positions: Vec<u64> = committed.iter().map(|e| e.index.0).collect();
-        assert_eq!(positions, [2, 3, 4, 5], "three found on disk and the new leader's own");
-    }
-
-    #[test]
-    fn a_quorum_round_of_one_is_confirmed_at_once() {
-        let mut group = Group::start(seed(Vec::new(), Vote::default())).expect("starts");
-        group.campaign();
-        settle(&mut group);
-        group.confirm(41);
-        assert_eq!(group.ready().map(|r| r.confirmed), Some(vec![41]));
-    }
-
-    #[test]
-    fn election_timeouts_depend_on_the_seed_alone() {
-        let timeouts = |random_seed| {
-            let mut group =
-                Group::start(GroupSeed { random_seed, ..seed(Vec::new(), Vote::default()) }).expect("starts");
-            let mut seen = Vec::new();
-            for _ in 0..60 {
-                group.tick();
-                seen.push(group.node.raft.randomized_election_timeout());
-            }
-            seen
-        };
-        assert_eq!(timeouts(5), timeouts(5));
-        assert!((10..20).contains(&timeouts(5)[0]));
-    }
 }

@@ -7,6 +7,7 @@ use super::image::{
 use super::{FORMAT, digest_dir, digest_file, start_digest};
 use crate::error::Error;
 use crate::event::{Action, Event};
+use crate::group::Members;
 use crate::hash::Digest;
 use crate::history::{History, HistoryLimits};
 use crate::ids::{Index, MemberId};
@@ -16,7 +17,9 @@ use crate::store::{Parts, Store};
 use crate::system::{Member, System};
 use crate::tree::{Children, Dir, File, Node, Tree};
 use crate::ttl::{Deadline, Deadlines, Due, Timeline};
+use rkyv::rend::unaligned::u64_ule;
 use rkyv::string::ArchivedString;
+use rkyv::vec::ArchivedVec;
 use std::rc::Rc;
 
 /// A store in the making: feed it every chunk in order, then [`finish`](Self::finish).
@@ -39,6 +42,8 @@ struct Filling {
     timeline: Timeline,
     system: System,
     stats: Stats,
+    members: Members,
+    clock: u64,
     history: History,
     deadlines: Deadlines,
     /// The root, and the directories being filled below it, with their names.
@@ -107,6 +112,8 @@ impl Filling {
             applied: Index(head.applied.to_native()),
             timeline,
             stats: Stats::from_counts(std::array::from_fn(|n| head.stats[n].to_native())),
+            members: Members::from_ids(ids(&head.voters), ids(&head.learners)),
+            clock: head.clock.to_native(),
             history: History::new(limits, Index(head.cleared.to_native())),
             deadlines: Deadlines::default(),
             open: vec![(Box::from(path::ROOT), root)],
@@ -178,8 +185,8 @@ impl Filling {
         if end.nodes != self.nodes || end.events != self.events || end.digest != self.digest.value() {
             return Err(damaged("it does not add up to its own digest"));
         }
-        let Self { applied, timeline, system, stats, history, deadlines, .. } = self;
-        Ok(Parts { tree: Tree::new(root), timeline, deadlines, history, system, stats, applied })
+        let Self { applied, timeline, system, stats, members, clock, history, deadlines, .. } = self;
+        Ok(Parts { tree: Tree::new(root), timeline, deadlines, history, system, stats, members, clock, applied })
     }
 
     /// Names within a directory must be names, and grow.
@@ -202,6 +209,10 @@ impl Filling {
         self.path.truncate(up);
         self.siblings().insert(&name, Node::Dir(Rc::new(dir)));
     }
+}
+
+fn ids(image: &ArchivedVec<u64_ule>) -> impl Iterator<Item = MemberId> {
+    image.iter().map(|id| MemberId(id.to_native()))
 }
 
 fn member(image: &ArchivedMemberImage) -> (MemberId, Member) {

@@ -42,6 +42,15 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
         );
         log.push(LogLine::new(Severity::Warning, "etcdserver", text));
     }
+    if has_data && !config.initial_flags.is_empty() {
+        let flags: Vec<String> = config.initial_flags.iter().map(|flag| format!("-{flag}")).collect();
+        let text = format!(
+            "{} ignored since a cluster has already been initialized. Valid log found at \"{}\"",
+            flags.join(", "),
+            config.log_dir().display()
+        );
+        log.push(LogLine::new(Severity::Info, "etcdserver", text));
+    }
     Ok(Directory { has_data, log })
 }
 
@@ -203,6 +212,14 @@ mod tests {
              \"{dir}/member/wal\"\n"
         );
         assert_eq!(lines(&found.log), want);
+
+        let config = scratch.config(&["--initial-cluster-state", "existing", "--initial-cluster-token", "t"]);
+        let want = format!(
+            "I etcdserver: -initial-cluster-state, -initial-cluster-token ignored since a cluster has already been initialized. \
+             Valid log found at \"{dir}/member/wal\"\n"
+        );
+        let found = directory(&config).expect("usable");
+        assert!(lines(&found.log).ends_with(&want), "{}", lines(&found.log));
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! The members of the groups follow the membership that shard 0 keeps.
+//!
+//! A change of the membership is one command in shard 0. Whoever is the primary then brings every group in line with it,
+//! one change at a time, and goes on with that after a change of the primary: what a group lacks is seen by comparing.
+//! A new member gets no vote before it has caught up, so one that never comes costs nothing.
+
+use std::sync::atomic::Ordering;
+
+use shard::group::{MemberChange, Members, PeerProgress};
+use shard::ids::{MemberId, RaftIndex, ShardId};
+use shard::shard::Shard;
+use shard::system::System;
+
+use super::{Core, Inner};
+
+/// Entries that a learner may lack when it gets its vote: what is under way in a busy group.
+const BEHIND_MAX: u64 = 256;
+
+impl Inner {
+    /// Every tick, on the primary: proposes the next change of each group that needs one.
+    pub(super) fn keep_members(&mut self) {
+        let system = self.node.system();
+        let lingers = |shard: &Shard| known(shard.group().members()).any(|member| system.removed().contains(&member));
+        self.node.lingering[self.me].store(self.shards.iter().any(lingers), Ordering::Release);
+        if !self.node.order.is_open() {
+            return;
+        }
+        let me = MemberId(self.node.member);
+        for shard in &mut self.shards {
+            let Some(change) = next_change(&system, shard) else { continue };
+            if change == MemberChange::Remove(me) {
+                // The others follow who leads group 0.
+                if shard.id() == ShardId(0) {
+                    hand_over(shard);
+                }
+            } else if let Ok(position) = shard.propose_members(change) {
+                tracing::info!(target: "raft", "shard {}: {change:?} proposed at {position}", shard.id());
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Every tick: notes when the groups of a member that lost its data know again what was promised.
+    pub(super) fn remember(&mut self) {
+        if self.forgetful && !self.shards.iter().any(Shard::is_amnesiac) {
+            self.forgetful = false;
+            if self.node.forgetful.fetch_sub(1, Ordering::AcqRel) == 1 {
+                tracing::info!(target: "raft", "this member holds what the others have: it votes from now on");
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Before the process ends: hands the regime over, so that nobody has to wait for an election. Group 0 goes first, and
+    /// pulls the others after it. True once this executor leads nothing, or there is nobody to hand over to.
+    pub(crate) fn hand_over(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let Some(first) = inner.shards.first_mut() else { return true };
+        if first.id() == ShardId(0) && first.group().leads() {
+            let successor = successor(first);
+            match successor {
+                Some(successor) => first.transfer(successor),
+                None => return true,
+            }
+        }
+        let done = inner.shards.iter().all(|shard| !shard.group().leads() || shard.group().is_alone());
+        drop(inner);
+        self.stir();
+        done
+    }
+}
+
+/// What brings a group nearer to the membership.
+fn next_change(system: &System, shard: &Shard) -> Option<MemberChange> {
+    let members = shard.group().members();
+    if let Some(gone) = known(members).find(|member| system.removed().contains(member)) {
+        return Some(MemberChange::Remove(gone));
+    }
+    if let Some(new) = system.members().keys().find(|member| !members.contains(**member)) {
+        return Some(MemberChange::AddLearner(*new));
+    }
+    let committed = shard.group().committed();
+    let ready = shard.progress().find(|(member, progress)| has_caught_up(members, *member, progress, committed));
+    ready.map(|(member, _)| MemberChange::Promote(member))
+}
+
+fn known(members: &Members) -> impl Iterator<Item = MemberId> + '_ {
+    members.voters.iter().chain(&members.learners).copied()
+}
+
+fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, committed: RaftIndex) -> bool {
+    // raft takes a new member for active before it has said anything.
+    let answers = progress.recent_active && progress.matched > RaftIndex(0);
+    members.learners.contains(&member) && answers && progress.matched.0 + BEHIND_MAX >= committed.0
+}
+
+/// A leader is removed by its successor: the voter that has most.
+pub(super) fn hand_over(shard: &mut Shard) {
+    let best = successor(shard);
+    if let Some(best) = best {
+        shard.transfer(best);
+    }
+}
+
+/// The voter that can take over soonest.
+fn successor(shard: &Shard) -> Option<MemberId> {
+    let voters = shard.group().members().voters.clone();
+    let fit = shard.progress().filter(|(member, progress)| voters.contains(member) && progress.recent_active);
+    fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member)
+}

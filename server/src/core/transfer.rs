@@ -1,0 +1,168 @@
+//! Sending a shard's state to a member that is too far behind for the log.
+//!
+//! The state is that of the moment in which raft asked; writes go on meanwhile. Pieces are sent a few ahead of what has
+//! been acknowledged, one transfer per executor at a time, and raft's own message comes at the end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use log::SNAPSHOT_CHUNK_MAX;
+use net::peer::{SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
+use raft::prelude::Message;
+use shard::ids::{MemberId, ShardId};
+use shard::shard::SnapshotToSend;
+use shard::snapshot::SnapshotChunks;
+
+use super::snapshot::frame;
+use super::{Core, Inner};
+use crate::peer::translate;
+
+/// Pieces on their way that are not acknowledged: 2 MiB.
+const WINDOW: u32 = 8;
+/// How long an acknowledgement may take. The receiver writes every piece to its disk.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The transfers of this executor, by number.
+#[derive(Default)]
+pub(super) struct Transfers {
+    begun: u64,
+    under_way: BTreeMap<u64, Rc<Progress>>,
+}
+
+/// What the receiver has acknowledged.
+#[derive(Default)]
+struct Progress {
+    state: RefCell<(u32, Option<SnapshotOutcome>, Option<Waker>)>,
+}
+
+/// One transfer, in its task.
+struct Transfer {
+    core: Weak<Core>,
+    number: u64,
+    shard: ShardId,
+    to: MemberId,
+    progress: Rc<Progress>,
+    sent: u32,
+    crc: u32,
+}
+
+impl Inner {
+    /// Begins to send a state to a member.
+    pub(super) fn send_state(&mut self, snapshot: SnapshotToSend) {
+        let SnapshotToSend { shard, to, chunks, message } = snapshot;
+        let seat = self.seat(shard);
+        if !self.transfers.under_way.is_empty() {
+            // raft asks again.
+            self.shards[seat].report_snapshot(to, false);
+            return;
+        }
+        self.transfers.begun += 1;
+        let number = self.own_number(self.transfers.begun);
+        let progress = Rc::new(Progress::default());
+        self.transfers.under_way.insert(number, Rc::clone(&progress));
+        let transfer = Transfer { core: self.core.clone(), number, shard, to, progress, sent: 0, crc: 0 };
+        tracing::info!(target: "snap", "sending the state of shard {shard} to {to:x}, which is too far behind for the log");
+        self.spawn(transfer.run(chunks, message));
+    }
+
+    /// What the receiver of a transfer of this executor has.
+    pub(super) fn state_acknowledged(&mut self, ack: SnapshotAck) {
+        let Some(progress) = self.transfers.under_way.get(&ack.transfer) else { return };
+        let mut state = progress.state.borrow_mut();
+        state.0 = state.0.max(ack.next);
+        if ack.outcome != SnapshotOutcome::Going {
+            state.1 = Some(ack.outcome);
+        }
+        if let Some(waker) = state.2.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Transfer {
+    async fn run(mut self, chunks: SnapshotChunks, message: Message) {
+        let begun = Instant::now();
+        let arrived = self.send(chunks, message).await;
+        let Some(core) = self.core.upgrade() else { return };
+        let mut inner = core.inner.borrow_mut();
+        inner.transfers.under_way.remove(&self.number);
+        let counted = inner.metrics.traffic.peers.entry(self.to.0).or_default();
+        match &arrived {
+            Ok(()) => {
+                counted.snapshots_sent.inc();
+                let (shard, ms) = (self.shard, begun.elapsed().as_millis());
+                tracing::info!(target: "snap", "sent the state of shard {shard} to {:x} in {ms} ms", self.to);
+            }
+            Err(reason) => {
+                counted.snapshots_failed.inc();
+                tracing::warn!(target: "snap", "the state of shard {} did not reach {:x}: {reason}", self.shard, self.to);
+            }
+        }
+        let seat = inner.seat(self.shard);
+        inner.shards[seat].report_snapshot(self.to, arrived.is_ok());
+        drop(inner);
+        core.stir();
+    }
+
+    async fn send(&mut self, chunks: SnapshotChunks, message: Message) -> Result<(), String> {
+        let metadata = message.get_snapshot().get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        let group = u32::from(self.shard.0);
+        self.post(SnapshotBegin { transfer: self.number, group, index, term })?;
+        for chunk in chunks {
+            let framed = Bytes::from(frame(&chunk));
+            let mut at = 0;
+            while at < framed.len() {
+                let end = framed.len().min(at + SNAPSHOT_CHUNK_MAX);
+                self.piece(framed.slice(at..end)).await?;
+                at = end;
+            }
+            glommio::executor().yield_now().await;
+        }
+        let Some(message) = translate::to_wire(self.shard, message) else { return Err("it is no snapshot".to_owned()) };
+        let (transfer, chunks, crc) = (self.number, self.sent, self.crc);
+        self.post(SnapshotEnd { transfer, chunks, crc, message: Box::new(message) })?;
+        self.acknowledged(None).await
+    }
+
+    async fn piece(&mut self, data: Bytes) -> Result<(), String> {
+        if self.sent >= WINDOW {
+            self.acknowledged(Some(self.sent - WINDOW + 1)).await?;
+        }
+        self.crc = crc32c::crc32c_append(self.crc, &data);
+        self.post(SnapshotChunk::new(self.number, u32::from(self.shard.0), self.sent, data))?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    fn post(&self, frame: impl Into<net::peer::Frame>) -> Result<(), String> {
+        let core = self.core.upgrade().ok_or("this node stops")?;
+        let sent = core.inner.borrow_mut().post(self.to, frame);
+        if sent { Ok(()) } else { Err("there is no connection".to_owned()) }
+    }
+
+    /// Waits until this many pieces have arrived; with `None`, until the state is taken over.
+    async fn acknowledged(&self, pieces: Option<u32>) -> Result<(), String> {
+        let done = poll_fn(|cx| {
+            let mut state = self.progress.state.borrow_mut();
+            match (&state.1, pieces) {
+                (Some(SnapshotOutcome::Failed(reason)), _) => return Poll::Ready(Err(reason.clone())),
+                (Some(_), None) => return Poll::Ready(Ok(())),
+                (_, Some(pieces)) if state.0 >= pieces => return Poll::Ready(Ok(())),
+                _ => {}
+            }
+            state.2 = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        let late = async {
+            glommio::timer::sleep(PATIENCE).await;
+            Err("it does not acknowledge".to_owned())
+        };
+        futures_lite::future::or(done, late).await
+    }
+}

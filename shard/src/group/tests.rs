@@ -1,0 +1,170 @@
+//! One group, its disk always in time.
+
+use super::*;
+use crate::ids::Index;
+
+fn seed(entries: Vec<LogEntry>, vote: Vote) -> GroupSeed {
+    let member = MemberId(7);
+    GroupSeed {
+        member,
+        members: Members::of_voters([member]),
+        applied: LOG_START,
+        vote,
+        entries,
+        election_ticks: 10,
+        shown: Index::ZERO,
+        heartbeat_ticks: 1,
+        tail_bytes: TAIL_BYTES,
+        amnesia: None,
+        random_seed: 3,
+    }
+}
+
+/// Runs the group with a disk that is always in time; returns what was committed.
+fn settle(group: &mut Group) -> Vec<LogEntry> {
+    let mut committed = Vec::new();
+    while let Some(ready) = group.ready() {
+        committed.extend(ready.committed);
+        if let Some(number) = ready.number {
+            group.persisted(number);
+        }
+    }
+    committed
+}
+
+#[test]
+fn a_lone_member_leads_after_its_own_vote_and_entry_are_durable() {
+    let mut group = Group::start(seed(Vec::new(), Vote::default()), LOG_START.0).expect("starts");
+    group.campaign();
+    assert!(!group.leads_surely());
+    settle(&mut group);
+    assert!(group.leads_surely() && group.is_alone());
+}
+
+#[test]
+fn nothing_is_committed_before_it_is_persisted() {
+    let mut group = Group::start(seed(Vec::new(), Vote::default()), LOG_START.0).expect("starts");
+    group.campaign();
+    settle(&mut group);
+    let at = group.propose(Bytes::from_static(b"batch"));
+    let ready = group.ready().expect("an entry to write");
+    assert_eq!(ready.entries.len(), 1);
+    assert!(ready.committed.is_empty());
+    assert!(group.ready().is_none());
+    group.persisted(ready.number.expect("must be written"));
+    let committed = settle(&mut group);
+    assert_eq!(committed.last().map(|e| (e.index, e.data.clone())), Some((at, Bytes::from_static(b"batch"))));
+}
+
+#[test]
+fn two_writes_may_be_under_way() {
+    let mut group = Group::start(seed(Vec::new(), Vote::default()), LOG_START.0).expect("starts");
+    group.campaign();
+    settle(&mut group);
+    group.propose(Bytes::from_static(b"a"));
+    let first = group.ready().and_then(|r| r.number).expect("first write");
+    group.propose(Bytes::from_static(b"b"));
+    let second = group.ready().and_then(|r| r.number).expect("second write");
+    group.persisted(first);
+    let data: Vec<Bytes> = group.ready().map(|r| r.committed.into_iter().map(|e| e.data).collect()).unwrap_or_default();
+    assert_eq!(data, [Bytes::from_static(b"a")]);
+    group.persisted(second);
+    assert_eq!(settle(&mut group).len(), 1);
+}
+
+#[test]
+fn a_restart_commits_what_the_log_holds() {
+    let entries = (2..5)
+        .map(|i| LogEntry { index: RaftIndex(i), term: Term(1), conf_change: false, data: Bytes::from(vec![i as u8]) })
+        .collect();
+    let mut group = Group::start(seed(entries, Vote { term: 3, vote: 7, commit: 99 }), LOG_START.0).expect("starts");
+    let mut committed = settle(&mut group);
+    group.campaign();
+    committed.extend(settle(&mut group));
+    assert!(group.leads_surely() && group.term() > Term(3));
+    let positions: Vec<u64> = committed.iter().map(|e| e.index.0).collect();
+    assert_eq!(positions, [2, 3, 4, 5], "three found on disk and the new leader's own");
+}
+
+#[test]
+fn a_quorum_round_of_one_is_confirmed_at_once() {
+    let mut group = Group::start(seed(Vec::new(), Vote::default()), LOG_START.0).expect("starts");
+    group.campaign();
+    settle(&mut group);
+    group.confirm(41);
+    assert_eq!(group.ready().map(|r| r.confirmed), Some(vec![41]));
+}
+
+#[test]
+fn election_timeouts_depend_on_the_seed_alone() {
+    let timeouts = |random_seed| {
+        let mut group =
+            Group::start(GroupSeed { random_seed, ..seed(Vec::new(), Vote::default()) }, LOG_START.0).expect("starts");
+        let mut seen = Vec::new();
+        for _ in 0..60 {
+            group.tick();
+            seen.push(group.node.raft.randomized_election_timeout());
+        }
+        seen
+    };
+    assert_eq!(timeouts(5), timeouts(5));
+    assert!((10..20).contains(&timeouts(5)[0]));
+}
+
+fn of_three() -> Group {
+    let members = Members::of_voters([7, 8, 9].map(MemberId));
+    Group::start(GroupSeed { members, ..seed(Vec::new(), Vote::default()) }, LOG_START.0).expect("starts")
+}
+
+fn message(kind: MessageType, from: u64, term: u64) -> Message {
+    let mut message = Message { from, to: 7, term, ..Message::default() };
+    message.set_msg_type(kind);
+    message
+}
+
+#[test]
+fn an_amnesiac_is_told_of_durable_terms_only() {
+    let mut group = of_three();
+    let mut asker = Amnesia::new(MemberId(8), &[MemberId(7)], 1, 10);
+    let question = (0..40).flat_map(|_| asker.tick(8)).next().expect("asks");
+    let told = |group: &mut Group| {
+        group.step(question.clone()).expect("is for it");
+        group.own.pop().map(|answer| answer.term)
+    };
+    let mut request = message(MessageType::MsgRequestVote, 9, 5);
+    (request.index, request.log_term) = (9, 4);
+    group.step(request).expect("makes sense");
+    let ready = group.ready().expect("a vote to write");
+    assert_eq!((ready.vote.map(|vote| (vote.term, vote.vote)), ready.at_once.len()), (Some((5, 9)), 0));
+    assert_eq!(ready.after_durable.len(), 1, "the vote leaves when it is durable");
+    assert_eq!(told(&mut group), Some(1));
+    group.persisted(ready.number.expect("must be written"));
+    assert_eq!(told(&mut group), Some(5));
+}
+
+#[test]
+fn a_heartbeat_is_answered_without_the_disk() {
+    let mut group = of_three();
+    group.step(message(MessageType::MsgHeartbeat, 9, 5)).expect("makes sense");
+    let first = group.ready().expect("a term to write");
+    assert_eq!((first.at_once.len(), first.after_durable.len()), (0, 1), "the term is not durable");
+    group.persisted(first.number.expect("must be written"));
+    let mut append = message(MessageType::MsgAppend, 9, 5);
+    (append.index, append.log_term) = (LOG_START.0.0, LOG_START.1.0);
+    append.set_entries(vec![Entry { index: 2, term: 5, ..Entry::default() }].into());
+    group.step(append).expect("makes sense");
+    group.step(message(MessageType::MsgHeartbeat, 9, 5)).expect("makes sense");
+    let second = group.ready().expect("an entry to write");
+    assert_eq!((second.at_once.len(), second.after_durable.len()), (1, 1), "only the entry waits");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let mut group = of_three();
+    let mut gap = message(MessageType::MsgAppend, 9, 5);
+    gap.set_entries(vec![Entry { index: 3, term: 5, ..Entry::default() }].into());
+    for message in [gap, message(MessageType::MsgHup, 9, 5), message(MessageType::MsgHeartbeat, 9, 0)] {
+        assert!(matches!(group.step(message), Err(GroupError::Nonsense(_))));
+    }
+    assert!(group.ready().is_none());
+}
