@@ -10,6 +10,8 @@
 
 mod harness;
 
+mod bootstrap;
+mod cluster;
 mod differential;
 mod disk;
 mod durability;

@@ -224,12 +224,19 @@ pub(crate) fn percent(text: &str) -> String {
 pub(crate) struct Client {
     address: SocketAddr,
     connection: Option<Connection>,
+    patience: Duration,
 }
 
 impl Client {
     /// Connects lazily.
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None }
+        Self { address, connection: None, patience: PATIENCE }
+    }
+
+    /// Waits no longer than this for a part of an answer; the connection is given up then.
+    pub(crate) fn patient(mut self, limit: Duration) -> Self {
+        self.patience = limit;
+        self
     }
 
     /// Sends a request without waiting for its answer.
@@ -240,7 +247,9 @@ impl Client {
     /// Sends the bytes of one request without waiting for its answer.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(self.address)?);
+            let mut connection = Connection::open(self.address)?;
+            connection.set_patience(self.patience);
+            self.connection = Some(connection);
         }
         let connection = self.connection.as_mut().expect("opened above");
         let sent = connection.send(bytes);

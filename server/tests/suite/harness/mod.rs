@@ -2,6 +2,7 @@
 
 mod http;
 mod load;
+mod ports;
 mod process;
 mod rng;
 mod seccomp;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, eventually, need};
+use super::ports::quiet_port;
+use super::{Client, PATIENCE, env_number, eventually, need};
 
 /// Which program a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +156,28 @@ impl Plan {
         self
     }
 
+    /// Another name than `gd`.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Chooses the ports now, so that others can be told of them before the node starts.
+    pub(crate) fn on_quiet_ports(mut self) -> Self {
+        self.ports = Some(Ports { client: quiet_port(), peer: quiet_port() });
+        self
+    }
+
+    /// The client port's address; the ports are fixed.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.expect("the ports are fixed").client).into()
+    }
+
+    /// The peer URL; the ports are fixed.
+    pub(crate) fn peer_url(&self) -> String {
+        url(self.ports.expect("the ports are fixed").peer)
+    }
+
     /// Where the data is.
     pub(crate) fn data(&self) -> &Path {
         &self.data_dir
@@ -187,6 +210,14 @@ impl Plan {
             Ok(()) => Ok(server),
             Err(status) => Err(server.ended(status)),
         }
+    }
+
+    /// Starts the node and does not wait for anything: it may be part of a cluster that never comes together.
+    pub(crate) fn launch(&self) -> Server {
+        let ports = self.ports.unwrap_or_else(free_ports);
+        let plan = Self { ports: Some(ports), ..self.clone() };
+        let child = plan.spawn(&plan.node_args(ports));
+        Server { plan, ports, child: Some(child) }
     }
 
     /// Runs the program with exactly these arguments until it exits by itself; a process still alive after [`PATIENCE`] is ended and fails the test.
@@ -413,7 +444,8 @@ impl Drop for Server {
         }
         if std::thread::panicking() {
             let log = self.plan.output("stderr");
-            let tail: Vec<_> = log.lines().rev().take(12).collect();
+            let shown = env_number("SUITE_LOG_LINES", 12) as usize;
+            let tail: Vec<_> = log.lines().rev().take(shown).collect();
             eprintln!("--- last lines of {:?}'s log, newest first ---\n{}", self.flavor(), tail.join("\n"));
         }
     }

@@ -1,0 +1,180 @@
+//! A recorded history of concurrent clients under kills and pauses, judged by [`super::linear`].
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::linear::{Actual, Operation, Outcome, Time, Version, check};
+use super::load::{SetOnDrop, modified};
+use super::members::{Cluster, Setup};
+use crate::harness::{Client, Response, Rng, env_number, form};
+
+const KEYS: u64 = 4;
+const CLIENTS: u64 = 8;
+/// How long a client waits before it counts an outcome as unknown.
+const CLIENT_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What the clients share.
+struct Recorder {
+    addresses: Vec<SocketAddr>,
+    begun: Instant,
+    stop: AtomicBool,
+    operations: Mutex<Vec<Operation>>,
+}
+
+impl Recorder {
+    fn now(&self) -> Time {
+        Time::try_from(self.begun.elapsed().as_nanos()).expect("less than centuries")
+    }
+
+    /// One client: a random request to a random member, over and over.
+    fn run(&self, number: u64) {
+        let mut rng = Rng::new(number);
+        let mut clients: Vec<Client> =
+            self.addresses.iter().map(|&address| Client::new(address).patient(CLIENT_PATIENCE)).collect();
+        let mut known: Vec<Option<Version>> = vec![None; KEYS as usize];
+        let mut own = Vec::new();
+        for n in 0.. {
+            if self.stop.load(Ordering::SeqCst) {
+                break;
+            }
+            let client = &mut clients[rng.below(self.addresses.len() as u64) as usize];
+            own.extend(self.one(client, &mut rng, &format!("c{number}n{n}"), &mut known));
+            thread::sleep(Duration::from_millis(rng.below(4)));
+        }
+        self.operations.lock().expect("no client panicked").extend(own);
+    }
+
+    /// One request. `None` when it can not have been done: nobody took the connection.
+    fn one(&self, client: &mut Client, rng: &mut Rng, value: &str, known: &mut [Option<Version>]) -> Option<Operation> {
+        let key = rng.below(KEYS);
+        let target = format!("/v2/keys/h{key}/k");
+        let known = &mut known[key as usize];
+        let (index, old) = known.clone().unwrap_or_default();
+        let index = index.to_string();
+        let (method, pairs): (_, Vec<(&str, &str)>) = match rng.below(6) {
+            0 | 1 => ("PUT", vec![("value", value)]),
+            2 if known.is_some() => ("PUT", vec![("value", value), ("prevIndex", &index)]),
+            3 if known.is_some() => ("PUT", vec![("value", value), ("prevValue", &old)]),
+            _ => ("GET", vec![]),
+        };
+        let target = if method == "GET" { target + "?quorum=true" } else { target };
+        let form = (method == "PUT").then(|| form(&pairs));
+        let invoked = self.now();
+        let answer = client.attempt(method, &target, form.as_deref());
+        let (outcome, returned) = match answer {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return None,
+            Err(_) => (Outcome::Unknown, Time::MAX),
+            Ok(answer) => match outcome(&answer) {
+                Outcome::Unknown => (Outcome::Unknown, Time::MAX),
+                known => (known, self.now()),
+            },
+        };
+        if let Outcome::Read { found: Some(found), .. } = &outcome {
+            *known = Some(found.clone());
+        }
+        let writes = (method == "PUT").then(|| value.to_owned());
+        Some(Operation { key, invoked, returned, writes, outcome })
+    }
+}
+
+fn version(node: &Value) -> Option<Version> {
+    Some((node["modifiedIndex"].as_u64()?, node["value"].as_str()?.to_owned()))
+}
+
+/// What an answer tells.
+fn outcome(answer: &Response) -> Outcome {
+    let json = answer.json();
+    let action = json["action"].as_str().unwrap_or_default();
+    match (answer.status, action, json["errorCode"].as_u64()) {
+        (200, "get", _) => Outcome::Read { found: version(&json["node"]), at: answer.index() },
+        (200 | 201, "set" | "compareAndSwap", _) => {
+            Outcome::Wrote { index: modified(&json), before: version(&json["prevNode"]) }
+        }
+        (404, _, Some(100)) if answer.header("X-Etcd-Index").is_some() => {
+            Outcome::Read { found: None, at: answer.index() }
+        }
+        (412, _, Some(101)) => Outcome::Differed(actual(&json)),
+        (500, _, Some(300)) => Outcome::Unknown,
+        _ => panic!("{answer:?}"),
+    }
+}
+
+/// What a refused swap found: `[expected != actual]`, values or indices. Values begin with a letter.
+fn actual(json: &Value) -> Actual {
+    let cause = json["cause"].as_str().unwrap_or_default();
+    let (_, actual) = cause.split_once(" != ").unwrap_or_else(|| panic!("cause {cause:?}"));
+    let actual = actual.trim_end_matches(']');
+    actual.parse().map_or_else(|_| Actual::Value(actual.to_owned()), Actual::Index)
+}
+
+/// Kills and pauses members at random, one at a time, until the time is over.
+fn torment(cluster: &mut Cluster, rng: &mut Rng, until: Instant) -> u64 {
+    let mut faults = 0;
+    while Instant::now() < until {
+        thread::sleep(Duration::from_millis(300 + rng.below(700)));
+        // Every other fault hits the primary.
+        let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(3) as usize };
+        let away = Duration::from_millis(200 + rng.below(2000));
+        if rng.one_in(2) {
+            cluster.pause(victim);
+            thread::sleep(away);
+            cluster.resume(victim);
+        } else {
+            cluster.kill(victim);
+            thread::sleep(away);
+            cluster.restart(victim);
+        }
+        faults += 1;
+        cluster.wait_writable();
+    }
+    faults
+}
+
+#[test]
+fn a_history_under_kills_and_pauses_is_linearizable() {
+    record_and_judge(env_number("SUITE_CLUSTER_SEED", 1), &[]);
+}
+
+#[test]
+fn a_history_of_members_with_several_executors_is_linearizable() {
+    record_and_judge(env_number("SUITE_CLUSTER_SEED", 1) + 1, &["--cores", "3"]);
+}
+
+fn record_and_judge(seed: u64, more: &[&str]) {
+    let mut cluster = Setup::new().args(more).start(3);
+    let recorder = Recorder {
+        addresses: cluster.addresses(),
+        begun: Instant::now(),
+        stop: AtomicBool::new(false),
+        operations: Mutex::new(Vec::new()),
+    };
+    let length = Duration::from_secs(env_number("SUITE_CLUSTER_HISTORY", 20));
+    let faults = thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let recorder = &recorder;
+            scope.spawn(move || recorder.run(seed * 1000 + client));
+        }
+        let _end = SetOnDrop(&recorder.stop);
+        torment(&mut cluster, &mut Rng::new(seed), Instant::now() + length)
+    });
+    let history = recorder.operations.into_inner().expect("no client panicked");
+    let count = |what: fn(&Outcome) -> bool| history.iter().filter(|operation| what(&operation.outcome)).count();
+    println!(
+        "seed {seed}: {faults} faults, {} operations: {} writes, {} reads, {} refused swaps, {} unknown",
+        history.len(),
+        count(|outcome| matches!(outcome, Outcome::Wrote { .. })),
+        count(|outcome| matches!(outcome, Outcome::Read { .. })),
+        count(|outcome| matches!(outcome, Outcome::Differed { .. })),
+        count(|outcome| matches!(outcome, Outcome::Unknown)),
+    );
+    assert!(faults > 0 && history.len() > 200, "too little happened");
+    if let Err(violation) = check(&history) {
+        panic!("seed {seed}: {violation}");
+    }
+    cluster.wait_converged();
+}

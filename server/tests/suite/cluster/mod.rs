@@ -1,0 +1,21 @@
+//! Clusters of several members on loopback: what clients of any member may rely on while members are killed, paused, restarted, added and removed.
+//!
+//! Knobs (environment): `SUITE_CLUSTER_ROUNDS` rounds of fail-over, `SUITE_CLUSTER_LAG` writes that a stopped member misses,
+//! `SUITE_CLUSTER_HISTORY` seconds of a recorded history and `SUITE_CLUSTER_SEED` its seed; `SUITE_LOG_LINES` lines of each log that a failure shows.
+
+mod api;
+mod failover;
+mod history;
+mod lagging;
+mod linear;
+mod load;
+mod members;
+mod minority;
+mod one_order;
+mod pause;
+mod reads;
+mod removal;
+mod resizing;
+mod rolling;
+mod tail;
+mod ttl;
