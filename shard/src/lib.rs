@@ -31,4 +31,5 @@ pub mod watch;
 pub mod group;
 pub mod order;
 pub mod regime;
+pub mod remains;
 pub mod shard;

@@ -508,7 +508,7 @@ pub fn indices_of(entry: &LogEntry) -> Option<(Index, usize)> {
 }
 
 /// The batch of an entry that has been validated; none if it holds something else.
-fn batch_of(entry: &LogEntry) -> Option<BatchBytes> {
+pub(crate) fn batch_of(entry: &LogEntry) -> Option<BatchBytes> {
     let has_batch = !entry.conf_change && !entry.data.is_empty();
     // SAFETY: entries enter the process validated (`validate`), or are made by `propose`.
     has_batch.then(|| unsafe { BatchBytes::new_unchecked(entry.data.clone()) })

@@ -10,13 +10,13 @@ use crate::command::{Command, CommandRef};
 use crate::event::Event;
 use crate::group::Members;
 use crate::history::{History, HistoryLimits};
-use crate::ids::Index;
+use crate::ids::{Index, MemberId};
 use crate::path;
 use crate::refusal::Refusal;
 use crate::route::in_order_name;
 use crate::snapshot::{self, SnapshotChunks};
 use crate::stats::{Operation, Stats};
-use crate::system::{MemberRefusal, System};
+use crate::system::{Member, MemberRefusal, System};
 use crate::tree::{self, Cursor, Lookup, Node, Place, Tree};
 use crate::ttl::{Deadlines, Due, Timeline};
 use crate::view::NodeHandle;
@@ -222,6 +222,17 @@ impl Store {
 
     pub(crate) fn set_members(&mut self, members: Members) {
         self.members = members;
+    }
+
+    /// Leaves `me` as the only member, of the group and, in the store that keeps the membership, of the cluster; `member` is
+    /// what is said of it if nothing is known. `others` are gone, too, whether the store knows them or not.
+    ///
+    /// No command does this: it is how a state begins a new life, in a cluster of one.
+    pub fn keep_only(&mut self, me: MemberId, cluster: Option<(Member, &[MemberId])>) {
+        self.members = Members::of_voters([me]);
+        if let Some((member, others)) = cluster {
+            self.system.keep_only(me, member, others);
+        }
     }
 
     /// The clock that the state was told last, in nanoseconds of the Unix epoch; 0 if none.

@@ -105,6 +105,16 @@ impl System {
         Ok(())
     }
 
+    /// Leaves `me` as the only member; all others, and `others`, are gone for good. `member`: what is said of it if it is not
+    /// known.
+    pub(crate) fn keep_only(&mut self, me: MemberId, member: Member, others: &[MemberId]) {
+        let member = self.members.remove(&me).unwrap_or(member);
+        self.removed.extend(std::mem::take(&mut self.members).into_keys());
+        self.removed.extend(others);
+        self.removed.remove(&me);
+        self.members.insert(me, member);
+    }
+
     fn check_add(&self, id: MemberId, peer_urls: &[String]) -> Result<(), MemberRefusal> {
         if self.removed.contains(&id) {
             return Err(MemberRefusal::Removed(id));
@@ -162,6 +172,23 @@ mod tests {
             assert_eq!(system.apply(&command), want, "{name}");
         }
         assert_eq!(system.members().len(), 1);
+    }
+
+    #[test]
+    fn the_last_one_left_is_the_only_member_and_the_others_never_return() {
+        let mut system = System::default();
+        for (id, url) in [(1, "http://a"), (2, "http://b"), (3, "http://c")] {
+            system.apply(&add(id, url)).expect("added");
+        }
+        system.apply(&SystemCommand::RemoveMember { id: 3 }).expect("removed");
+        let gone = |system: &System| system.removed().iter().map(|id| id.0).collect::<Vec<_>>();
+        system.keep_only(MemberId(1), Member::default(), &[MemberId(1), MemberId(4)]);
+        assert_eq!(system.members().keys().collect::<Vec<_>>(), [&MemberId(1)]);
+        assert_eq!(system.members()[&MemberId(1)].peer_urls, ["http://a"]);
+        assert_eq!(gone(&system), [2, 3, 4]);
+        let other = Member { name: "n".into(), ..Member::default() };
+        system.keep_only(MemberId(9), other.clone(), &[]);
+        assert_eq!((system.members().get(&MemberId(9)), gone(&system)), (Some(&other), vec![1, 2, 3, 4]));
     }
 
     #[test]

@@ -47,6 +47,14 @@ impl SnapshotChunks {
         self.head.applied
     }
 
+    /// Notes what the primary's clock reads now, if that is later than what the state was told: whoever starts from these
+    /// chunks lets time go on from there.
+    #[must_use]
+    pub fn at_clock(mut self, clock: u64) -> Self {
+        self.head.clock = self.head.clock.max(clock);
+        self
+    }
+
     fn head(&self) -> HeadImage {
         let system = &self.head.system;
         HeadImage {
