@@ -19,11 +19,14 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::ids::{GroupId, Position, RaftIndex};
+use crate::sector::BLOCK;
 
 mod read;
+mod write;
 
-pub use read::read_snapshot;
 pub(crate) use read::verify;
+pub use read::{read_snapshot, visit_snapshot};
+pub use write::write_snapshot;
 
 /// Largest chunk: small enough that writing one never holds a core up.
 pub const SNAPSHOT_CHUNK_MAX: usize = 256 << 10;
@@ -95,16 +98,18 @@ pub enum SnapshotError {
 
 /// The bytes of a snapshot file, piece by piece, in the order in which they are written.
 #[derive(Debug)]
-pub(crate) struct SnapshotEncoder {
+pub struct SnapshotEncoder {
     seed: u32,
     chunks: u64,
     bytes: u64,
     sum: u32,
+    /// Bytes of the file so far.
+    length: u64,
 }
 
 impl SnapshotEncoder {
     /// Appends the head to `out`.
-    pub(crate) fn new(head: SnapshotHead, out: &mut Vec<u8>) -> Self {
+    pub fn new(head: SnapshotHead, out: &mut Vec<u8>) -> Self {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -114,11 +119,11 @@ impl SnapshotEncoder {
         out.extend_from_slice(&head.position.term.to_le_bytes());
         let seed = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&seed.to_le_bytes());
-        Self { seed, chunks: 0, bytes: 0, sum: 0 }
+        Self { seed, chunks: 0, bytes: 0, sum: 0, length: HEAD as u64 }
     }
 
     /// Appends a chunk, of at most [`SNAPSHOT_CHUNK_MAX`] bytes.
-    pub(crate) fn chunk(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+    pub fn chunk(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         assert!(payload.len() <= SNAPSHOT_CHUNK_MAX, "a chunk of {} bytes", payload.len());
         let start = out.len();
         out.extend_from_slice(&CHUNK_MAGIC.to_le_bytes());
@@ -127,14 +132,16 @@ impl SnapshotEncoder {
         let crc = crc32c::crc32c_append(crc32c::crc32c_append(self.seed, &out[start..]), payload);
         out.extend_from_slice(&crc.to_le_bytes());
         out.extend_from_slice(payload);
-        out.resize(start + (CHUNK_HEAD + payload.len()).next_multiple_of(8), 0);
+        let length = (CHUNK_HEAD + payload.len()).next_multiple_of(8);
+        out.resize(start + length, 0);
+        self.length += length as u64;
         self.chunks += 1;
         self.bytes += payload.len() as u64;
         self.sum = crc32c::crc32c_append(self.sum, payload);
     }
 
-    /// Appends the trailer. Nothing may follow.
-    pub(crate) fn finish(&self, out: &mut Vec<u8>) {
+    /// Appends the trailer and what fills up the last block. Nothing may follow.
+    pub fn finish(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&TRAILER_MAGIC.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
@@ -143,6 +150,8 @@ impl SnapshotEncoder {
         out.extend_from_slice(&self.sum.to_le_bytes());
         let crc = crc32c::crc32c_append(self.seed, &out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
+        let end = self.length + TRAILER as u64;
+        out.resize(start + TRAILER + (end.next_multiple_of(BLOCK as u64) - end) as usize, 0);
     }
 }
 

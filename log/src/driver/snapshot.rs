@@ -67,7 +67,6 @@ impl SnapshotWriter {
     /// Ends the snapshot. When this returns it is durable under its name, which is returned.
     pub async fn finish(mut self) -> Result<PathBuf, SnapshotError> {
         self.encoder.finish(&mut self.pending);
-        self.pending.resize(self.pending.len().next_multiple_of(BLOCK), 0);
         self.write(self.pending.len()).await?;
         self.file.fdatasync().await.map_err(system).map_err(at(&self.temporary))?;
         self.file.close().await.map_err(system).map_err(at(&self.temporary))?;

@@ -21,10 +21,16 @@ const STEP_BYTES: u64 = 2 << 20;
 ///
 /// Takes the file's size in memory, and a few MiB.
 pub fn read_snapshot(path: &Path) -> Result<(SnapshotHead, Vec<Bytes>), SnapshotError> {
-    let (disk, mut chunks, mut pace) = (OsDisk::new(1), Vec::new(), |_| {});
-    let steps = FileSteps::new(&disk, path, STEP_BYTES, &mut pace);
-    let head = verify(steps, &mut |chunk| chunks.push(Bytes::copy_from_slice(chunk)))?;
+    let mut chunks = Vec::new();
+    let head = visit_snapshot(path, &mut |chunk| chunks.push(Bytes::copy_from_slice(chunk)))?;
     Ok((head, chunks))
+}
+
+/// As [`read_snapshot`], with a few MiB of memory: every chunk is handed to `visit`. What is wrong with the file may be found
+/// when some have been. Blocks.
+pub fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&[u8])) -> Result<SnapshotHead, SnapshotError> {
+    let (disk, mut pace) = (OsDisk::new(1), |_| {});
+    verify(FileSteps::new(&disk, path, STEP_BYTES, &mut pace), visit)
 }
 
 /// Reads a snapshot to its end and hands every verified chunk to `visit`. Damage may be found after some were.
@@ -182,7 +188,6 @@ mod tests {
             encoder.chunk(chunk, &mut out);
         }
         encoder.finish(&mut out);
-        out.resize(out.len().next_multiple_of(BLOCK), 0);
         out
     }
 

@@ -44,10 +44,12 @@ impl Inner {
     }
 
     /// Every round: notes beside the log what is visible, if it has moved, so that a restarted member among others shows a
-    /// prefix at once, and knows who they are. A node alone opens its own regime before it shows anything.
+    /// prefix at once, and knows who they are. A node that has never had company opens its own regime before it shows
+    /// anything. It begins to note before another member has a vote: from then on, what the log holds says nothing of what
+    /// it lacks.
     pub(super) fn note_frontier_on_disk(&mut self) {
         let visible = self.node.order.visible();
-        if visible == self.frontier_noted || self.is_alone() {
+        if visible == self.frontier_noted || self.is_alone() && self.other_members().is_empty() {
             return;
         }
         self.frontier_noted = visible;
