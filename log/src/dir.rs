@@ -7,6 +7,7 @@
 //!      logs               which logs the newest start has begun
 //!      wal/<core>/<%016x segment>.log      or where --wal-dir says
 //!      snap/<group>-<%016x raft index>.snap
+//!      staged/            snapshots that are to take the place of everything, while that is prepared
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -19,6 +20,8 @@ use thiserror::Error;
 
 use crate::begun::BegunLogs;
 use crate::disk::{Disk, OsDisk};
+use crate::ids::CoreId;
+use crate::recovery::core_dir;
 use crate::sealed::{SEALED_MAX, Sealed};
 
 /// Only the owner reads what clients stored.
@@ -112,6 +115,48 @@ impl DataDir {
     /// something durable in it.
     pub fn write_begun(&self, begun: BegunLogs) -> Result<(), DirError> {
         self.write(BEGUN, &begun.encode())
+    }
+
+    /// An empty folder for snapshots that will be [taken over](Self::adopt_staged). What an earlier attempt left is removed.
+    pub fn stage(&self) -> Result<PathBuf, DirError> {
+        self.drop_staged()?;
+        let staged = self.staged();
+        DirBuilder::new().mode(DIR_MODE).create(&staged).map_err(at(&staged))?;
+        sync_dir(&self.member).map_err(at(&self.member))?;
+        Ok(staged)
+    }
+
+    /// Moves what is staged to the snapshots, durably; interrupted, it can be done again, and done again it does nothing.
+    /// `log`: where the logs are. If there is none yet, the folder of the first is made: snapshots without a log look lost.
+    pub fn adopt_staged(&self, log: &Path) -> Result<(), DirError> {
+        let first = core_dir(log, CoreId::new(0));
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&first).map_err(at(&first))?;
+        sync_dir(log).map_err(at(log))?;
+        let (staged, snap) = (self.staged(), self.snap());
+        let names = match staged.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(at(&staged))?,
+        };
+        for name in names {
+            let from = name.map_err(at(&staged))?.path();
+            let to = snap.join(from.file_name().unwrap_or_default());
+            fs::rename(&from, &to).map_err(at(&from))?;
+        }
+        sync_dir(&snap).map_err(at(&snap))?;
+        self.drop_staged()
+    }
+
+    /// Removes what is staged and was not taken over.
+    pub fn drop_staged(&self) -> Result<(), DirError> {
+        let staged = self.staged();
+        match fs::remove_dir_all(&staged) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&staged)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn staged(&self) -> PathBuf {
+        self.member.join("staged")
     }
 
     fn read(&self, what: Sealed) -> Result<Option<Bytes>, DirError> {

@@ -2,6 +2,8 @@
 
 use log::{DataDir, LogIdentity};
 use serde::{Deserialize, Serialize};
+use shard::group::Members;
+use shard::ids::MemberId;
 
 use crate::config::{self, Config};
 use crate::failure::{End, Fatal};
@@ -26,6 +28,9 @@ pub(crate) struct Birth {
     /// part in decisions before all of them have said how far they are. Emptied when it has caught up.
     #[serde(default)]
     pub(crate) promised_to: Vec<u64>,
+    /// The state that was staged takes the place of what is there: see [`crate::staging`].
+    #[serde(default)]
+    pub(crate) staged: bool,
 }
 
 /// A member that was there from the beginning.
@@ -41,6 +46,11 @@ impl Birth {
     pub(crate) fn write(&self, dir: &DataDir) -> Result<(), Fatal> {
         let text = serde_json::to_vec(self).map_err(|error| Fatal::Other(error.to_string()))?;
         dir.write_identity(&text).map_err(|error| Fatal::Other(error.to_string()))
+    }
+
+    /// Who has a vote where a group's log begins. Who joined learns that from a snapshot.
+    pub(crate) fn first_members(&self) -> Members {
+        Members::of_voters(self.founders.iter().filter(|_| !self.joined).map(|founder| MemberId(founder.id)))
     }
 
     /// Whose log it is.
@@ -77,7 +87,7 @@ pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool) -> Result
 }
 
 /// What the command line says must not contradict what was decided at birth.
-fn check(config: &Config, birth: &Birth) -> Result<(), Fatal> {
+pub(crate) fn check(config: &Config, birth: &Birth) -> Result<(), Fatal> {
     match config.shards {
         Some(given) if given != birth.shards => Err(Fatal::Other(format!(
             "--shards={given} was given, but this cluster was born with {born} shards, and the number can not change: start \
@@ -100,5 +110,6 @@ fn bear(config: &Config) -> Result<Birth, End> {
         founders: founding.members.into_iter().map(founder).collect(),
         joined: founding.joined,
         promised_to: founding.promised_to,
+        staged: false,
     })
 }

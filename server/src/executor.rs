@@ -8,21 +8,18 @@ use std::time::{Duration, Instant};
 use glommio::sync::Semaphore;
 use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, Task};
 use log::{GroupId, LogOptions, LogWriter, Resume};
-use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Members, TAIL_BYTES, Vote};
-use shard::history::HistoryLimits;
-use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
-use shard::shard::{Shard, validate};
-use shard::snapshot::Restore;
-use shard::store::Store;
+use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, TAIL_BYTES, Vote};
+use shard::ids::{Index, MemberId, ShardId};
+use shard::shard::Shard;
 
 use crate::birth::Birth;
-use crate::core::{Core, CoreDisk, Node, Phase, unframe};
+use crate::core::{Core, CoreDisk, Node, Phase};
 use crate::failure::Fatal;
 use crate::founding::Founding;
 use crate::http::{Registry, Served, accept};
 use crate::listen::{Listener, Side};
 use crate::peer::{Links, Local, Roster};
-use crate::recovery::ShardSeed;
+use crate::recovery::{self, ShardSeed};
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
@@ -184,45 +181,20 @@ async fn open(
 }
 
 /// One shard from its snapshot and its log.
-fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> {
+fn restore(node: &Node, birth: &Birth, mut seed: ShardSeed) -> Result<Shard, Fatal> {
     let shard = seed.shard;
-    let unusable = |what: String| Fatal::Other(format!("shard {shard} can not be restored: {what}"));
     let config = &node.config;
-    let limits = HistoryLimits { events: config.history_events, bytes: config.history_bytes };
-    let store = match seed.snapshot {
-        None => Store::new(limits),
-        Some(pieces) => {
-            let mut restore = Restore::new(limits);
-            let chunks = unframe(pieces).ok_or_else(|| unusable("its snapshot's chunks do not fit".to_owned()))?;
-            for chunk in chunks {
-                restore.push(&chunk).map_err(|error| unusable(error.to_string()))?;
-            }
-            restore.finish().map_err(|error| unusable(error.to_string()))?
-        }
-    };
-    let mut entries = Vec::with_capacity(seed.log.entries.len());
-    for entry in seed.log.entries {
-        let entry = LogEntry {
-            index: RaftIndex(entry.index.get()),
-            term: Term(entry.term),
-            conf_change: entry.entry_type != log::EntryType::Normal,
-            data: entry.payload,
-        };
-        validate(&entry).map_err(|error| unusable(error.to_string()))?;
-        entries.push(entry);
-    }
+    let (store, entries) = seed.take_state(recovery::history_limits(config))?;
     let vote = seed.log.hard_state.unwrap_or_default();
     let (shown, clock) = seed.log.frontier.map_or((0, 0), |frontier| (frontier.visible, frontier.clock));
     let shown = Index(shown);
-    // Who joined learns from a snapshot who the members are, and who has a vote.
-    let founders = birth.founders.iter().filter(|_| !birth.joined).map(|founder| MemberId(founder.id));
     let start = if birth.joined { LOG_NOTHING } else { LOG_START };
     let promised_to: Vec<MemberId> = birth.promised_to.iter().copied().map(MemberId).collect();
     let amnesia = Some(promised_to).filter(|members| !members.is_empty());
     let heartbeat = config.heartbeat.as_millis().max(1);
     let group = GroupSeed {
         member: MemberId(birth.member),
-        members: Members::of_voters(founders),
+        members: birth.first_members(),
         applied: seed.snapshots.first().copied().unwrap_or(start),
         vote: Vote { term: vote.term, vote: vote.vote, commit: vote.commit.get() },
         entries,
@@ -234,7 +206,7 @@ fn restore(node: &Node, birth: &Birth, seed: ShardSeed) -> Result<Shard, Fatal> 
         random_seed: node.clock.started_ns() ^ birth.member ^ u64::from(shard) << 48,
     };
     let started = Shard::start(ShardId(shard), store, group, node.process);
-    let mut shard = started.map_err(|error| unusable(error.to_string()))?;
+    let mut shard = started.map_err(|error| recovery::unusable(shard, &error))?;
     shard.note_clock(shown, clock);
     Ok(shard)
 }

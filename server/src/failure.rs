@@ -1,6 +1,6 @@
 //! The environment broke a promise that the server cannot work without.
 
-use log::LogError;
+use log::{DirError, LogError};
 use thiserror::Error;
 
 use crate::config::Exit;
@@ -32,6 +32,13 @@ impl Fatal {
             Self::LogSync(_) => 11,
             Self::LogFiles(_) => 12,
         }
+    }
+}
+
+/// The data directory can not be used.
+impl From<DirError> for Fatal {
+    fn from(error: DirError) -> Self {
+        Self::Other(error.to_string())
     }
 }
 

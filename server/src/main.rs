@@ -9,6 +9,7 @@ mod config;
 mod core;
 mod executor;
 mod failure;
+mod force;
 mod founding;
 mod http;
 mod identity;
@@ -21,6 +22,7 @@ mod recovery;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
 mod scrub;
+mod staging;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,10 +92,15 @@ fn run(config: Config) -> Result<Reason, End> {
     let directory = prepare::directory(&config)?;
     directory.log.iter().for_each(logging::emit);
     config::settings(&config, !directory.has_data).iter().for_each(logging::emit);
-    let data = Arc::new(DataDir::open(&config.data_dir).map_err(|error| Fatal::Other(error.to_string()))?);
-    let birth = birth::identify(&config, &data, directory.has_data)?;
+    let data = Arc::new(DataDir::open(&config.data_dir).map_err(Fatal::from)?);
+    let noted = data.read_begun().map_err(Fatal::from)?;
+    let birth = staging::settle(&config, &data, birth::identify(&config, &data, directory.has_data)?)?;
     announce(&birth, directory.has_data);
-    let noted = data.read_begun().map_err(|error| Fatal::Other(error.to_string()))?;
+    let birth = if config.force_new_cluster && directory.has_data {
+        force::force(&config, &data, birth, noted)?
+    } else {
+        birth
+    };
     let mut found = recovery::read_back(&config, &birth, noted)?;
     let mut listeners = listen::bind_all(&config).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);

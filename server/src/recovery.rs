@@ -1,6 +1,7 @@
 //! What is on the disk, read back before anything is served: snapshots, logs, and what each executor starts from.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,11 +10,16 @@ use log::{
     BegunLogs, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot,
     recover, set_aside, tidy_snapshots,
 };
-use shard::group::LOG_START;
+use shard::group::{LOG_START, LogEntry};
+use shard::history::HistoryLimits;
 use shard::ids::{RaftIndex, Term};
+use shard::shard::validate;
+use shard::snapshot::Restore;
+use shard::store::Store;
 
 use crate::birth::Birth;
 use crate::config::Config;
+use crate::core::unframe;
 use crate::failure::Fatal;
 
 /// What one shard starts from.
@@ -29,6 +35,46 @@ pub(crate) struct ShardSeed {
     pub(crate) lost: Option<RaftIndex>,
     /// The log above it.
     pub(crate) log: GroupLog,
+}
+
+impl ShardSeed {
+    /// Takes out the state of its snapshot and the entries of the log above it, checked.
+    pub(crate) fn take_state(&mut self, limits: HistoryLimits) -> Result<(Store, Vec<LogEntry>), Fatal> {
+        let shard = self.shard;
+        let store = match self.snapshot.take() {
+            None => Store::new(limits),
+            Some(pieces) => {
+                let mut restore = Restore::new(limits);
+                let chunks = unframe(pieces).ok_or_else(|| unusable(shard, &"its snapshot's chunks do not fit"))?;
+                for chunk in chunks {
+                    restore.push(&chunk).map_err(|error| unusable(shard, &error))?;
+                }
+                restore.finish().map_err(|error| unusable(shard, &error))?
+            }
+        };
+        let mut entries = Vec::with_capacity(self.log.entries.len());
+        for entry in self.log.entries.drain(..) {
+            let entry = LogEntry {
+                index: RaftIndex(entry.index.get()),
+                term: Term(entry.term),
+                conf_change: entry.entry_type != log::EntryType::Normal,
+                data: entry.payload,
+            };
+            validate(&entry).map_err(|error| unusable(shard, &error))?;
+            entries.push(entry);
+        }
+        Ok((store, entries))
+    }
+}
+
+/// Why a shard can not be started from what is on the disk.
+pub(crate) fn unusable(shard: u16, what: &dyn Display) -> Fatal {
+    Fatal::Other(format!("shard {shard} can not be restored: {what}"))
+}
+
+/// How much of the past each shard keeps.
+pub(crate) fn history_limits(config: &Config) -> HistoryLimits {
+    HistoryLimits { events: config.history_events, bytes: config.history_bytes }
 }
 
 /// What the executors start from.
@@ -81,7 +127,9 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
     let mut entries = 0;
     for shard in 0..birth.shards {
         let group = GroupId::new(shard);
-        let empty = GroupLog { base: Some(START), ..GroupLog::default() };
+        // One that was restored from a backup has a snapshot, and no log yet.
+        let base = snapshots.get(&group).map_or(START, |loaded| loaded.position);
+        let empty = GroupLog { base: Some(base), ..GroupLog::default() };
         let log = recovered.groups.remove(&group).unwrap_or(empty);
         entries += log.entries.len();
         let mut seed = seed(shard, log, snapshots.remove(&group));

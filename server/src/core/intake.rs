@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use log::{GroupId, Position, SnapshotHead, SnapshotWriter};
 use net::peer::{Frame, SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
-use shard::history::HistoryLimits;
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
 use shard::snapshot::Restore;
 use shard::store::Store;
@@ -21,6 +20,7 @@ use shard::store::Store;
 use super::snapshot::Unframer;
 use super::{Core, Inner};
 use crate::peer::translate;
+use crate::recovery::history_limits;
 
 /// How long the next piece may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -122,7 +122,7 @@ impl Receiving {
     async fn receive(&mut self) -> Result<(Store, SnapshotEnd, PathBuf), String> {
         let core = self.core.upgrade().ok_or("this node stops")?;
         let config = &core.node.config;
-        let limits = HistoryLimits { events: config.history_events, bytes: config.history_bytes };
+        let limits = history_limits(config);
         let position = Position { index: log::RaftIndex::new(self.at.0.0), term: self.at.1.0 };
         let head = SnapshotHead { group: GroupId::new(self.shard.0), position };
         let dir = config.snapshot_dir();

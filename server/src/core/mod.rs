@@ -64,7 +64,7 @@ pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
 pub(crate) use message::Message;
 pub(crate) use read::shown;
-pub(crate) use snapshot::unframe;
+pub(crate) use snapshot::{frame, unframe};
 
 /// What all executors of the node share.
 pub(crate) struct Node {

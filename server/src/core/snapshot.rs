@@ -280,7 +280,7 @@ async fn write_chunks(writer: &mut SnapshotWriter, mut chunks: SnapshotChunks) -
 }
 
 /// A chunk behind its length.
-pub(super) fn frame(chunk: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(chunk: &[u8]) -> Vec<u8> {
     let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
     framed.extend_from_slice(chunk);
     framed

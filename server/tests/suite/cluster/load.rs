@@ -38,6 +38,8 @@ pub(super) struct Load {
     addresses: Vec<SocketAddr>,
     label: String,
     stop: AtomicBool,
+    /// What is under way at the end may stay unanswered: nobody is left to answer.
+    abandons: bool,
     acked: Mutex<Vec<Acked>>,
     /// Writes begun so far: each gets a key and a value of its own.
     begun: AtomicU64,
@@ -52,6 +54,7 @@ impl Load {
             addresses: cluster.addresses(),
             label: label.to_owned(),
             stop: AtomicBool::new(false),
+            abandons: false,
             acked: Mutex::new(Vec::new()),
             begun: AtomicU64::new(0),
             patience: Duration::from_secs(2),
@@ -61,6 +64,12 @@ impl Load {
     /// Clients that wait no longer than this for a member.
     pub(super) fn patient(mut self, limit: Duration) -> Self {
         self.patience = limit;
+        self
+    }
+
+    /// Clients that give up what they are at when the story ends.
+    pub(super) fn abandoning(mut self) -> Self {
+        self.abandons = true;
         self
     }
 
@@ -115,7 +124,8 @@ impl Load {
         while !self.stop.load(Ordering::SeqCst) {
             let n = self.begun.fetch_add(1, Ordering::Relaxed);
             let key = format!("/d{}/{}-{n}", n % DIRECTORIES, self.label);
-            let written = insist(&mut clients, &mut at, &key, &format!("{writer}.{n}"));
+            let over = || self.abandons && self.stop.load(Ordering::SeqCst);
+            let Some(written) = insist(&mut clients, &mut at, &key, &format!("{writer}.{n}"), over) else { return };
             self.acked.lock().expect("no writer panicked").push(written);
             at = (at + 1) % clients.len();
             thread::sleep(BREATH);
@@ -123,8 +133,8 @@ impl Load {
     }
 }
 
-/// Tries a write at one member after the other until it is acknowledged.
-fn insist(clients: &mut [Client], at: &mut usize, key: &str, value: &str) -> Acked {
+/// Tries a write at one member after the other until it is acknowledged, or all is over.
+fn insist(clients: &mut [Client], at: &mut usize, key: &str, value: &str, over: impl Fn() -> bool) -> Option<Acked> {
     let wanted = Instant::now();
     loop {
         let sent = Instant::now();
@@ -134,7 +144,10 @@ fn insist(clients: &mut [Client], at: &mut usize, key: &str, value: &str) -> Ack
         {
             let index = modified(&answer.json());
             let answered = Instant::now();
-            return Acked { index, key: key.to_owned(), value: value.to_owned(), wanted, sent, answered };
+            return Some(Acked { index, key: key.to_owned(), value: value.to_owned(), wanted, sent, answered });
+        }
+        if over() {
+            return None;
         }
         assert!(wanted.elapsed() < GIVE_UP, "PUT {key} failed at every member, at last: {answer:?}");
         *at = (*at + 1) % clients.len();

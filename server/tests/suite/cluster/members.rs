@@ -167,6 +167,13 @@ impl Cluster {
         member.server = Some(member.plan.launch());
     }
 
+    /// As [`Cluster::restart`], with further arguments for this start alone.
+    pub(super) fn restart_with(&mut self, nth: usize, args: &[&str]) {
+        let member = &mut self.members[nth];
+        assert!(member.server.is_none(), "member {nth} runs");
+        member.server = Some(member.plan.clone().args(args.iter().copied()).launch());
+    }
+
     /// Stops a member in the middle of whatever it does.
     pub(super) fn pause(&mut self, nth: usize) {
         self.server(nth).signal(libc::SIGSTOP);

@@ -5,6 +5,7 @@
 
 mod api;
 mod failover;
+mod force_new_cluster;
 mod history;
 mod lagging;
 mod linear;

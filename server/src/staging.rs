@@ -1,0 +1,63 @@
+//! A state that takes the place of everything on the disk: written beside it, and taken over in one step.
+//!
+//! ```text
+//! member/staged/*.snap   written, durable
+//! member/identity        rewritten: it says `staged`       <- the step
+//! member/snap            they are moved there
+//! member/identity        rewritten: it does not say so any more
+//! ```
+//!
+//! A crash before the step leaves the old state; one after it is caught up with by the next start, whatever its flags are.
+//! The snapshots end beyond the log that is there, so that nothing of it counts any more.
+
+use std::path::PathBuf;
+
+use log::{DataDir, GroupId, Position, SNAPSHOT_CHUNK_MAX, SnapshotHead, write_snapshot};
+use shard::store::Store;
+
+use crate::birth::Birth;
+use crate::config::Config;
+use crate::core::frame;
+use crate::failure::Fatal;
+
+/// A state that is being put aside.
+pub(crate) struct Stage<'a> {
+    data: &'a DataDir,
+    dir: PathBuf,
+}
+
+impl<'a> Stage<'a> {
+    /// Begins with nothing.
+    pub(crate) fn begin(data: &'a DataDir) -> Result<Self, Fatal> {
+        Ok(Self { data, dir: data.stage()? })
+    }
+
+    /// Adds a shard's state, which stands for its log up to `position`.
+    pub(crate) fn put(&self, shard: u16, position: Position, store: &Store) -> Result<(), Fatal> {
+        let head = SnapshotHead { group: GroupId::new(shard), position };
+        let pieces = store.snapshot().flat_map(|chunk| {
+            let framed = frame(&chunk);
+            framed.chunks(SNAPSHOT_CHUNK_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        });
+        write_snapshot(&self.dir, head, pieces).map(drop).map_err(|error| Fatal::Other(error.to_string()))
+    }
+
+    /// Every shard is there: this is the state from now on, and `birth` whose it is.
+    pub(crate) fn take_over(self, config: &Config, birth: Birth) -> Result<Birth, Fatal> {
+        let birth = Birth { staged: true, ..birth };
+        birth.write(self.data)?;
+        settle(config, self.data, birth)
+    }
+}
+
+/// At every start: finishes what one before it has begun.
+pub(crate) fn settle(config: &Config, data: &DataDir, birth: Birth) -> Result<Birth, Fatal> {
+    if !birth.staged {
+        data.drop_staged()?;
+        return Ok(birth);
+    }
+    data.adopt_staged(&config.log_dir())?;
+    let birth = Birth { staged: false, ..birth };
+    birth.write(data)?;
+    Ok(birth)
+}
