@@ -209,3 +209,39 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = dir.read_dir().expect("there").map(|name| name.expect("read").file_name()).collect();
+        names.sort();
+        names.into_iter().map(|name| name.into_string().expect("text")).collect()
+    }
+
+    #[test]
+    fn what_is_staged_is_taken_over_also_after_an_interruption() {
+        let home = tempfile::tempdir().expect("a directory for temporary files");
+        let (dir, wal) = (DataDir::open(home.path()).expect("free"), home.path().join("member/wal"));
+        fs::write(dir.snap().join("old"), "x").expect("written");
+        let staged = dir.stage().expect("made");
+        fs::write(staged.join("left over"), "x").expect("written");
+        let staged = dir.stage().expect("made anew");
+        assert!(names(&staged).is_empty());
+        for name in ["a", "b"] {
+            fs::write(staged.join(name), name).expect("written");
+        }
+        fs::rename(staged.join("a"), dir.snap().join("a")).expect("the interrupted attempt");
+        for _ in 0..2 {
+            dir.adopt_staged(&wal).expect("finished");
+            assert_eq!(
+                (names(&dir.snap()), names(&wal)),
+                (vec!["a".into(), "b".into(), "old".into()], vec!["0".into()])
+            );
+            assert!(!staged.exists());
+        }
+        dir.stage().and_then(|_| dir.drop_staged()).and_then(|()| dir.drop_staged()).expect("dropped twice");
+        assert!(!staged.exists());
+    }
+}

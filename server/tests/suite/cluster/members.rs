@@ -1,6 +1,7 @@
 //! Several members on loopback that a test starts, pauses, kills and restarts.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -137,6 +138,11 @@ impl Cluster {
     /// The peer URL of a member, running or not.
     pub(super) fn peer_url(&self, nth: usize) -> String {
         self.members[nth].plan.peer_url()
+    }
+
+    /// Where a member keeps its data.
+    pub(super) fn data(&self, nth: usize) -> &Path {
+        self.members[nth].plan.data()
     }
 
     /// Members that run and are not paused.
