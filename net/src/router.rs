@@ -36,6 +36,8 @@ pub enum Route<'p> {
     MemberRemove(&'p [u8]),
     /// PUT or DELETE without an id: 405 with the cluster id and without `Allow`.
     MemberIdMissing,
+    /// A copy of the whole state; as sensitive as the list of members is powerful. Not etcd's: no path of etcd begins like it.
+    Backup,
     /// The client URLs of all members.
     Machines,
     /// Statistics of the store.
@@ -94,11 +96,13 @@ pub fn client<'p>(method: Method<'_>, path: &'p [u8]) -> Route<'p> {
         (b"/v2/stats/leader", Get) => Route::StatsLeader,
         (b"/v2/auth/enable", Get | Put | Delete) => Route::AuthEnable,
         (b"/v2/auth/enable", _) => Route::MethodNotAllowed(allow::ITEM),
+        (b"/uetcd/backup", Get) => Route::Backup,
         (b"/version", Get) => Route::Version,
         (b"/health", Get) => Route::Health,
         (b"/debug/vars", Get) => Route::DebugVars,
         (
-            b"/v2/stats/store" | b"/v2/stats/self" | b"/v2/stats/leader" | b"/version" | b"/health" | b"/debug/vars",
+            b"/v2/stats/store" | b"/v2/stats/self" | b"/v2/stats/leader" | b"/version" | b"/health" | b"/debug/vars"
+            | b"/uetcd/backup",
             _,
         ) => Route::MethodNotAllowed(allow::GET),
         (b"/metrics", _) => Route::Metrics,

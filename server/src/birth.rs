@@ -4,6 +4,7 @@ use log::{DataDir, LogIdentity};
 use serde::{Deserialize, Serialize};
 use shard::group::Members;
 use shard::ids::MemberId;
+use shard::system::Member;
 
 use crate::config::{self, Config};
 use crate::failure::{End, Fatal};
@@ -39,6 +40,13 @@ pub(crate) struct Founder {
     pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) peer_urls: Vec<String>,
+}
+
+impl Founder {
+    /// As the membership has it until it publishes its client URLs.
+    pub(crate) fn unpublished(self) -> Member {
+        Member { name: self.name, peer_urls: self.peer_urls, client_urls: Vec::new() }
+    }
 }
 
 impl Birth {

@@ -2,6 +2,7 @@
 //!
 //! [`run`] reads top down: configuration, data directory, what was left on disk, one executor per core, signals.
 
+mod backup;
 mod birth;
 mod body;
 mod clock;
@@ -19,11 +20,14 @@ mod metrics;
 mod page;
 mod peer;
 mod recovery;
+mod restore;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
 mod scrub;
 mod staging;
+mod stock;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -64,7 +68,7 @@ fn main() -> ExitCode {
             logging::flush(LAST_LINES);
             return die_of(signal);
         }
-        Ok(Reason::Removed) => ExitCode::SUCCESS,
+        Ok(Reason::Removed | Reason::Written) => ExitCode::SUCCESS,
         Err(End::Exit(exit)) => exit.report(),
         Err(End::Fatal(fatal)) => {
             critical!("etcdserver", "{fatal}");
@@ -80,11 +84,16 @@ enum Reason {
     Signal(i32),
     /// This member was removed from the cluster.
     Removed,
+    /// The backup that was asked for is written.
+    Written,
 }
 
 /// Starts the server and waits for its end.
 fn run(config: Config) -> Result<Reason, End> {
     config.log.iter().for_each(logging::emit);
+    if let Some(file) = &config.write_backup {
+        return write_backup(&config, file).map(|()| Reason::Written);
+    }
     prepare::io_uring()?;
     prepare::locked_memory(config.cores.len())?.iter().for_each(logging::emit);
     let descriptors = prepare::descriptors()?;
@@ -94,7 +103,7 @@ fn run(config: Config) -> Result<Reason, End> {
     config::settings(&config, !directory.has_data).iter().for_each(logging::emit);
     let data = Arc::new(DataDir::open(&config.data_dir).map_err(Fatal::from)?);
     let noted = data.read_begun().map_err(Fatal::from)?;
-    let birth = staging::settle(&config, &data, birth::identify(&config, &data, directory.has_data)?)?;
+    let birth = begin(&config, &data, directory.has_data)?;
     announce(&birth, directory.has_data);
     let birth = if config.force_new_cluster && directory.has_data {
         force::force(&config, &data, birth, noted)?
@@ -131,6 +140,26 @@ fn run(config: Config) -> Result<Reason, End> {
         }
     }
     Ok(reason)
+}
+
+/// Who this member is, and whatever a start before this one has left unfinished.
+fn begin(config: &Config, data: &DataDir, has_data: bool) -> Result<Birth, End> {
+    if let Some(file) = &config.restore_backup {
+        return Ok(restore::restore(config, data, has_data, file)?);
+    }
+    let birth = birth::identify(config, data, has_data)?;
+    Ok(staging::settle(config, data, birth)?)
+}
+
+/// `--write-backup`: no executor, no ports.
+fn write_backup(config: &Config, file: &Path) -> Result<(), End> {
+    if !config.member_dir().join("identity").exists() {
+        let dir = config.data_dir.display();
+        return Err(Fatal::Other(format!("-write-backup: there is no data of a member in {dir}")).into());
+    }
+    let data = DataDir::open(&config.data_dir).map_err(Fatal::from)?;
+    let birth = staging::settle(config, &data, birth::identify(config, &data, true)?)?;
+    Ok(restore::write(config, &data, &birth, file)?)
 }
 
 /// Keeps the pulse until the executors have finished what they have begun.

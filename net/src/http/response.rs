@@ -25,6 +25,8 @@ pub mod content_type {
     pub const TEXT: &str = "text/plain; charset=utf-8";
     /// Redirects.
     pub const HTML: &str = "text/html; charset=utf-8";
+    /// Bytes that no browser shows.
+    pub const BYTES: &str = "application/octet-stream";
     /// `/metrics`.
     pub const METRICS: &str = "text/plain; version=0.0.4";
 }

@@ -205,6 +205,18 @@ const OWN: &[Flag] = &[
         "86400",
         "time (in seconds) from the begin of such a round to that of the next.",
     ),
+    works(
+        "restore-backup",
+        Kind::Text,
+        "",
+        "backup to start from, as the only member of a new cluster; the data directory must be empty.",
+    ),
+    works(
+        "write-backup",
+        Kind::Text,
+        "",
+        "file for a backup of the data directory of a member that does not run; nothing is served.",
+    ),
     works("max-connections", Kind::Uint, "0", "client connections (0: what the file descriptor limit leaves)."),
 ];
 

@@ -96,6 +96,11 @@ pub(crate) struct Config {
     /// `--force-new-cluster`: become a cluster of one with the data that is there.
     pub(crate) force_new_cluster: bool,
 
+    /// `--restore-backup`: begin a cluster of one with the state in this file.
+    pub(crate) restore_backup: Option<PathBuf>,
+    /// `--write-backup`: put the state that is there into this file, and end.
+    pub(crate) write_backup: Option<PathBuf>,
+
     /// `--cors`.
     pub(crate) cors: Cors,
     /// `--debug`, `--log-*`.

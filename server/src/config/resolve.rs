@@ -53,9 +53,10 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
     let bootstrap = bootstrap(values, &name, &addresses.advertise_peer)?;
     tls::check(values, &addresses.listen_peer, &addresses.listen_client, log)?;
     check_supported(values, &addresses)?;
+    check_backups(values, &bootstrap, &name)?;
     Ok(Config {
         data_dir: data_dir(values, &name, log),
-        wal_dir: Some(values.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        wal_dir: path(values, "wal-dir"),
         snapshot_count: snapshot_count(values, log),
         max_snapshots: Some(values.uint("max-snapshots")).filter(|kept| *kept > 0),
         heartbeat: Duration::from_millis(values.uint("heartbeat-interval")),
@@ -71,6 +72,8 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         join_existing: values.text("initial-cluster-state") == "existing",
         initial_flags: INITIAL_FLAGS.iter().copied().filter(|flag| values.is_set(flag)).collect(),
         force_new_cluster: values.bool("force-new-cluster"),
+        restore_backup: path(values, "restore-backup"),
+        write_backup: path(values, "write-backup"),
         cors: cors(values),
         logging,
         cores,
@@ -84,6 +87,10 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         name,
         log: Vec::new(),
     })
+}
+
+fn path(values: &Values, flag: &str) -> Option<PathBuf> {
+    Some(values.text(flag)).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn scrub(values: &Values) -> Result<Option<Scrub>, Exit> {
@@ -310,6 +317,21 @@ fn check_supported(values: &Values, addresses: &Addresses) -> Result<(), Exit> {
     }
     if let Some(url) = addresses.listen_metrics.iter().find(|url| url.scheme().is_tls()) {
         return Err(Exit::unsupported(&format!("-listen-metrics-urls with TLS ({url})")));
+    }
+    Ok(())
+}
+
+/// A backup begins a cluster of one, and what is written is the state that is there.
+fn check_backups(values: &Values, bootstrap: &Bootstrap, name: &str) -> Result<(), Exit> {
+    let given = |flag: &str| !values.text(flag).is_empty();
+    if given("restore-backup") && given("write-backup") {
+        return Err(Exit::verifying("Set only one of flags -restore-backup and -write-backup"));
+    }
+    let alone = matches!(bootstrap, Bootstrap::Static(initial) if initial.members().all(|(member, _)| member == name));
+    if given("restore-backup") && (!alone || values.text("initial-cluster-state") == "existing") {
+        return Err(Exit::verifying(
+            "-restore-backup begins a cluster of one: leave the others out of -initial-cluster, and add them when it runs",
+        ));
     }
     Ok(())
 }

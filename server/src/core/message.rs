@@ -60,6 +60,8 @@ pub(crate) enum Message {
     Renew(ShardId, RaftIndex),
     /// The snapshot of a shard of the receiver that ends there has rotted and was put aside.
     SnapshotLost(ShardId, RaftIndex),
+    /// The backup of this number is over, done or not.
+    BackupOver(u64),
     /// A regime has opened, or the node is about to stop: look around.
     Wake,
 }
@@ -88,6 +90,20 @@ pub(crate) enum Question {
         at: Index,
         /// Everything below, or one level.
         recursive: bool,
+    },
+    /// The receiver's shards as they are at the index at which `visible` is held, kept for a backup.
+    BackUp {
+        /// The index.
+        at: Index,
+        /// The number of the backup.
+        number: u64,
+    },
+    /// What comes next of one of the receiver's shards in a backup.
+    BackupChunk {
+        /// The number of the backup.
+        number: u64,
+        /// The shard.
+        shard: ShardId,
     },
     /// A quorum round on one of the receiver's groups.
     Quorum,
@@ -136,6 +152,8 @@ pub(crate) enum Answer {
     Behind,
     /// Listing of one executor's part of a spread directory: (name, JSON of the node), sorted by name.
     Part(Vec<(Vec<u8>, Vec<u8>)>),
+    /// A chunk of a shard's state for a backup; none: that was all.
+    Chunk(Option<Vec<u8>>),
     /// A watch is registered, or refused.
     Watching(Result<Standing, KeysAnswer>),
     /// The quorum round was confirmed, as of this index.

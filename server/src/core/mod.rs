@@ -3,6 +3,7 @@
 //! Everything that changes shards happens in [`turn`]: take what has arrived, number it, write it, apply what has been
 //! committed, answer. Connections read from the shards between turns.
 
+mod backup;
 mod deliver;
 mod disk;
 pub(crate) mod feed;
@@ -60,11 +61,13 @@ use message::{Answer, Proposal};
 use post::Post;
 use ticket::{Ticket, WAITING_MAX, Waiting};
 
+pub(crate) use backup::{Backup, NoBackup};
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
 pub(crate) use message::Message;
+pub(crate) use post::Asked;
 pub(crate) use read::shown;
-pub(crate) use snapshot::{frame, unframe};
+pub(crate) use snapshot::{Unframer, frame, unframe};
 
 /// What all executors of the node share.
 pub(crate) struct Node {
@@ -95,6 +98,7 @@ pub(crate) struct Node {
     /// Executors that have done what comes before clients are served.
     prepared: AtomicUsize,
     pulses: pulse::Pulses,
+    backups: backup::Backups,
     /// What the scrub has counted.
     pub(crate) scrubbed: ScrubStats,
     /// When the regime opened, in nanoseconds of the Unix epoch.
@@ -159,6 +163,7 @@ impl Node {
             drained: AtomicUsize::new(0),
             prepared: AtomicUsize::new(0),
             pulses: pulse::Pulses::new(cores),
+            backups: backup::Backups::default(),
             scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
             primary: AtomicU64::new(0),
@@ -364,6 +369,7 @@ struct Inner {
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
     snapshots: snapshot::Schedule,
+    backup: backup::Kept,
     /// Some group of this executor does not know what it has promised.
     forgetful: bool,
     /// Segments of this log that have rotted and are still there.
@@ -539,6 +545,7 @@ impl Inner {
             watches: watch::Watches::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),
+            backup: None,
             forgetful: node.is_forgetful(),
             rotten: Vec::new(),
             expiry: ticker::Expiry::new(shards.len()),

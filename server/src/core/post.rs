@@ -53,6 +53,21 @@ impl Asked {
 }
 
 impl Asked {
+    /// The next answer, if it has come.
+    pub(crate) fn try_next(&self) -> Option<Answer> {
+        self.post.arrived.borrow_mut().0.pop_front()
+    }
+
+    /// Whether [`Asked::try_next`] has something.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.post.arrived.borrow().0.is_empty()
+    }
+
+    /// Whom to wake when it has.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.post.arrived.borrow_mut().1 = Some(waker.clone());
+    }
+
     /// The next answer, if it comes in time.
     pub(crate) async fn next_within(&self, time: Duration) -> Option<Answer> {
         let late = async {

@@ -72,6 +72,8 @@ impl Inner {
             Question::Get(Get { quorum: true, .. }) | Question::Quorum => self.quorum_read(ticket, question),
             Question::Get(get) => self.answer_get(ticket, get),
             Question::Cut { at, recursive } => self.cut(ticket, at, recursive),
+            Question::BackUp { at, number } => self.back_up(ticket, at, number),
+            Question::BackupChunk { number, shard } => self.backup_chunk(ticket, number, shard),
             Question::Stats => {
                 let stats = self.shards.iter().map(|shard| *shard.store().stats());
                 let sum = stats.reduce(|a, b| a.plus(&b)).unwrap_or_default();
@@ -104,16 +106,10 @@ impl Inner {
 
     /// Hands out this executor's part of `/` at exactly `at`, at which `visible` is held.
     fn cut(&mut self, ticket: Ticket, at: Index, recursive: bool) {
-        let visible = self.node.order.visible();
-        assert_eq!(visible, at, "`visible` moved while it was held");
-        let mut roots = Vec::with_capacity(self.shards.len());
-        for seat in 0..self.shards.len() {
-            self.apply(seat, visible);
-            if !self.shards[seat].shows(visible) {
-                return self.deliver(ticket, Answer::Behind);
-            }
-            roots.extend(self.shards[seat].store().get(ROOT).ok());
+        if !self.stands_at(at) {
+            return self.deliver(ticket, Answer::Behind);
         }
+        let roots: Vec<NodeHandle> = self.shards.iter().filter_map(|shard| shard.store().get(ROOT).ok()).collect();
         self.deliver(ticket, Answer::CutTaken);
         let now = self.node.clock.now_ns();
         self.spawn_answer(ticket, async move {
@@ -124,6 +120,16 @@ impl Inner {
             parts.sort_unstable();
             Answer::Part(parts)
         });
+    }
+
+    /// Brings all shards of this executor to `at`, at which `visible` is held. False: a snapshot has brought one further.
+    pub(super) fn stands_at(&mut self, at: Index) -> bool {
+        let visible = self.node.order.visible();
+        assert_eq!(visible, at, "`visible` moved while it was held");
+        for seat in 0..self.shards.len() {
+            self.apply(seat, visible);
+        }
+        self.shards.iter().all(|shard| shard.shows(visible))
     }
 
     /// Delivers what a task of this executor comes to, when it does.

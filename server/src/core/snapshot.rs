@@ -288,18 +288,18 @@ pub(crate) fn frame(chunk: &[u8]) -> Vec<u8> {
 
 /// The shard's chunks from pieces of a file, or of a stream.
 #[derive(Default)]
-pub(super) struct Unframer {
+pub(crate) struct Unframer {
     bytes: Vec<u8>,
 }
 
 impl Unframer {
     /// Takes the next piece.
-    pub(super) fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
     }
 
     /// The next chunk, if it is whole.
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         const LENGTH: usize = size_of::<u64>();
         let mut front = self.bytes.get(..LENGTH)?;
         let end = LENGTH.checked_add(usize::try_from(front.get_u64_le()).ok()?)?;
@@ -309,7 +309,7 @@ impl Unframer {
     }
 
     /// Nothing is left over.
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 }

@@ -18,16 +18,12 @@ impl Core {
     /// its trees; encoding them comes after.
     pub(crate) async fn list_root(self: &Rc<Self>, recursive: bool) -> Option<(Standing, Vec<u8>)> {
         let (at, asked, mut parts) = {
-            // An executor holds `visible` for one listing at a time.
-            let _permit = self.listing.acquire_permit(1).await.ok()?;
-            self.cut(recursive).await?
+            let (at, asked, early) = self.cut(|at| Question::Cut { at, recursive }).await?;
+            (at, asked, early.into_iter().map(part).collect::<Vec<Part>>())
         };
         let mut missing = self.node.cores() - parts.len();
         while missing > 0 {
-            match asked.next().await {
-                Answer::Part(part) => parts.push(part),
-                other => panic!("a cut was answered with {other:?}"),
-            }
+            parts.push(part(asked.next().await));
             missing -= 1;
         }
         let mut children: Vec<(Vec<u8>, Vec<u8>)> = parts.into_iter().flatten().collect();
@@ -48,8 +44,14 @@ impl Core {
         }
     }
 
-    /// Has every executor take its part at one index; returns it, and the parts that are encoded already.
-    async fn cut(self: &Rc<Self>, recursive: bool) -> Option<(Index, Asked, Vec<Part>)> {
+    /// Has every executor take its part at one index, and say [`Answer::CutTaken`]; returns the index, and what else they
+    /// have said by then.
+    pub(super) async fn cut(
+        self: &Rc<Self>,
+        question: impl Fn(Index) -> Question,
+    ) -> Option<(Index, Asked, Vec<Answer>)> {
+        // An executor holds `visible` for one reader at a time.
+        let _permit = self.listing.acquire_permit(1).await.ok()?;
         let hold = self.hold().await;
         let at = loop {
             match hold.settled() {
@@ -57,8 +59,8 @@ impl Core {
                 None => glommio::executor().yield_task_queue_now().await,
             }
         };
-        let asked = self.ask_all(|| Question::Cut { at, recursive });
-        let mut parts = Vec::new();
+        let asked = self.ask_all(|| question(at));
+        let mut early = Vec::new();
         let mut behind = false;
         if let Some(asked) = &asked {
             let mut taken = 0;
@@ -69,8 +71,7 @@ impl Core {
                         behind = true;
                         taken += 1;
                     }
-                    Answer::Part(part) => parts.push(part),
-                    other => panic!("a cut was answered with {other:?}"),
+                    other => early.push(other),
                 }
             }
         }
@@ -79,7 +80,7 @@ impl Core {
         for mailbox in &self.node.mailboxes {
             mailbox.wake();
         }
-        asked.filter(|_| !behind).map(|asked| (at, asked, parts))
+        asked.filter(|_| !behind).map(|asked| (at, asked, early))
     }
 
     /// Confirms with a quorum where the order stands, as a read would; `None` if that can not be asked now, or takes too long.
@@ -93,3 +94,10 @@ impl Core {
 
 /// One executor's children of a spread directory: key and JSON.
 type Part = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn part(answer: Answer) -> Part {
+    match answer {
+        Answer::Part(part) => part,
+        other => panic!("a cut was answered with {other:?}"),
+    }
+}

@@ -146,6 +146,12 @@ impl Inner {
         true
     }
 
+    /// Whether time goes by this node's clock for its shards, and everything that is needed for that is in the log.
+    pub(super) fn has_joined(&self) -> bool {
+        let order = &self.node.order;
+        order.is_open() && self.expiry.joined == Some(order.token()) && self.queue.is_empty()
+    }
+
     /// Notes the clock in the log about once a second while something can expire, so that a restart knows how much of
     /// its time was left.
     fn keep_clock(&mut self) {

@@ -117,6 +117,7 @@ impl Inner {
             Message::Rotten(core, seq) => self.segment_rotten(core, seq),
             Message::Renew(shard, upto) => self.renew(shard, upto),
             Message::SnapshotLost(shard, upto) => self.snapshot_lost(shard, upto),
+            Message::BackupOver(number) => self.end_backup(number),
             Message::Wake => {}
         }
     }

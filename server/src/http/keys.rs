@@ -13,7 +13,8 @@ use shard::refusal::{Code, Refusal};
 use shard::route::{Route, route_in_order};
 
 use super::session::{Handled, Pending, Session};
-use super::watching::Stream;
+use super::streaming::Stream;
+use super::watching::Watch;
 use crate::body;
 use crate::core::message::{Answer, Get, Standing, WatchRequest};
 use crate::core::{self, Core};
@@ -151,7 +152,7 @@ impl Session {
         let request_to = WatchRequest { shard, path: key.to_vec(), recursive, stream, since };
         match core.watch(request_to) {
             Some(watching) => {
-                self.stream = Some(Box::new(Stream::new(watching, pending, stream)));
+                self.stream = Some(Box::new(Stream::Watch(Watch::new(watching, pending, stream))));
                 Handled::Taken
             }
             None => self.overloaded(request),

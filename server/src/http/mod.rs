@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod backup;
 mod connection;
 mod hangup;
 mod keys;
@@ -9,6 +10,7 @@ mod members;
 mod pages;
 mod registry;
 mod session;
+mod streaming;
 mod watching;
 
 pub(crate) use accept::{Served, accept};

@@ -13,7 +13,7 @@ use net::http::status::Status;
 use net::router::{self, PeerRoute, Route};
 use net::target::{self, Redirect, Target};
 
-use super::watching::Stream;
+use super::streaming::Stream;
 use super::{admin, members};
 use crate::config::Cors;
 use crate::core::Core;
@@ -48,7 +48,7 @@ pub(super) struct Session {
     pub(super) pending: VecDeque<Pending>,
     /// The executor to which the outstanding writes went.
     pub(super) writes_to: Option<usize>,
-    /// The watch that has the connection for itself.
+    /// The watch, or the backup, that has the connection for itself.
     pub(super) stream: Option<Box<Stream>>,
     closed: bool,
     /// The client sends nothing more: a watch ends when it has nothing for it now.
@@ -111,7 +111,7 @@ impl Session {
         self.stream.is_none() && self.lane.outstanding() == 0
     }
 
-    /// The client waits for events.
+    /// The client waits for events, or is sent a backup.
     pub(super) fn is_watching(&self) -> bool {
         self.stream.is_some()
     }
@@ -220,6 +220,7 @@ impl Session {
             Route::MemberIdMissing => {
                 self.page(request, &Page { cluster_id: true, ..Page::method_not_allowed(Some("GET,POST")) })
             }
+            Route::Backup => self.back_up(request),
             Route::Machines => self.page(request, &admin::machines(&core)),
             Route::StatsStore => self.later(request, async move { admin::store_stats(&core).await }),
             Route::StatsSelf => self.later(request, async move { admin::own_stats(&core).await }),
@@ -382,7 +383,7 @@ impl Session {
         });
     }
 
-    fn respond_page(&mut self, pending: &Pending, page: &Page) {
+    pub(super) fn respond_page(&mut self, pending: &Pending, page: &Page) {
         let status = Status::from_code(page.status).unwrap_or(Status::InternalServerError);
         let core = Rc::clone(&self.core);
         let mut head = match page.kind {

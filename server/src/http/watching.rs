@@ -16,7 +16,7 @@ use crate::core::watch::Watching;
 const WRITE_BYTES: usize = 128 << 10;
 
 /// A watch that has its connection for itself.
-pub(super) struct Stream {
+pub(super) struct Watch {
     watching: Watching,
     pending: Pending,
     /// More than one event.
@@ -24,7 +24,7 @@ pub(super) struct Stream {
     head_sent: bool,
 }
 
-impl Stream {
+impl Watch {
     pub(super) fn new(watching: Watching, pending: Pending, goes_on: bool) -> Self {
         Self { watching, pending, goes_on, head_sent: false }
     }
@@ -44,7 +44,7 @@ impl Stream {
 
 impl Session {
     /// Writes what the watch has; true if it is over.
-    pub(super) fn pump(&mut self, stream: &mut Stream) -> bool {
+    pub(super) fn pump_watch(&mut self, stream: &mut Watch) -> bool {
         while self.out.len() < WRITE_BYTES {
             match stream.watching.next() {
                 None => break,
@@ -92,7 +92,7 @@ impl Session {
         false
     }
 
-    fn finish(&mut self, stream: &Stream) -> bool {
+    fn finish(&mut self, stream: &Watch) -> bool {
         let next = finish_stream(&mut self.out, stream.exchange());
         self.after_stream(next);
         true

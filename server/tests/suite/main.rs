@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod backup;
 mod bootstrap;
 mod cluster;
 mod differential;

@@ -215,6 +215,21 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_backup_begins_a_cluster_of_one() {
+    let alone =
+        "-restore-backup begins a cluster of one: leave the others out of -initial-cluster, and add them when it runs";
+    for (flags, want) in [
+        ("--restore-backup f --write-backup g", "Set only one of flags -restore-backup and -write-backup"),
+        ("--restore-backup f --initial-cluster default=http://localhost:2380,b=http://b:2380", alone),
+        ("--restore-backup f --initial-cluster-state existing", alone),
+        ("--restore-backup f --discovery http://h:1/v2/keys/t", alone),
+    ] {
+        let refused = exit(&words(flags), &[], None);
+        assert!(lines(&refused.log).ends_with(&format!("flags, {want}. See 'etcd --help'.\n")), "{flags}");
+    }
+}
+
+#[test]
 fn without_flags_it_is_one_member_on_two_ports() {
     let config = config_of(&[]);
     assert_eq!(config.name, "default");
@@ -225,6 +240,7 @@ fn without_flags_it_is_one_member_on_two_ports() {
     assert_eq!((config.shards, config.cores), (None, vec![0, 2, 3]));
     assert_eq!((config.max_snapshots, config.max_connections), (Some(5), None));
     assert!(!config.join_existing && !config.force_new_cluster);
+    assert_eq!((config.restore_backup, config.write_backup), (None, None));
     let want = "\
 I etcdmain: etcd Version: 2.3.8
 I etcdmain: setting maximum number of CPUs to 3, total number of available CPUs is 3
@@ -258,7 +274,7 @@ fn flags_do_what_they_say() {
          --initial-advertise-peer-urls http://10.0.0.1:2380 --initial-cluster-state existing --force-new-cluster \
          --strict-reconfig-check=f --cors http://a.com --cores 4 --shards 3 --spin-us 20 \
          --history-events 7 --history-bytes 8 --max-connections 9 --scrub-rate 2 --scrub-interval 60 --listen-metrics-urls http://127.0.0.1:9 \
-         --enable-v2 --initial-cluster-token t",
+         --write-backup g --enable-v2 --initial-cluster-token t",
     ));
     assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("b", Some("d")));
     assert_eq!(config.log_dir(), Path::new("w"));
@@ -275,6 +291,8 @@ fn flags_do_what_they_say() {
     assert_eq!(config.scrub, Some(Scrub { bytes_per_second: 2 << 20, interval }));
     assert_eq!(config_of(&words("--scrub-rate 0")).scrub, None);
     assert_eq!(config.listen_metrics.len(), 1);
+    assert_eq!(config.write_backup.as_deref(), Some(Path::new("g")));
+    assert_eq!(config_of(&words("--restore-backup f")).restore_backup.as_deref(), Some(Path::new("f")));
     let Bootstrap::Static(cluster) = config.bootstrap else { panic!("{:?}", config.bootstrap) };
     assert_eq!((cluster.to_string().as_str(), config.cluster_token.as_str()), ("b=http://10.0.0.1:2380", "t"));
 }

@@ -13,6 +13,9 @@ use crate::harness::{Connection, Plan, uetcd_only};
 
 const FORCE: &str = "--force-new-cluster";
 
+/// Kills, each a little later than the one before.
+const ROUNDS: u64 = 12;
+
 fn start() -> Cluster {
     Setup::new().args(&["--strict-reconfig-check=false"]).start(3)
 }
@@ -168,7 +171,6 @@ fn forcing_twice_or_one_that_is_alone_changes_nothing() {
 #[test]
 fn a_kill_while_it_is_forced_leaves_the_old_state_or_the_new_one() {
     uetcd_only!("it looks into the data directory");
-    const ROUNDS: u64 = 12;
     let mut cluster = start();
     for n in 0..200 {
         cluster.client(0).set(&format!("/d{}/{n}", n % 40), &"v".repeat(2000));

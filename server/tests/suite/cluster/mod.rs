@@ -4,6 +4,7 @@
 //! `SUITE_CLUSTER_HISTORY` seconds of a recorded history and `SUITE_CLUSTER_SEED` its seed; `SUITE_LOG_LINES` lines of each log that a failure shows.
 
 mod api;
+mod backup;
 mod failover;
 mod force_new_cluster;
 mod history;
