@@ -32,14 +32,17 @@ impl<'a> Stage<'a> {
         Ok(Self { data, dir: data.stage()? })
     }
 
-    /// Adds a shard's state, which stands for its log up to `position`.
+    /// Adds a shard's state, which stands for its log up to `position`. Twice: no log could take the place of one that rots.
     pub(crate) fn put(&self, shard: u16, position: Position, store: &Store) -> Result<(), Fatal> {
         let head = SnapshotHead { group: GroupId::new(shard), position };
-        let pieces = store.snapshot().flat_map(|chunk| {
-            let framed = frame(&chunk);
-            framed.chunks(SNAPSHOT_CHUNK_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>()
-        });
-        write_snapshot(&self.dir, head, pieces).map(drop).map_err(|error| Fatal::Other(error.to_string()))
+        for copy in [false, true] {
+            let pieces = store.snapshot().flat_map(|chunk| {
+                let framed = frame(&chunk);
+                framed.chunks(SNAPSHOT_CHUNK_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            });
+            write_snapshot(&self.dir, head, copy, pieces).map_err(|error| Fatal::Other(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Every shard is there: this is the state from now on, and `birth` whose it is.

@@ -73,8 +73,15 @@ fn a_backup_of_a_running_node_begins_a_new_cluster() {
     assert_ne!(old["members"][0]["id"], new["members"][0]["id"]);
     let cluster = |server: &Server| server.client().get(PATH).header("X-Etcd-Cluster-Id").map(str::to_owned);
     assert_ne!(cluster(&server), cluster(&restored));
-    // It is a node like any other from then on.
+    // It is a node like any other from then on, also with every newest snapshot of a shard damaged.
     let plan = restored.kill().without_last_args(2);
+    for file in fs::read_dir(plan.data().join("member/snap")).expect("there").map(|file| file.expect("read").path()) {
+        if !file.to_string_lossy().ends_with(".copy.snap") {
+            let mut bytes = fs::read(&file).expect("read");
+            bytes[50] ^= 1;
+            fs::write(&file, bytes).expect("written");
+        }
+    }
     let restored = plan.start();
     assert_eq!(restored.client().value("/last").as_deref(), Some("1"));
     assert_eq!(members(&restored), new);
