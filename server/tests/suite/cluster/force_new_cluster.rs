@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::api::{added, wait_count};
+use super::api::{added, nowhere, wait_count};
 use super::load::{Acked, Load, assert_kept, files};
 use super::members::{Cluster, Setup};
 use crate::harness::{Connection, Plan, uetcd_only};
@@ -149,6 +149,16 @@ fn forcing_twice_or_one_that_is_alone_changes_nothing() {
     assert!(server.client().set("/more", "1") > written);
     drop(server);
 
+    // Whoever was added and never came is removed.
+    let mut cluster = Setup::new().args(&["--strict-reconfig-check=false"]).start(1);
+    added(&cluster, 0, &nowhere(&cluster));
+    wait_count(&cluster, 2);
+    cluster.kill(0);
+    cluster.restart_with(0, &[FORCE]);
+    cluster.wait_writable();
+    wait_count(&cluster, 1);
+    drop(cluster);
+
     let mut cluster = start();
     let written = cluster.client(0).set("/kept", "1");
     let last = cluster.primary();
@@ -165,6 +175,31 @@ fn forcing_twice_or_one_that_is_alone_changes_nothing() {
     // In a new directory it founds a cluster as ever.
     let fresh = Plan::new().env("ETCD_FORCE_NEW_CLUSTER", "true").start();
     fresh.client().set("/a", "1");
+}
+
+/// Nobody should do this: they are a majority. But what they send must not reach the one that has left them.
+#[test]
+fn those_that_still_run_are_turned_away() {
+    uetcd_only!("etcd 3.4 logs it in other words");
+    let mut cluster = start();
+    for n in 0..100 {
+        cluster.client(0).set(&format!("/d{}/{n}", n % 40), "kept");
+    }
+    cluster.wait_converged();
+    let last = cluster.primary();
+    let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != last).collect();
+    cluster.kill(last);
+    cluster.client(others[0]).set("/theirs", "1");
+    cluster.restart_with(last, &[FORCE]);
+    for nth in others {
+        let ended = cluster.wait_gone(nth);
+        assert!(ended.stderr.contains("the member has been permanently removed from the cluster"), "{ended:?}");
+    }
+    cluster.wait_writable();
+    let files = files(&listing(&cluster, last));
+    assert_eq!(files.keys().filter(|key| key.starts_with("/d")).count(), 100);
+    assert!(!files.contains_key("/theirs"), "{files:?}");
+    assert_eq!(ids(&cluster, last).len(), 1);
 }
 
 /// Wherever a kill hits it, the next start finds the old state or the new one.
