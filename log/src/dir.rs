@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::begun::BegunLogs;
 use crate::disk::{Disk, OsDisk};
 use crate::ids::CoreId;
-use crate::recovery::core_dir;
+use crate::recovery::{core_dir, cores_below};
 use crate::sealed::{SEALED_MAX, Sealed};
 
 /// Only the owner reads what clients stored.
@@ -153,6 +153,27 @@ impl DataDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&staged)(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Renames the logs of all cores, so that they count no more: `0` becomes `0.broken`, which takes the place of what was
+    /// set aside before. Nothing notes any more that they must be there. Returns where they are; interrupted, it can be done again.
+    pub fn set_logs_aside(&self, log: &Path) -> Result<Vec<PathBuf>, DirError> {
+        let note = self.member.join(BEGUN.name);
+        match fs::remove_file(&note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&note)(error)),
+            _ => sync_dir(&self.member).map_err(at(&self.member))?,
+        }
+        let mut aside = Vec::new();
+        for core in cores_below(&OsDisk::new(1), log).map_err(|error| at(log)(io::Error::other(error.to_string())))? {
+            let (from, to) = (core_dir(log, core), log.join(format!("{core}.broken")));
+            match fs::remove_dir_all(&to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&to)(error)),
+                _ => fs::rename(&from, &to).map_err(at(&from))?,
+            }
+            aside.push(to);
+        }
+        sync_dir(log).map_err(at(log))?;
+        Ok(aside)
     }
 
     fn staged(&self) -> PathBuf {

@@ -146,6 +146,14 @@ pub enum RecoveryError {
     },
 }
 
+impl RecoveryError {
+    /// What the log held is lost, as far as this disk goes; nothing that an operator has done can explain it, and what peers
+    /// hold can stand in for it.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::MissingSegment { .. } | Self::MissingEntries { .. })
+    }
+}
+
 impl From<Damage> for RecoveryError {
     fn from(damage: Damage) -> Self {
         Self::Damaged(damage)

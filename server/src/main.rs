@@ -20,6 +20,7 @@ mod metrics;
 mod page;
 mod peer;
 mod recovery;
+mod repair;
 mod restore;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
@@ -43,6 +44,7 @@ use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
 use crate::failure::{End, Fatal};
 use crate::founding::Founding;
+use crate::repair::ReadBack;
 
 /// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
 #[global_allocator]
@@ -110,13 +112,16 @@ fn run(config: Config) -> Result<Reason, End> {
     } else {
         birth
     };
-    let mut found = recovery::read_back(&config, &birth, noted)?;
+    let ReadBack { mut found, birth, repaired } = repair::read_back(&config, &data, birth, noted)?;
     let mut listeners = listen::bind_all(&config).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);
 
     let cores = config.cores.len();
     let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize).div_ceil(cores);
     let node = Arc::new(Node::new(config, &birth));
+    if repaired {
+        node.scrubbed.repaired();
+    }
     let (notices, heard) = channel();
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     let mut executors = Vec::with_capacity(cores);

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use log::{
-    BegunLogs, GroupId, GroupLog, OsDisk, Position, Resume, SnapshotError, SnapshotFile, list_snapshots, read_snapshot,
-    recover, set_aside, tidy_snapshots,
+    BegunLogs, GroupId, GroupLog, OsDisk, Position, RecoveryError, Resume, SnapshotError, SnapshotFile, list_snapshots,
+    read_snapshot, recover, set_aside, tidy_snapshots,
 };
 use shard::group::{LOG_START, LogEntry};
 use shard::history::HistoryLimits;
@@ -88,6 +88,35 @@ pub(crate) struct Found {
     pub(crate) begun: BegunLogs,
 }
 
+/// Why a state could not be read back.
+pub(crate) enum Unread {
+    /// The log is not what it was.
+    Log(RecoveryError),
+    /// Anything else.
+    Fatal(Fatal),
+}
+
+impl From<RecoveryError> for Unread {
+    fn from(error: RecoveryError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<Fatal> for Unread {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+impl From<Unread> for Fatal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Log(error) => Self::Other(error.to_string()),
+            Unread::Fatal(fatal) => fatal,
+        }
+    }
+}
+
 /// The log of a group that has none yet begins here.
 pub(crate) const START: Position = Position { index: log::RaftIndex::new(LOG_START.0.0), term: LOG_START.1.0 };
 
@@ -101,14 +130,13 @@ struct Loaded {
 /// Reads everything back. Blocks; changes nothing on the disk, but for damaged and unfinished snapshots.
 ///
 /// `noted` are the logs that there must be.
-pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Fatal> {
+pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Unread> {
     let begun = Instant::now();
     let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
     let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
-    let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)
-        .map_err(|error| Fatal::Other(error.to_string()))?;
+    let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)?;
     if let Some(noted) = noted {
-        noted.check(&config.log_dir(), &recovered).map_err(|error| Fatal::Other(error.to_string()))?;
+        noted.check(&config.log_dir(), &recovered)?;
     }
     for file in &damaged {
         put_aside(&file.path);

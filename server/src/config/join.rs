@@ -74,6 +74,40 @@ pub(super) fn urls_of_others(initial: &InitialCluster, own: &str) -> Vec<Url> {
     Urls::in_order(others.flat_map(|(_, urls)| urls.iter().cloned()).collect())
 }
 
+impl RunningMember {
+    /// It has been there: it has said where its clients find it.
+    fn has_started(&self) -> bool {
+        !self.client_urls.is_empty()
+    }
+}
+
+impl Running {
+    /// The members, but for one, that have been there: whom that one may have promised something.
+    fn started_others(&self, member: u64) -> Vec<u64> {
+        let others = self.members.iter().filter(|other| other.id != member && other.has_started());
+        others.map(|other| other.id).collect()
+    }
+}
+
+/// Whom a member of a running cluster may have promised something, as the first of these peer URLs knows it; none: nobody
+/// answers who has this member. What went wrong is added to `log`.
+pub(crate) fn promised_to(
+    (cluster, member): (ClusterId, MemberId),
+    urls: &[Url],
+    fetch: Fetch<'_>,
+    log: &mut Vec<LogLine>,
+) -> Option<Vec<u64>> {
+    urls.iter().find_map(|url| {
+        let running = running(std::slice::from_ref(url), MEMBERS, fetch, log)?;
+        let knows = running.id == cluster && running.members.iter().any(|other| other.id == member.get());
+        if !knows {
+            let text = format!("{url} does not have member {member} of cluster {cluster}");
+            log.push(LogLine::new(Severity::Warning, "etcdserver", text));
+        }
+        knows.then(|| running.started_others(member.get()))
+    })
+}
+
 /// Who this member is in a cluster that runs.
 pub(super) fn join(config: &Config, initial: &InitialCluster, fetch: Fetch<'_>) -> Result<Founding, Exit> {
     let mut log = Vec::new();
@@ -97,10 +131,9 @@ pub(super) fn join(config: &Config, initial: &InitialCluster, fetch: Fetch<'_>) 
             ),
         ));
     }
-    let (own, others): (Vec<_>, Vec<_>) = running.members.iter().partition(|member| member.id == local.get());
     let mut promised_to = Vec::new();
-    if own.iter().any(|member| !member.client_urls.is_empty()) {
-        promised_to.extend(others.iter().filter(|member| !member.client_urls.is_empty()).map(|member| member.id));
+    if running.members.iter().any(|member| member.id == local.get() && member.has_started()) {
+        promised_to = running.started_others(local.get());
         log.push(LogLine::new(Severity::Warning, "etcdserver", format!(
             "member {local} has been in this cluster before and comes back without its data: it does not vote until it holds \
              what the others have"

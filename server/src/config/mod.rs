@@ -33,6 +33,7 @@ pub(crate) use banner::settings;
 pub(crate) use bootstrap::{Founder, InitialCluster, found};
 pub(crate) use command::{Machine, load};
 pub(crate) use exit::Exit;
+pub(crate) use join::promised_to;
 pub(crate) use remote::fetch;
 pub(crate) use urls::{Endpoint, Url, Urls};
 

@@ -141,6 +141,8 @@ fn disk(page: &mut Page, total: &CoreMetrics) {
 fn scrubbed(page: &mut Page, scrub: &ScrubStats) {
     counter(page, "uetcd_scrub_bytes_total", "Bytes of log and snapshots read again.", scrub.bytes());
     counter(page, "uetcd_scrub_damage_total", "Damaged files that were found by it.", scrub.damage());
+    let help = "Starts of this process without its log, which was damaged: the other members stood in for it.";
+    counter(page, "uetcd_log_repairs_total", help, scrub.repairs());
     if let Some(at) = scrub.last_round() {
         let help = "When everything had been read again, in seconds since the epoch.";
         page.metric("uetcd_scrub_last_round_timestamp_seconds", Kind::Gauge, help).value(at);

@@ -9,6 +9,7 @@ pub(crate) struct ScrubStats {
     bytes: AtomicU64,
     damage: AtomicU64,
     last_round: AtomicU64,
+    repairs: AtomicU64,
 }
 
 impl ScrubStats {
@@ -22,6 +23,11 @@ impl ScrubStats {
         self.damage.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The log was damaged at the start, and the other members stand in for it.
+    pub(crate) fn repaired(&self) {
+        self.repairs.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Everything was read once.
     pub(crate) fn round_ended(&self, at: SystemTime) {
         let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -31,6 +37,11 @@ impl ScrubStats {
     /// Bytes read.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Logs that others stand in for.
+    pub(super) fn repairs(&self) -> u64 {
+        self.repairs.load(Ordering::Relaxed)
     }
 
     /// Damaged files found.

@@ -17,6 +17,7 @@ mod one_order;
 mod pause;
 mod reads;
 mod removal;
+mod repair;
 mod resizing;
 mod rolling;
 mod tail;
