@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::netns::Net;
 use crate::harness::{Client, Ended, Flavor, PATIENCE, Plan, Server, eventually};
 
 /// The election timeout of these clusters unless a test says otherwise, in milliseconds: etcd's default.
@@ -20,12 +22,13 @@ pub(super) struct Setup {
     heartbeat_ms: u64,
     election_ms: u64,
     args: Vec<String>,
+    net: Option<Arc<Net>>,
 }
 
 impl Setup {
     /// etcd's default heartbeat and election timeout.
     pub(super) fn new() -> Self {
-        Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new() }
+        Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new(), net: None }
     }
 
     /// Another election timeout, and a heartbeat of a tenth of it.
@@ -38,6 +41,12 @@ impl Setup {
     /// Adds arguments for all members.
     pub(super) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// Each member in a network namespace of its own.
+    pub(super) fn on(mut self, net: &Arc<Net>) -> Self {
+        self.net = Some(Arc::clone(net));
         self
     }
 
@@ -56,8 +65,12 @@ impl Setup {
     /// The member of this number without anything about the others. The second of three runs on two executors, the others on one.
     fn plan(&self, nth: usize) -> Plan {
         let cores = if nth % 3 == 1 { "2" } else { "1" };
-        Plan::new()
-            .named(&name(nth))
+        let plan = Plan::new();
+        let plan = match &self.net {
+            Some(net) => plan.in_namespace(&net.namespace(nth), net.host(nth)),
+            None => plan,
+        };
+        plan.named(&name(nth))
             .on_quiet_ports()
             .uetcd_args(["--cores", cores])
             .args(["--heartbeat-interval", &self.heartbeat_ms.to_string()])
@@ -90,8 +103,8 @@ impl Member {
 
 /// A running cluster; members are known by their number. Dropping it kills every process and fails the test if one had ended by itself.
 pub(super) struct Cluster {
-    setup: Setup,
     members: Vec<Member>,
+    setup: Setup,
 }
 
 impl Cluster {
@@ -237,12 +250,17 @@ impl Cluster {
 
     /// Waits until all members that run agree on a primary.
     pub(super) fn primary(&self) -> usize {
-        let mut clients: Vec<Client> = self.up().into_iter().map(|nth| impatient(self.address(nth))).collect();
-        eventually("all members name the same primary", PATIENCE, || {
+        self.primary_among(&self.up())
+    }
+
+    /// Waits until these members agree that one of them is the primary.
+    pub(super) fn primary_among(&self, members: &[usize]) -> usize {
+        let mut clients: Vec<Client> = members.iter().map(|&nth| impatient(self.address(nth))).collect();
+        eventually("the members name the same primary", PATIENCE, || {
             let named: Option<Vec<usize>> = clients.iter_mut().map(|client| self.named_by(client)).collect();
             let named = named?;
             let first = *named.first()?;
-            (named.iter().all(|&other| other == first) && self.up().contains(&first)).then_some(first)
+            (named.iter().all(|&other| other == first) && members.contains(&first)).then_some(first)
         })
     }
 

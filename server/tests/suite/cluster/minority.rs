@@ -11,14 +11,14 @@ use crate::harness::{Client, Response};
 const SLACK: Duration = Duration::from_secs(2);
 
 /// The answer to a request and how long it took.
-fn timed(mut client: Client, method: &str, target: &str, form: Option<&str>) -> (Response, Duration) {
+pub(super) fn timed(mut client: Client, method: &str, target: &str, form: Option<&str>) -> (Response, Duration) {
     let begun = Instant::now();
     let answer = client.request(method, target, form);
     (answer, begun.elapsed())
 }
 
 /// etcd's answer when there is no quorum: error 300 after the request timeout.
-fn assert_no_quorum(what: &str, (answer, took): &(Response, Duration), limit: Duration) {
+pub(super) fn assert_no_quorum(what: &str, (answer, took): &(Response, Duration), limit: Duration) {
     let json = answer.json();
     assert_eq!((answer.status, &json["errorCode"]), (500, &300.into()), "{what}: {answer:?}");
     assert_eq!(json["message"], "Raft Internal Error", "{what}");

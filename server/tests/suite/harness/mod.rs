@@ -2,6 +2,7 @@
 
 mod http;
 mod load;
+mod namespace;
 mod ports;
 mod process;
 mod rng;
@@ -11,6 +12,7 @@ mod tools;
 
 pub(crate) use http::{Client, Connection, Response, encode, form, percent};
 pub(crate) use load::load;
+pub(crate) use namespace::enter;
 pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
 pub(crate) use small_disk::SmallDisk;

@@ -73,7 +73,10 @@ pub(crate) struct Plan {
     env: Vec<(OsString, OsString)>,
     home: Arc<TempDir>,
     data_dir: PathBuf,
+    host: Ipv4Addr,
     ports: Option<Ports>,
+    /// The network namespace that the process lives in, if not in the test's.
+    namespace: Option<PathBuf>,
     /// Shell words in front of the program: limits and the like.
     wrapper: Option<String>,
     no_io_uring: bool,
@@ -103,7 +106,9 @@ impl Plan {
             env: Vec::new(),
             home,
             data_dir,
+            host: Ipv4Addr::LOCALHOST,
             ports: None,
+            namespace: None,
             wrapper: None,
             no_io_uring: false,
         }
@@ -168,14 +173,25 @@ impl Plan {
         self
     }
 
+    /// Runs in the network namespace that is mounted at `path`, where its address is `host`.
+    pub(crate) fn in_namespace(mut self, path: &Path, host: Ipv4Addr) -> Self {
+        self.namespace = Some(path.to_owned());
+        self.host = host;
+        self
+    }
+
     /// The client port's address; the ports are fixed.
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.expect("the ports are fixed").client).into()
+        (self.host, self.ports.expect("the ports are fixed").client).into()
     }
 
     /// The peer URL; the ports are fixed.
     pub(crate) fn peer_url(&self) -> String {
-        url(self.ports.expect("the ports are fixed").peer)
+        self.url(self.ports.expect("the ports are fixed").peer)
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("http://{}:{port}", self.host)
     }
 
     /// Where the data is.
@@ -237,7 +253,7 @@ impl Plan {
     }
 
     fn node_args(&self, ports: Ports) -> Vec<OsString> {
-        let (client, peer) = (url(ports.client), url(ports.peer));
+        let (client, peer) = (self.url(ports.client), self.url(ports.peer));
         let mut args: Vec<OsString> = Vec::new();
         if self.flavor == Flavor::Etcd {
             // 3.4 answers `*` to everybody unless told otherwise, 2.3 and uetcd to nobody; an origin that nobody has makes them alike.
@@ -289,6 +305,9 @@ impl Plan {
         if self.no_io_uring {
             super::seccomp::deny_io_uring(&mut command);
         }
+        if let Some(namespace) = &self.namespace {
+            super::namespace::run_inside(&mut command, namespace);
+        }
         command
     }
 
@@ -299,10 +318,6 @@ impl Plan {
     fn outcome(&self, status: ExitStatus) -> Ended {
         Ended { status, stdout: self.output("stdout"), stderr: self.output("stderr") }
     }
-}
-
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
 }
 
 /// Two free loopback ports. They are free only until somebody else takes them, so a start that fails with "in use" is tried again.
@@ -338,17 +353,17 @@ impl Server {
 
     /// The client port's address.
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.client).into()
+        (self.plan.host, self.ports.client).into()
     }
 
     /// The peer port's address.
     pub(crate) fn peer_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.peer).into()
+        (self.plan.host, self.ports.peer).into()
     }
 
     /// The advertised client URL followed by `path`.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", url(self.ports.client))
+        format!("{}{path}", self.plan.url(self.ports.client))
     }
 
     /// A client of this node.

@@ -1,0 +1,52 @@
+//! Five members fall into two parts.
+
+use std::time::{Duration, Instant};
+
+use super::scene::{Scene, assert_unhealthy};
+
+/// How long the parts stay apart at least.
+const APART: Duration = Duration::from_secs(3);
+
+#[test]
+fn two_of_five_refuse_with_the_old_primary_and_three_go_on() {
+    let scene = Scene::of(5);
+    let (old, others) = (scene.cluster.primary(), scene.cluster.followers());
+    let (few, many) = (&[old, others[0]], &others[1..]);
+    let shown = scene.load.during(4, || {
+        scene.load.wait_for_more(100);
+        scene.net.split(few, many);
+        let cut = Instant::now();
+        let refusals = few.map(|nth| scene.ask_in_vain(nth));
+        scene.wait_acknowledged(cut, scene.outage());
+        let new = scene.cluster.primary_among(many);
+        let shown: Vec<_> = few.iter().flat_map(|&nth| scene.read_for(nth, APART / 2)).collect();
+        for (refusals, nth) in refusals.into_iter().zip(few) {
+            assert_unhealthy(&scene.cluster, *nth);
+            refusals.wait();
+        }
+        assert_eq!(scene.heal(), new, "nobody deposes the new primary");
+        scene.load.wait_for_more(50);
+        shown
+    });
+    scene.finish(&shown);
+}
+
+#[test]
+fn two_followers_of_five_come_back_without_an_election() {
+    let scene = Scene::of(5);
+    let (primary, others) = (scene.cluster.primary(), scene.cluster.followers());
+    let (few, many) = (&others[..2], [primary, others[2], others[3]]);
+    let term = scene.term(primary);
+    scene.load.during(4, || {
+        scene.load.wait_for_more(100);
+        scene.net.split(few, &many);
+        let refusals = scene.ask_in_vain(few[0]);
+        let slowest = scene.slowest_write(primary, APART);
+        assert!(slowest < scene.cluster.election(), "a write took {slowest:?}");
+        refusals.wait();
+        assert_eq!(scene.heal(), primary, "it keeps its place");
+        scene.load.wait_for_more(50);
+    });
+    assert_eq!(scene.term(few[0]), term, "there was no election");
+    scene.finish(&[]);
+}

@@ -1,0 +1,8 @@
+//! Members that do not reach each other: links are cut in both directions or in one, for long or again and again, and heal.
+
+mod flapping;
+mod halves;
+mod one_way;
+mod rotating;
+mod scene;
+mod symmetric;
