@@ -1,4 +1,4 @@
-//! A recorded history of concurrent clients under kills and pauses, judged by [`super::linear`].
+//! A recorded history of concurrent clients under kills, pauses and partitions, judged by [`super::linear`].
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::linear::{Actual, Operation, Outcome, Time, Version, check};
 use super::load::{SetOnDrop, modified};
 use super::members::{Cluster, Setup};
+use super::netns::Net;
 use crate::harness::{Client, Response, Rng, env_number, form};
 
 const KEYS: u64 = 4;
@@ -112,67 +113,126 @@ fn actual(json: &Value) -> Actual {
     actual.parse().map_or_else(|_| Actual::Value(actual.to_owned()), Actual::Index)
 }
 
-/// Kills and pauses members at random, one at a time, until the time is over.
-fn torment(cluster: &mut Cluster, rng: &mut Rng, until: Instant) -> u64 {
-    let mut faults = 0;
+/// What is done to a member for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It is killed, and started again.
+    Kill,
+    /// It stands still, and goes on as if nothing had happened.
+    Pause,
+    /// It loses one link or all, in one direction or both, and gets them back.
+    Cut,
+}
+
+/// Does one of these faults at a time, at random, until the time is over; how many.
+fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut Rng, until: Instant) -> u64 {
+    let mut done = 0;
     while Instant::now() < until {
         thread::sleep(Duration::from_millis(300 + rng.below(700)));
+        let members = cluster.len();
         // Every other fault hits the primary.
-        let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(3) as usize };
+        let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
         let away = Duration::from_millis(200 + rng.below(2000));
-        if rng.one_in(2) {
-            cluster.pause(victim);
-            thread::sleep(away);
-            cluster.resume(victim);
-        } else {
-            cluster.kill(victim);
-            thread::sleep(away);
-            cluster.restart(victim);
+        match faults[rng.below(faults.len() as u64) as usize] {
+            Fault::Pause => {
+                cluster.pause(victim);
+                thread::sleep(away);
+                cluster.resume(victim);
+            }
+            Fault::Kill => {
+                cluster.kill(victim);
+                thread::sleep(away);
+                cluster.restart(victim);
+            }
+            Fault::Cut => {
+                let net = net.expect("a network to cut");
+                cut(net, victim, (victim + 1) % members, rng.below(5));
+                thread::sleep(away);
+                // Now and then another cut follows at once.
+                if rng.one_in(3) {
+                    net.heal();
+                    cut(net, (victim + 1) % members, victim, rng.below(5));
+                    thread::sleep(away / 2);
+                }
+                net.heal();
+            }
         }
-        faults += 1;
+        done += 1;
         cluster.wait_writable();
     }
-    faults
+    done
+}
+
+fn cut(net: &Net, victim: usize, other: usize, kind: u64) {
+    match kind {
+        0 => net.mute(victim),
+        1 => net.deafen(victim),
+        2 => net.cut(victim, other),
+        _ => net.isolate(victim),
+    }
+}
+
+fn seed() -> u64 {
+    env_number("SUITE_CLUSTER_SEED", 1)
 }
 
 #[test]
-fn a_history_under_kills_and_pauses_is_linearizable() {
-    record_and_judge(env_number("SUITE_CLUSTER_SEED", 1), &[]);
+fn a_history_under_kills_is_linearizable() {
+    record_and_judge(seed(), 3, &[], &[Fault::Kill]);
+}
+
+#[test]
+fn a_history_under_pauses_is_linearizable() {
+    record_and_judge(seed() + 1, 3, &[], &[Fault::Pause]);
+}
+
+#[test]
+fn a_history_under_partitions_is_linearizable() {
+    record_and_judge(seed() + 2, 3, &[], &[Fault::Cut]);
+}
+
+#[test]
+fn a_history_of_five_members_under_all_of_these_is_linearizable() {
+    record_and_judge(seed() + 3, 5, &[], &[Fault::Kill, Fault::Pause, Fault::Cut]);
 }
 
 #[test]
 fn a_history_of_members_with_several_executors_is_linearizable() {
-    record_and_judge(env_number("SUITE_CLUSTER_SEED", 1) + 1, &["--cores", "3"]);
+    record_and_judge(seed() + 4, 3, &["--cores", "3"], &[Fault::Kill, Fault::Pause, Fault::Cut]);
 }
 
-fn record_and_judge(seed: u64, more: &[&str]) {
-    let mut cluster = Setup::new().args(more).start(3);
+fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) {
+    let net = faults.contains(&Fault::Cut).then(|| Net::of(members));
+    let setup = Setup::new().args(more);
+    let setup = net.iter().fold(setup, Setup::on);
+    let mut cluster = setup.start(members);
     let recorder = Recorder {
         addresses: cluster.addresses(),
         begun: Instant::now(),
         stop: AtomicBool::new(false),
         operations: Mutex::new(Vec::new()),
     };
-    let length = Duration::from_secs(env_number("SUITE_CLUSTER_HISTORY", 20));
-    let faults = thread::scope(|scope| {
+    let length = Duration::from_secs(env_number("SUITE_CLUSTER_HISTORY", 15));
+    let done = thread::scope(|scope| {
         for client in 0..CLIENTS {
             let recorder = &recorder;
             scope.spawn(move || recorder.run(seed * 1000 + client));
         }
         let _end = SetOnDrop(&recorder.stop);
-        torment(&mut cluster, &mut Rng::new(seed), Instant::now() + length)
+        torment(&mut cluster, net.as_deref(), faults, &mut Rng::new(seed), Instant::now() + length)
     });
+    cluster.wait_writable();
     let history = recorder.operations.into_inner().expect("no client panicked");
     let count = |what: fn(&Outcome) -> bool| history.iter().filter(|operation| what(&operation.outcome)).count();
     println!(
-        "seed {seed}: {faults} faults, {} operations: {} writes, {} reads, {} refused swaps, {} unknown",
+        "seed {seed}: {done} faults of {faults:?}, {} operations: {} writes, {} reads, {} refused swaps, {} unknown",
         history.len(),
         count(|outcome| matches!(outcome, Outcome::Wrote { .. })),
         count(|outcome| matches!(outcome, Outcome::Read { .. })),
         count(|outcome| matches!(outcome, Outcome::Differed { .. })),
         count(|outcome| matches!(outcome, Outcome::Unknown)),
     );
-    assert!(faults > 0 && history.len() > 200, "too little happened");
+    assert!(done > 0 && history.len() > 200, "too little happened");
     if let Err(violation) = check(&history) {
         panic!("seed {seed}: {violation}");
     }

@@ -52,14 +52,19 @@ impl Setup {
 
     /// A new cluster of so many members, able to write.
     pub(super) fn start(self, members: usize) -> Cluster {
+        let cluster = self.launch(members);
+        cluster.wait_writable();
+        cluster.wait_published();
+        cluster
+    }
+
+    /// A new cluster of so many members that have just been started.
+    pub(super) fn launch(self, members: usize) -> Cluster {
         let plans: Vec<Plan> = (0..members).map(|nth| self.plan(nth)).collect();
         let pieces: Vec<String> = (0..).zip(&plans).map(|(nth, plan)| piece(nth, plan)).collect();
         let initial = ["--initial-cluster", &pieces.join(",")].map(str::to_owned);
         let members = plans.into_iter().map(|plan| Member::launch(plan.args(initial.clone()))).collect();
-        let cluster = Cluster { setup: self, members };
-        cluster.wait_writable();
-        cluster.wait_published();
-        cluster
+        Cluster { members, setup: self }
     }
 
     /// The member of this number without anything about the others. The second of three runs on two executors, the others on one.

@@ -27,31 +27,17 @@ fn a_flapping_link_to_one_follower_costs_nobody_else_anything() {
     let scene = Scene::of(3);
     let mut rng = Rng::new(env_number("SUITE_CLUSTER_SEED", 1));
     let (primary, follower) = (scene.cluster.primary(), scene.cluster.followers()[0]);
-    let term = scene.term(primary);
+    let since = scene.leads_since(primary);
     scene.load.during(3, || {
         scene.load.wait_for_more(50);
-        let mut slowest = Duration::ZERO;
-        thread::scope(|scope| {
-            let mut client = scene.cluster.client(primary);
-            let writer = scope.spawn(move || {
-                let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
-                while begun.elapsed() < FLAPPING {
-                    let asked = Instant::now();
-                    client.set("/steady", "1");
-                    slowest = slowest.max(asked.elapsed());
-                    thread::sleep(Duration::from_millis(10));
-                }
-                slowest
-            });
-            let times = flap(&mut rng, || scene.net.cut(primary, follower), || scene.net.mend(primary, follower));
-            slowest = slowest.max(writer.join().expect("the primary takes writes"));
-            println!("the link went {times} times; the slowest write at the primary took {slowest:?}");
+        let times = scene.steady_while(primary, || {
+            flap(&mut rng, || scene.net.cut(primary, follower), || scene.net.mend(primary, follower))
         });
-        assert!(slowest < scene.cluster.election(), "a write took {slowest:?}");
+        println!("the link went {times} times");
         assert_eq!(scene.heal(), primary, "it keeps its place");
         scene.load.wait_for_more(50);
     });
-    assert_eq!(scene.term(follower), term, "there was no election");
+    assert_eq!(scene.leads_since(primary), since, "there was no election");
     scene.finish(&[]);
 }
 

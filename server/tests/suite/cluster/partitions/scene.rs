@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::load::{Load, assert_kept, assert_ordered, files};
+use crate::cluster::load::{Load, SetOnDrop, assert_kept, assert_ordered, files};
 use crate::cluster::members::{Cluster, Setup, impatient};
 use crate::cluster::minority::{assert_no_quorum, timed};
 use crate::cluster::netns::Net;
 use crate::cluster::tail::{Seen, Tail, assert_contains, assert_grows, assert_same, tails};
 use crate::harness::{Client, Flavor, Response, eventually};
 
-/// The election timeout here, in milliseconds.
-const ELECTION_MS: u64 = 500;
 /// How long after the links are whole again every member must take writes. A stream that TCP has given up on is noticed after five seconds.
 const HEALED_WITHIN: Duration = Duration::from_secs(10);
 /// Groups of a cluster that is started without `--shards`.
@@ -46,7 +45,7 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn of(members: usize) -> Self {
         let net = Net::of(members);
-        let cluster = Setup::new().election_ms(ELECTION_MS).on(&net).start(members);
+        let cluster = Setup::new().on(&net).start(members);
         cluster.wait_converged();
         let tails = tails(&cluster);
         let base = Shown::of(&list(&mut cluster.client(0)));
@@ -98,16 +97,29 @@ impl Scene {
         shown
     }
 
-    /// Writes at a member for so long; the slowest write.
-    pub(super) fn slowest_write(&self, nth: usize, time: Duration) -> Duration {
-        let (mut client, begun, mut slowest) = (self.cluster.client(nth), Instant::now(), Duration::ZERO);
-        while begun.elapsed() < time {
-            let asked = Instant::now();
-            client.set("/steady", "1");
-            slowest = slowest.max(asked.elapsed());
-            thread::sleep(Duration::from_millis(10));
-        }
-        slowest
+    /// Writes at a member, one after the other, while `story` runs. None may take as long as an election would.
+    pub(super) fn steady_while<T>(&self, nth: usize, story: impl FnOnce() -> T) -> T {
+        let (stop, limit) = (AtomicBool::new(false), 2 * self.cluster.election());
+        thread::scope(|scope| {
+            let (mut client, stop) = (self.cluster.client(nth), &stop);
+            let writer = scope.spawn(move || {
+                let mut slowest = Duration::ZERO;
+                while !stop.load(Ordering::SeqCst) {
+                    let asked = Instant::now();
+                    client.set("/steady", "1");
+                    slowest = slowest.max(asked.elapsed());
+                    thread::sleep(Duration::from_millis(10));
+                }
+                slowest
+            });
+            let end = SetOnDrop(stop);
+            let told = story();
+            drop(end);
+            let slowest = writer.join().expect("the member takes writes");
+            println!("the slowest write at member {nth} took {slowest:?}");
+            assert!(slowest < limit, "a write took {slowest:?}");
+            told
+        })
     }
 
     /// Mends all links: then every member takes writes within a bound, and one of them leads all groups. Returns it.
@@ -143,10 +155,11 @@ impl Scene {
         });
     }
 
-    /// The term of a group, as a member knows it.
-    pub(super) fn term(&self, nth: usize) -> u64 {
-        let answer = self.cluster.client(nth).get("/v2/keys/ready");
-        answer.header("X-Raft-Term").and_then(|term| term.parse().ok()).expect("a term")
+    /// Since when a member is the primary: another time means that it was not for a moment.
+    pub(super) fn leads_since(&self, nth: usize) -> String {
+        let own = self.cluster.client(nth).get("/v2/stats/self").json();
+        assert_eq!(own["state"], "StateLeader", "{own}");
+        own["leaderInfo"]["startTime"].as_str().expect("a time").to_owned()
     }
 
     /// All links are whole: all members show the same, their watchers saw the same, nothing acknowledged is lost, and what was `shown` meanwhile

@@ -34,21 +34,18 @@ fn a_primary_in_the_minority_refuses_and_the_others_go_on() {
 fn a_follower_in_the_minority_refuses_and_costs_the_others_nothing() {
     let scene = Scene::of(3);
     let (primary, victim) = (scene.cluster.primary(), scene.cluster.followers()[0]);
-    let term = scene.term(primary);
+    let since = scene.leads_since(primary);
     let shown = scene.load.during(3, || {
         scene.load.wait_for_more(100);
         scene.net.isolate(victim);
         let refusals = scene.ask_in_vain(victim);
-        let slowest = scene.slowest_write(primary, CUT / 2);
-        println!("the slowest write at the primary took {slowest:?}");
-        assert!(slowest < scene.cluster.election(), "a write took {slowest:?}");
-        let shown = scene.read_for(victim, CUT / 2);
+        let shown = scene.steady_while(primary, || scene.read_for(victim, CUT));
         assert_unhealthy(&scene.cluster, victim);
         refusals.wait();
         assert_eq!(scene.heal(), primary, "it keeps its place");
         scene.load.wait_for_more(50);
         shown
     });
-    assert_eq!(scene.term(victim), term, "there was no election");
+    assert_eq!(scene.leads_since(primary), since, "there was no election");
     scene.finish(&shown);
 }
