@@ -128,11 +128,11 @@ enum Fault {
 fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut Rng, until: Instant) -> u64 {
     let mut done = 0;
     while Instant::now() < until {
-        thread::sleep(Duration::from_millis(300 + rng.below(700)));
+        thread::sleep(Duration::from_millis(100 + rng.below(500)));
         let members = cluster.len();
         // Every other fault hits the primary.
         let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
-        let away = Duration::from_millis(200 + rng.below(2000));
+        let away = Duration::from_millis(200 + rng.below(1800));
         match faults[rng.below(faults.len() as u64) as usize] {
             Fault::Pause => {
                 cluster.pause(victim);

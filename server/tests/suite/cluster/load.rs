@@ -35,7 +35,7 @@ pub(super) struct Acked {
 
 /// What a group of writers shares.
 pub(super) struct Load {
-    addresses: Vec<SocketAddr>,
+    addresses: Mutex<Vec<SocketAddr>>,
     label: String,
     stop: AtomicBool,
     /// What is under way at the end may stay unanswered: nobody is left to answer.
@@ -51,7 +51,7 @@ impl Load {
     /// Writers of keys that contain `label`, at all members.
     pub(super) fn on(cluster: &Cluster, label: &str) -> Self {
         Self {
-            addresses: cluster.addresses(),
+            addresses: Mutex::new(cluster.addresses()),
             label: label.to_owned(),
             stop: AtomicBool::new(false),
             abandons: false,
@@ -71,6 +71,9 @@ impl Load {
     pub(super) fn abandoning(mut self) -> Self {
         self.abandons = true;
         self
+    /// Writes at a further member from now on.
+    pub(super) fn also(&self, address: SocketAddr) {
+        self.addresses.lock().expect("no writer panicked").push(address);
     }
 
     /// Runs so many writers while `story` runs; its result.
@@ -118,16 +121,20 @@ impl Load {
     }
 
     fn write(&self, writer: usize) {
-        let mut clients: Vec<Client> =
-            self.addresses.iter().map(|&address| Client::new(address).patient(self.patience)).collect();
-        let mut at = writer % clients.len();
+        let mut clients: Vec<Client> = Vec::new();
+        let mut at = writer;
         while !self.stop.load(Ordering::SeqCst) {
+            let known = clients.len();
+            let addresses = self.addresses.lock().expect("no writer panicked");
+            clients.extend(addresses.iter().skip(known).map(|&address| Client::new(address).patient(self.patience)));
+            drop(addresses);
+            at %= clients.len();
             let n = self.begun.fetch_add(1, Ordering::Relaxed);
             let key = format!("/d{}/{}-{n}", n % DIRECTORIES, self.label);
             let over = || self.abandons && self.stop.load(Ordering::SeqCst);
             let Some(written) = insist(&mut clients, &mut at, &key, &format!("{writer}.{n}"), over) else { return };
             self.acked.lock().expect("no writer panicked").push(written);
-            at = (at + 1) % clients.len();
+            at += 1;
             thread::sleep(BREATH);
         }
     }

@@ -215,9 +215,14 @@ impl Cluster {
         let nth = self.len();
         let pieces: Vec<String> =
             others.iter().map(|&other| piece(other, &self.members[other].plan)).chain([piece(nth, &plan)]).collect();
-        let plan = plan.args(["--initial-cluster-state", "existing", "--initial-cluster", &pieces.join(",")]);
+        self.join_as(&pieces.join(","), plan)
+    }
+
+    /// Starts a further member with these members, itself among them, as its `--initial-cluster`.
+    pub(super) fn join_as(&mut self, initial_cluster: &str, plan: Plan) -> usize {
+        let plan = plan.args(["--initial-cluster-state", "existing", "--initial-cluster", initial_cluster]);
         self.members.push(Member::launch(plan));
-        nth
+        self.len() - 1
     }
 
     /// Starts a member that was removed once more, without its data, under the URL that was added again.

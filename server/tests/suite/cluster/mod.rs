@@ -1,7 +1,8 @@
 //! Clusters of several members on loopback: what clients of any member may rely on while members are killed, paused, restarted, added and removed.
 //!
 //! Knobs (environment): `SUITE_CLUSTER_ROUNDS` rounds of fail-over, `SUITE_CLUSTER_LAG` writes that a stopped member misses,
-//! `SUITE_CLUSTER_HISTORY` seconds of a recorded history and `SUITE_CLUSTER_SEED` its seed; `SUITE_LOG_LINES` lines of each log that a failure shows.
+//! `SUITE_CLUSTER_HISTORY` seconds of a recorded history, `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_CLUSTER_SEED` the seed of
+//! all of these; `SUITE_LOG_LINES` lines of each log that a failure shows. Partitions are made with network namespaces: they need root.
 
 mod api;
 mod backup;
@@ -22,5 +23,6 @@ mod removal;
 mod repair;
 mod resizing;
 mod rolling;
+mod scripts;
 mod tail;
 mod ttl;
