@@ -2,7 +2,7 @@
 # Installs what the tests need, where it is missing, and runs all tests. Nothing is skipped: what cannot be installed is an error.
 #
 #   ops/test.sh                  everything, as on every commit
-#   ops/test.sh --full           the same with the long randomized runs (200+ differential seeds, 100+ rounds of kill -9)
+#   ops/test.sh --full           the same with the long randomized runs (200+ differential seeds and member scripts, 100+ kill -9)
 #   ops/test.sh -E 'test(ttl)'   further arguments go to `cargo nextest run`
 #
 # The black-box suite tests the binary that users get: the release profile, with its optimisation, LTO and `panic = "abort"`. The tests
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing.
-readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl setpriv:util-linux cc:gcc make:make)
+readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl setpriv:util-linux ip:iproute2 cc:gcc make:make)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -43,6 +43,7 @@ main() {
     if [ "${1:-}" = --full ]; then
         shift
         export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
+        export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}"
         export NEXTEST_PROFILE=full
     fi
     install_packages

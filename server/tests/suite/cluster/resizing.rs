@@ -163,6 +163,29 @@ fn a_cluster_whose_members_changed_comes_back_as_a_whole() {
     wait_count(&cluster, 3);
 }
 
+#[test]
+fn a_member_that_was_away_finds_a_primary_that_it_has_never_heard_of() {
+    let mut cluster = start(3);
+    cluster.client(0).set("/before", "1");
+    let (away, gone, left) = (cluster.followers()[0], cluster.followers()[1], cluster.primary());
+    cluster.kill(away);
+    let plan = cluster.next_plan();
+    added(&cluster, left, &plan.peer_url());
+    let new = cluster.join(&[0, 1, 2], plan);
+    cluster.wait_voter(new);
+    assert_eq!(remove(&cluster, left, &cluster.id(left, gone)).status, 204);
+    cluster.wait_gone(gone);
+    // Only the new member can take over, and it keeps its place when the other one is back.
+    cluster.terminate(left);
+    cluster.restart(left);
+    cluster.wait_writable();
+    println!("member {} is the primary, {new} is the new one", cluster.primary());
+    cluster.restart(away);
+    cluster.wait_writable();
+    wait_count(&cluster, 3);
+    cluster.wait_converged();
+}
+
 /// Starts the next member with these pieces as its `--initial-cluster`, which it must refuse; what it said.
 fn refused(cluster: &Cluster, plan: crate::harness::Plan, pieces: &str) -> Ended {
     let mut launched = plan.args(["--initial-cluster-state", "existing", "--initial-cluster", pieces]).launch();

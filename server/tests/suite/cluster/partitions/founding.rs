@@ -1,4 +1,4 @@
-//! Links that come and go while a cluster is founded.
+//! A cluster is founded: by members that start at once, and while they are cut off or stand still.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,17 +11,25 @@ use crate::harness::{Rng, env_number};
 /// How long after the start links are cut.
 const CUT: Duration = Duration::from_secs(3);
 
-/// Founds a cluster whose members are cut off in turn, sooner than they can tell each other who they are.
+/// Founds a cluster whose members are cut off or stand still in turn, sooner than they can tell each other who they are.
 fn found(members: usize, seed: u64) {
     let mut rng = Rng::new(seed);
     let net = Net::of(members);
-    let cluster = Setup::new().election_ms(500).on(&net).launch(members);
+    let mut cluster = Setup::new().election_ms(500).on(&net).launch(members);
     let begun = Instant::now();
     while begun.elapsed() < CUT {
         thread::sleep(Duration::from_millis(20 + rng.below(200)));
-        net.isolate(rng.below(members as u64) as usize);
-        thread::sleep(Duration::from_millis(rng.below(400)));
-        net.heal();
+        let victim = rng.below(members as u64) as usize;
+        let pause = Duration::from_millis(rng.below(400));
+        if rng.one_in(2) {
+            net.isolate(victim);
+            thread::sleep(pause);
+            net.heal();
+        } else {
+            cluster.pause(victim);
+            thread::sleep(pause);
+            cluster.resume(victim);
+        }
     }
     let healed = Instant::now();
     cluster.wait_writable();
@@ -29,6 +37,16 @@ fn found(members: usize, seed: u64) {
     cluster.wait_published();
     wait_count(&cluster, members);
     cluster.wait_converged();
+}
+
+#[test]
+fn five_members_found_a_cluster_time_and_again() {
+    for round in 0..2 * env_number("SUITE_CLUSTER_ROUNDS", 4) {
+        let cluster = Setup::new().election_ms(500).launch(5);
+        cluster.wait_writable();
+        wait_count(&cluster, 5);
+        println!("round {round}: all five are in");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::quorum::Quorum;
 use crate::cluster::api::{add, json, remove};
 use crate::cluster::load::{Load, SetOnDrop, assert_kept, assert_ordered};
 use crate::cluster::members::{Cluster, Setup, impatient};
+use crate::cluster::netns::Net;
 use crate::harness::{PATIENCE, Plan, Response, Rng, eventually};
 
 /// Steps of a script.
@@ -81,7 +82,9 @@ enum Step {
 
 impl Script {
     fn begin(members: usize, rng: Rng) -> Self {
-        let setup = Setup::new().election_ms(ELECTION_MS).args(&["--strict-reconfig-check=false"]);
+        // Addresses of their own: a writer that asks a member that is gone must not reach another test's.
+        let net = Net::of(members + STEPS);
+        let setup = Setup::new().election_ms(ELECTION_MS).args(&["--strict-reconfig-check=false"]).on(&net);
         let cluster = setup.start(members);
         let everybody: BTreeSet<usize> = (0..members).collect();
         let quorum = Quorum { members: everybody.clone(), running: everybody, ..Quorum::default() };
