@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::scene::Scene;
-use crate::harness::{Rng, env_number};
+use crate::harness::{Rng, env_number, uetcd_only};
 
 /// How long they flap.
 const FLAPPING: Duration = Duration::from_secs(6);
@@ -24,6 +24,7 @@ fn flap(rng: &mut Rng, down: impl Fn(), up: impl Fn()) -> u64 {
 
 #[test]
 fn a_flapping_link_to_one_follower_costs_nobody_else_anything() {
+    uetcd_only!("etcd 3.4 has no pre-vote unless it is told to");
     let scene = Scene::of(3);
     let mut rng = Rng::new(env_number("SUITE_CLUSTER_SEED", 1));
     let (primary, follower) = (scene.cluster.primary(), scene.cluster.followers()[0]);
@@ -34,7 +35,7 @@ fn a_flapping_link_to_one_follower_costs_nobody_else_anything() {
             flap(&mut rng, || scene.net.cut(primary, follower), || scene.net.mend(primary, follower))
         });
         println!("the link went {times} times");
-        assert_eq!(scene.heal(), primary, "it keeps its place");
+        scene.heal_under(primary);
         scene.load.wait_for_more(50);
     });
     assert_eq!(scene.leads_since(primary), since, "there was no election");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::scene::{Scene, assert_unhealthy};
+use crate::harness::uetcd_only;
 
 /// How long the parts stay apart at least.
 const APART: Duration = Duration::from_secs(3);
@@ -24,7 +25,7 @@ fn two_of_five_refuse_with_the_old_primary_and_three_go_on() {
             assert_unhealthy(&scene.cluster, *nth);
             refusals.wait();
         }
-        assert_eq!(scene.heal(), new, "nobody deposes the new primary");
+        scene.heal_under(new);
         scene.load.wait_for_more(50);
         shown
     });
@@ -33,6 +34,7 @@ fn two_of_five_refuse_with_the_old_primary_and_three_go_on() {
 
 #[test]
 fn two_followers_of_five_come_back_without_an_election() {
+    uetcd_only!("etcd 3.4 has no pre-vote unless it is told to");
     let scene = Scene::of(5);
     let (primary, others) = (scene.cluster.primary(), scene.cluster.followers());
     let (few, many) = (&others[..2], [primary, others[2], others[3]]);
@@ -43,7 +45,7 @@ fn two_followers_of_five_come_back_without_an_election() {
         let refusals = scene.ask_in_vain(few[0]);
         let shown = scene.steady_while(primary, || scene.read_for(few[1], APART));
         refusals.wait();
-        assert_eq!(scene.heal(), primary, "it keeps its place");
+        scene.heal_under(primary);
         scene.load.wait_for_more(50);
         shown
     });

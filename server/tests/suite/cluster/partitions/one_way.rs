@@ -52,7 +52,7 @@ fn follower_costs_nothing(cut: fn(&Net, usize)) {
         let refusals = scene.ask_in_vain(victim);
         let shown = scene.steady_while(primary, || scene.read_for(victim, CUT));
         refusals.wait();
-        assert_eq!(scene.heal(), primary, "it keeps its place");
+        scene.heal_under(primary);
         scene.load.wait_for_more(50);
         shown
     });

@@ -24,12 +24,12 @@ fn rotate(members: usize, cuts_at_once: u64, seed: u64) {
             scene.net.set(draw(members, cuts_at_once, &mut rng));
             rounds += 1;
             let cut_for = Duration::from_millis(100 + rng.below(700));
-            let (begun, mut seen) = (Instant::now(), false);
-            while begun.elapsed() < cut_for {
-                seen |= scene.led().iter().filter(|&&led| led > 0).count() > 1;
+            let (since, mut several) = (Instant::now(), false);
+            while since.elapsed() < cut_for {
+                several |= scene.led().iter().filter(|&&led| led > 0).count() > 1;
                 thread::sleep(Duration::from_millis(20));
             }
-            apart += u64::from(seen);
+            apart += u64::from(several);
         }
         scene.heal();
         scene.load.wait_for_more(100);
