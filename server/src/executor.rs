@@ -83,8 +83,12 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let roster = Roster::new(&core, birth.founders.clone());
-    let links =
-        Links::new(local(me, &node, &birth), Rc::clone(&roster) as Rc<_>, node.clock.started_ns() ^ birth.member);
+    let links = Links::new(
+        local(me, &node, &birth),
+        node.config.advertise_peer.texts(),
+        Rc::clone(&roster) as Rc<_>,
+        node.clock.started_ns() ^ birth.member,
+    );
     core.connect(Rc::clone(&links));
     let timekeeper = glommio::spawn_local(Rc::clone(&links).keep_time());
     let dialling = glommio::spawn_local(roster.keep(Rc::clone(&links)));

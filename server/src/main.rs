@@ -202,7 +202,9 @@ impl Memory<'_> {
             return Ok(());
         }
         self.birth.promised_to.clear();
-        self.birth.write(self.data)
+        self.birth.write(self.data)?;
+        tracing::info!(target: "raft", "this member holds what the others have: it votes from now on");
+        Ok(())
     }
 }
 

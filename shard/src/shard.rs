@@ -288,6 +288,11 @@ impl Shard {
         self.group.report_snapshot(peer, arrived);
     }
 
+    /// Sends `peer` what it lacks now, instead of at the next heartbeat.
+    pub fn retry(&mut self, peer: MemberId) {
+        self.group.retry(peer);
+    }
+
     /// Takes in a peer's message other than a snapshot's. [`validate_message`] has been asked about it.
     pub fn step(&mut self, message: Message) -> Result<(), GroupError> {
         if message.has_snapshot() {

@@ -20,6 +20,8 @@ use super::{ALIGN, FRAME_BYTES_MAX};
 
 /// Positions of one frontier: as many as there may be shards.
 const POSITIONS_MAX: usize = 1024;
+/// Peer URLs of one member.
+const URLS_MAX: usize = 64;
 
 /// How far a follower may show what it holds.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,13 @@ pub enum ConfirmOutcome {
     NotPrimary,
     /// Not now: why, in words for the client.
     Refused(String),
+}
+
+/// Where the sender of a stream is found: the first thing it says, for a receiver that was away while it came.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its peer URLs.
+    pub urls: Vec<String>,
 }
 
 /// A frame's payload.
@@ -195,6 +204,8 @@ frames! {
     11 SnapshotEnd,
     /// What of it has arrived.
     12 SnapshotAck,
+    /// Where the sender is found.
+    13 Address,
 }
 
 impl Payload for RaftBatch {
@@ -233,6 +244,13 @@ impl Payload for Forwarded {
 }
 
 impl Payload for Confirm {}
+
+impl Payload for Address {
+    fn check(&self) -> Result<(), FrameError> {
+        at_most("URLs", self.urls.len(), URLS_MAX)?;
+        self.urls.iter().try_for_each(|url| at_most("bytes of text", url.len(), TEXT_BYTES_MAX))
+    }
+}
 
 impl Payload for Confirmed {
     fn check(&self) -> Result<(), FrameError> {

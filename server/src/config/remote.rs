@@ -101,8 +101,14 @@ fn connect(url: &Url, deadline: Instant) -> Result<Box<dyn Connection>, String> 
 
 fn read_more(stream: &mut dyn Connection, received: &mut Vec<u8>, deadline: Instant) -> Result<(), String> {
     let mut piece = [0; 8192];
-    stream.limit(left(deadline)?).map_err(|error| in_go(&error))?;
-    let read = stream.read(&mut piece).map_err(|error| in_go(&error))?;
+    let read = loop {
+        stream.limit(left(deadline)?).map_err(|error| in_go(&error))?;
+        match stream.read(&mut piece) {
+            // A signal, or work of the kernel for this thread.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read.map_err(|error| in_go(&error))?,
+        }
+    };
     received.extend_from_slice(&piece[..read]);
     match read {
         0 => Err("EOF".to_owned()),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use shard::command::Command;
-use shard::ids::{Index, RaftIndex, Term};
+use shard::ids::{Index, RaftIndex, ShardId, Term};
 use shard::refusal::{Code, Refusal};
 use shard::shard as machine;
 use shard::stats::Operation;
@@ -71,7 +71,8 @@ impl Inner {
         }
         self.hand_out(id, &mut applied.deliveries);
         self.outrun_all(id, &mut applied.ended);
-        if std::mem::take(&mut applied.system) {
+        // A snapshot of any other shard has replaced what says nothing of members.
+        if std::mem::take(&mut applied.system) && id == ShardId(0) {
             self.node.set_system(self.shards[seat].store().system().clone());
         }
     }

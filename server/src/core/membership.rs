@@ -45,9 +45,7 @@ impl Inner {
     pub(super) fn remember(&mut self) {
         if self.forgetful && !self.shards.iter().any(Shard::is_amnesiac) {
             self.forgetful = false;
-            if self.node.forgetful.fetch_sub(1, Ordering::AcqRel) == 1 {
-                tracing::info!(target: "raft", "this member holds what the others have: it votes from now on");
-            }
+            self.node.forgetful.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod lane;
 mod mailbox;
 mod membership;
 pub(crate) mod message;
+mod node;
 mod peers;
 mod post;
 mod pulse;
@@ -34,29 +35,23 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Waker;
 
 use glommio::sync::Semaphore;
 use log::{CoreId, SegmentSeq};
 use net::http::date::{DateCache, DateStamp};
-use shard::command::{Command, SystemCommand};
+use shard::command::Command;
 use shard::group::LOG_START;
-use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
-use shard::order::{Order, Token};
+use shard::ids::{Index, RaftIndex, ShardId, Term};
+use shard::order::Token;
 use shard::regime::Regimes;
-use shard::route::Route;
 use shard::shard::{Applied, Outputs, Shard};
-use shard::system::System;
 
-use crate::birth::{Birth, Founder};
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::metrics::{CoreMetrics, ScrubStats};
+use crate::metrics::CoreMetrics;
 use disk::Disk;
 use lane::Lane;
-use mailbox::{Mailbox, Outbox};
+use mailbox::Outbox;
 use message::{Answer, Proposal};
 use post::Post;
 use ticket::{Ticket, WAITING_MAX, Waiting};
@@ -65,243 +60,10 @@ pub(crate) use backup::{Backup, NoBackup};
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
 pub(crate) use message::Message;
+pub(crate) use node::{Node, Phase, Strangers};
 pub(crate) use post::Asked;
 pub(crate) use read::shown;
 pub(crate) use snapshot::{Unframer, frame, unframe};
-
-/// What all executors of the node share.
-pub(crate) struct Node {
-    /// The configuration, as checked.
-    pub(crate) config: Config,
-    /// This member's id.
-    pub(crate) member: u64,
-    /// Marks this process' commands in the log: after a restart its tickets mean others.
-    pub(crate) process: u64,
-    /// The cluster's id as the `X-Etcd-Cluster-Id` header has it.
-    pub(crate) cluster_id: String,
-    /// Number of shards, fixed when the cluster was born.
-    pub(crate) shards: u16,
-    /// The one-order atomics.
-    pub(crate) order: Order,
-    /// The node's clock.
-    pub(crate) clock: Clock,
-    mailboxes: Vec<Mailbox<Message>>,
-    /// Per executor: it has watches over several executors, and wants to know when any of them has applied something.
-    spread: Vec<AtomicBool>,
-    /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
-    system: Mutex<Arc<System>>,
-    /// The membership that this member was born with.
-    founders: Arc<System>,
-    phase: AtomicU8,
-    /// Executors that have nothing left to do for their own connections, while the process stops.
-    drained: AtomicUsize,
-    /// Executors that have done what comes before clients are served.
-    prepared: AtomicUsize,
-    pulses: pulse::Pulses,
-    backups: backup::Backups,
-    /// What the scrub has counted.
-    pub(crate) scrubbed: ScrubStats,
-    /// When the regime opened, in nanoseconds of the Unix epoch.
-    primary_since_ns: AtomicU64,
-    /// Who leads group 0, as executor 0 knows it: the primary, or who is about to become it. 0: nobody.
-    primary: AtomicU64,
-    /// The term of group 0.
-    term: AtomicU64,
-    /// This member was removed from the cluster, for good.
-    removed: AtomicBool,
-    /// Groups that have removed this member.
-    removed_from: AtomicUsize,
-    /// In this process, something has been shown that a primary vouches for: the membership is not an old one.
-    informed: AtomicBool,
-    /// Per executor: some of its groups still has a member that is removed from the cluster.
-    lingering: Vec<AtomicBool>,
-    /// Executors with groups that do not know what they have promised.
-    forgetful: AtomicUsize,
-}
-
-/// Where the process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Phase {
-    /// Elections, replay of the log, publication of the own attributes.
-    Starting = 0,
-    /// Requests are served.
-    Serving = 1,
-    /// What was begun is finished, nothing new is taken.
-    Stopping = 2,
-}
-
-/// The membership that this member was born with.
-fn founding_system(birth: &Birth) -> System {
-    let mut system = System::default();
-    for founder in &birth.founders {
-        let Founder { id, name, peer_urls } = founder.clone();
-        // Two founders with one address were refused when the member was born.
-        let _ = system.apply(&SystemCommand::AddMember { id, name, peer_urls });
-    }
-    system
-}
-
-impl Node {
-    /// The shared part of a node with one mailbox per executor.
-    pub(crate) fn new(config: Config, birth: &Birth) -> Self {
-        let cores = config.cores.len();
-        let clock = Clock::start();
-        Self {
-            member: birth.member,
-            // Another number after every start, also when two starts see the same clock.
-            process: clock.started_ns() ^ u64::from(std::process::id()) << 48,
-            cluster_id: format!("{:x}", birth.cluster),
-            shards: birth.shards,
-            order: Order::new(usize::from(birth.shards), cores, Index::ZERO),
-            clock,
-            mailboxes: (0..cores).map(|_| Mailbox::new()).collect(),
-            spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
-            system: Mutex::new(Arc::new(System::default())),
-            founders: Arc::new(founding_system(birth)),
-            phase: AtomicU8::new(Phase::Starting as u8),
-            drained: AtomicUsize::new(0),
-            prepared: AtomicUsize::new(0),
-            pulses: pulse::Pulses::new(cores),
-            backups: backup::Backups::default(),
-            scrubbed: ScrubStats::default(),
-            primary_since_ns: AtomicU64::new(0),
-            primary: AtomicU64::new(0),
-            term: AtomicU64::new(0),
-            removed: AtomicBool::new(false),
-            removed_from: AtomicUsize::new(0),
-            informed: AtomicBool::new(false),
-            lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
-            forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
-            config,
-        }
-    }
-
-    /// Number of executors.
-    pub(crate) fn cores(&self) -> usize {
-        self.mailboxes.len()
-    }
-
-    /// The executor of a shard.
-    pub(crate) fn core_of(&self, shard: ShardId) -> usize {
-        usize::from(shard.0) % self.cores()
-    }
-
-    /// Where a clean path lives.
-    pub(crate) fn route(&self, path: &[u8]) -> Route {
-        shard::route::route(path, self.shards)
-    }
-
-    /// Since when this node is the primary, in nanoseconds of the Unix epoch; meaningless while it is not.
-    pub(crate) fn primary_since_ns(&self) -> u64 {
-        self.primary_since_ns.load(Ordering::Relaxed)
-    }
-
-    /// The primary, as far as it is known here: who leads group 0.
-    pub(crate) fn primary(&self) -> Option<MemberId> {
-        Some(MemberId(self.primary.load(Ordering::Acquire))).filter(|primary| primary.0 != 0)
-    }
-
-    /// The term of group 0, which is that of the regime.
-    pub(crate) fn term(&self) -> Term {
-        Term(self.term.load(Ordering::Acquire))
-    }
-
-    /// Some group does not know what it has promised, because this member has lost its data.
-    pub(crate) fn is_forgetful(&self) -> bool {
-        self.forgetful.load(Ordering::Acquire) > 0
-    }
-
-    /// This member was removed from the cluster.
-    pub(crate) fn leave(&self) {
-        self.removed.store(true, Ordering::Release);
-    }
-
-    /// The membership that this node shows is not one from before its start.
-    pub(crate) fn is_informed(&self) -> bool {
-        self.informed.load(Ordering::Acquire)
-    }
-
-    /// Some group still has a member that is removed from the cluster: it needs that one to agree to its own removal.
-    pub(crate) fn has_lingering(&self) -> bool {
-        self.lingering.iter().any(|lingering| lingering.load(Ordering::Acquire))
-    }
-
-    /// Some more groups have removed this member. When all have, it is of no use any more.
-    fn removed_from(&self, groups: usize) {
-        if self.removed_from.fetch_add(groups, Ordering::AcqRel) + groups >= usize::from(self.shards) {
-            self.leave();
-        }
-    }
-
-    /// Whether it was.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
-    }
-
-    /// An executor's own connections are done; it goes on for those of the others.
-    pub(crate) fn report_drained(&self) {
-        self.drained.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// No executor needs another any more.
-    pub(crate) fn all_drained(&self) -> bool {
-        self.drained.load(Ordering::Acquire) >= self.cores()
-    }
-
-    /// An executor has done what comes before clients are served.
-    pub(crate) fn report_prepared(&self) {
-        self.prepared.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// All of them have.
-    pub(crate) fn all_prepared(&self) -> bool {
-        self.prepared.load(Ordering::Acquire) >= self.cores()
-    }
-
-    /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
-    pub(crate) fn beat(&self) {
-        self.pulses.beat();
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Serving,
-            _ => Phase::Stopping,
-        }
-    }
-
-    /// Enters a later phase and tells every executor.
-    pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        for mailbox in &self.mailboxes {
-            mailbox.wake();
-        }
-    }
-
-    /// Members and versions as of the last change applied.
-    pub(crate) fn system(&self) -> Arc<System> {
-        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
-        self.system.lock().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |system| Arc::clone(&system))
-    }
-
-    /// The membership that others are told: the founding one, as long as the log says nothing.
-    pub(crate) fn presumed_system(&self) -> Arc<System> {
-        let system = self.system();
-        if system.members().is_empty() { Arc::clone(&self.founders) } else { system }
-    }
-
-    fn set_system(&self, system: System) {
-        if let Ok(mut current) = self.system.lock() {
-            if system.removed().len() > current.removed().len() {
-                // Until the groups have been looked at: nobody may turn the member away before they have let it go.
-                self.lingering.iter().for_each(|lingering| lingering.store(true, Ordering::Release));
-            }
-            *current = Arc::new(system);
-        }
-    }
-}
 
 /// One executor's part of the node.
 pub(crate) struct Core {

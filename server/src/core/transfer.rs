@@ -4,7 +4,7 @@
 //! been acknowledged, one transfer per executor at a time, and raft's own message comes at the end.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Transfers {
     begun: u64,
     under_way: BTreeMap<u64, Rc<Progress>>,
+    /// States that were wanted meanwhile: raft asks again when their turn comes.
+    waiting: BTreeSet<(ShardId, MemberId)>,
 }
 
 /// What the receiver has acknowledged.
@@ -57,8 +59,8 @@ impl Inner {
         let SnapshotToSend { shard, to, chunks, message } = snapshot;
         let seat = self.seat(shard);
         if !self.transfers.under_way.is_empty() {
-            // raft asks again.
             self.shards[seat].report_snapshot(to, false);
+            self.transfers.waiting.insert((shard, to));
             return;
         }
         self.transfers.begun += 1;
@@ -105,6 +107,10 @@ impl Transfer {
         }
         let seat = inner.seat(self.shard);
         inner.shards[seat].report_snapshot(self.to, arrived.is_ok());
+        for (shard, to) in std::mem::take(&mut inner.transfers.waiting) {
+            let seat = inner.seat(shard);
+            inner.shards[seat].retry(to);
+        }
         drop(inner);
         core.stir();
     }

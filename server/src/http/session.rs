@@ -211,7 +211,7 @@ impl Session {
             Route::Keys(_) => Handled::Later,
             Route::Options => self.page(request, &admin::options()),
             Route::Asterisk => self.page_and_close(request, &Page::new(400, Kind::Nothing, Vec::new())),
-            Route::Members => self.page(request, &members::list(&core.node.system())),
+            Route::Members => self.page(request, &members::list(&core.node.presumed_system())),
             Route::MemberLeader => self.page(request, &members::leader(&core)),
             Route::MemberUnknown => self.page(request, &Page::message(404, "Not found")),
             Route::MemberAdd => self.change(request, members::add(&core, request.content_type, body)),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
-use net::peer::{Answer, Frame, HANDSHAKE_BYTES, Hello, HelloError, Refusal, Standing};
+use net::peer::{Address, Answer, Frame, HANDSHAKE_BYTES, Hello, HelloError, Refusal, Standing};
 
 use super::backoff::Backoff;
 use super::link::{Link, Next};
@@ -160,6 +160,13 @@ async fn send(shared: &Shared, link: &Link, mut stream: Stream) -> Fault {
     link.up();
     shared.opened(link);
     let mut buffer = Vec::new();
+    let address = Address { urls: shared.urls.clone() };
+    if let Err(error) = Frame::from(address).encode(&mut buffer) {
+        shared.say(link.to.0, 201, || format!("the own peer URLs can not be told to {:x}: {error}", link.to));
+    }
+    if let Err(error) = write(link, &mut stream, &buffer).await {
+        return error.into();
+    }
     loop {
         if let Err(error) = poll_fn(|cx| poll_due(link, &mut stream, cx)).await {
             return error.into();

@@ -46,6 +46,8 @@ impl Local {
 /// What the tasks of all streams share.
 pub(super) struct Shared {
     pub(super) local: Local,
+    /// Where this member is found.
+    pub(super) urls: Vec<String>,
     pub(super) ears: Rc<dyn Ears>,
     /// By who it is about, and what it is.
     said: Quiet<(u64, u16)>,
@@ -61,9 +63,9 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// No links yet. `seed` spreads the pauses between attempts to dial.
-    pub(crate) fn new(local: Local, ears: Rc<dyn Ears>, seed: u64) -> Rc<Self> {
-        let shared = Shared { local, ears, said: Quiet::new(), incoming: RefCell::default() };
+    /// No links yet. `urls` are this member's own; `seed` spreads the pauses between attempts to dial.
+    pub(crate) fn new(local: Local, urls: Vec<String>, ears: Rc<dyn Ears>, seed: u64) -> Rc<Self> {
+        let shared = Shared { local, urls, ears, said: Quiet::new(), incoming: RefCell::default() };
         Rc::new(Self { shared: Rc::new(shared), outgoing: RefCell::default(), seed })
     }
 

@@ -13,7 +13,7 @@ use shard::system::System;
 use super::{Ears, Links, Origin};
 use crate::birth::Founder;
 use crate::config::Url;
-use crate::core::{Core, Node};
+use crate::core::{Core, Node, Strangers};
 
 /// How often the membership is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,10 +23,25 @@ pub(crate) struct Roster {
     node: Arc<Node>,
     core: Weak<Core>,
     founders: Vec<Founder>,
-    /// What the links were last set by, and whether some group still had a member that is removed.
-    seen: RefCell<Option<(Arc<System>, bool)>>,
+    /// What the links were last set by.
+    seen: RefCell<Option<Seen>>,
     /// Where members are, or were: a group needs one that is removed to agree to its own removal.
     known: RefCell<BTreeMap<MemberId, Vec<Url>>>,
+}
+
+/// What decides whom the links go to.
+struct Seen {
+    system: Arc<System>,
+    /// Some group still has a member that is removed.
+    lingering: bool,
+    strangers: Arc<Strangers>,
+}
+
+impl Seen {
+    fn is(&self, other: &Self) -> bool {
+        let same_strangers = Arc::ptr_eq(&self.strangers, &other.strangers) || self.strangers == other.strangers;
+        Arc::ptr_eq(&self.system, &other.system) && self.lingering == other.lingering && same_strangers
+    }
 }
 
 impl Roster {
@@ -45,10 +60,11 @@ impl Roster {
 
     fn refresh(&self, links: &Links) {
         let (system, lingering) = (self.node.system(), self.node.has_lingering());
-        if self.seen.borrow().as_ref().is_some_and(|(seen, was)| Arc::ptr_eq(seen, &system) && *was == lingering) {
+        let now = Seen { system: Arc::clone(&system), lingering, strangers: self.node.strangers() };
+        if self.seen.borrow().as_ref().is_some_and(|seen| seen.is(&now)) {
             return;
         }
-        let mut peers: BTreeMap<MemberId, Vec<Url>> = self.peers(&system).into_iter().collect();
+        let mut peers = self.peers(&now);
         let mut known = self.known.borrow_mut();
         if lingering {
             let gone = known.iter().filter(|(member, _)| system.removed().contains(member));
@@ -57,27 +73,33 @@ impl Roster {
         known.extend(peers.iter().map(|(member, urls)| (*member, urls.clone())));
         drop(known);
         links.set_peers(peers);
-        self.seen.replace(Some((system, lingering)));
+        self.seen.replace(Some(now));
     }
 
-    fn peers(&self, system: &System) -> Vec<(MemberId, Vec<Url>)> {
-        let founders = self.founders.iter().map(|founder| (MemberId(founder.id), &founder.peer_urls));
-        let members = system.members().iter().map(|(id, member)| (*id, &member.peer_urls));
-        let all: Vec<_> = if system.members().is_empty() { founders.collect() } else { members.collect() };
-        let others = all.into_iter().filter(|(id, _)| id.0 != self.node.member);
-        others.map(|(id, urls)| (id, urls.iter().filter_map(|url| Url::parse(url).ok()).collect())).collect()
+    /// The other members, as far as they are known. Founders are members before the log says so: it says it one by one.
+    fn peers(&self, now: &Seen) -> BTreeMap<MemberId, Vec<Url>> {
+        let parse = |urls: &[String]| urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+        let mut peers = now.strangers.as_ref().clone();
+        let founders = self.founders.iter().map(|founder| (MemberId(founder.id), parse(&founder.peer_urls)));
+        peers.extend(founders);
+        peers.extend(now.system.members().iter().map(|(id, member)| (*id, parse(&member.peer_urls))));
+        peers.retain(|id, _| id.0 != self.node.member && !now.system.removed().contains(id));
+        peers
+    }
+
+    fn is_founder(&self, member: MemberId) -> bool {
+        self.founders.iter().any(|founder| founder.id == member.0)
     }
 }
 
 impl Ears for Roster {
     fn standing(&self, member: MemberId) -> Standing {
         let system = self.node.system();
-        let is_founder = || self.founders.iter().any(|founder| founder.id == member.0);
         if system.removed().contains(&member) && self.node.has_lingering() {
             Standing::Member
         } else if system.removed().contains(&member) {
             Standing::Removed
-        } else if system.members().contains_key(&member) || system.members().is_empty() && is_founder() {
+        } else if system.members().contains_key(&member) || self.is_founder(member) {
             Standing::Member
         } else if !self.node.is_informed() {
             // It may have come while this one was away. Its groups decide; the handshake has compared the clusters.
@@ -88,7 +110,10 @@ impl Ears for Roster {
     }
 
     fn receive(&self, from: Origin, frame: Frame) {
-        if let Some(core) = self.core.upgrade() {
+        if let Frame::Address(address) = frame {
+            let urls = address.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+            self.node.meet(from.member, urls);
+        } else if let Some(core) = self.core.upgrade() {
             core.receive(from.member, frame);
         }
     }

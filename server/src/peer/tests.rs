@@ -59,7 +59,7 @@ struct Member {
 impl Member {
     fn new(local: Local, address: &str) -> Self {
         let heard = Rc::new(Heard::default());
-        let links = Links::new(local, Rc::clone(&heard) as Rc<dyn Ears>, 7);
+        let links = Links::new(local, Vec::new(), Rc::clone(&heard) as Rc<dyn Ears>, 7);
         let listener = TcpListener::bind(address).expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("is bound"));
         let accepting = glommio::spawn_local(accept(Rc::clone(&links), listener));

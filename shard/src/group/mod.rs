@@ -289,6 +289,18 @@ impl Group {
         self.node.report_snapshot(peer.0, status);
     }
 
+    /// Has raft try again to bring `peer` up to date, instead of at its next heartbeat.
+    pub fn retry(&mut self, peer: MemberId) {
+        if !self.leads() || peer == self.me() {
+            return;
+        }
+        let raft = &mut self.node.raft;
+        if let Some(progress) = raft.mut_prs().get_mut(peer.0) {
+            progress.resume();
+            raft.send_append(peer.0);
+        }
+    }
+
     /// Appends `data` to the log of the group, which this member must lead surely; returns its position.
     pub fn propose(&mut self, data: Bytes) -> RaftIndex {
         assert!(self.leads_surely(), "only a leader that is sure of itself proposes");

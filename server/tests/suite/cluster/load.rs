@@ -71,6 +71,8 @@ impl Load {
     pub(super) fn abandoning(mut self) -> Self {
         self.abandons = true;
         self
+    }
+
     /// Writes at a further member from now on.
     pub(super) fn also(&self, address: SocketAddr) {
         self.addresses.lock().expect("no writer panicked").push(address);

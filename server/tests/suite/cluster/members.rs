@@ -242,7 +242,7 @@ impl Cluster {
         if Flavor::under_test() == Flavor::Etcd {
             return;
         }
-        let decimal: u64 = u64::from_str_radix(&self.id(self.up()[0], nth), 16).expect("an id");
+        let decimal: u64 = u64::from_str_radix(&self.id(self.primary(), nth), 16).expect("an id");
         let promoted = format!(": Promote(MemberId({decimal})) proposed");
         eventually("the new member has its vote", PATIENCE, || {
             let logs: String = self.up().into_iter().map(|nth| self.server(nth).log()).collect();
