@@ -8,7 +8,8 @@ use bytes::Bytes;
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutorBuilder, Placement, Task};
 use net::peer::{
-    Answer, Confirm, Entry, EntryKind, Forward, Frame, HANDSHAKE_BYTES, MessageKind, RaftMessage, Refusal, Standing,
+    Address, Answer, Confirm, Entry, EntryKind, Forward, Frame, HANDSHAKE_BYTES, MessageKind, RaftMessage, Refusal,
+    Standing,
 };
 use shard::ids::MemberId;
 
@@ -36,7 +37,10 @@ impl Ears for Heard {
     }
 
     fn receive(&self, from: Origin, frame: Frame) {
-        self.frames.borrow_mut().push((from, frame));
+        // Every stream begins with it.
+        if frame != Frame::from(Address { urls: Vec::new() }) {
+            self.frames.borrow_mut().push((from, frame));
+        }
     }
 
     fn link(&self, _to: MemberId, up: bool) {

@@ -59,8 +59,10 @@ fn rounds(setup: Setup, members: usize, rounds: u64) {
     assert_ordered(&load.acked());
     took.sort();
     println!("fail-over of {members} members: {took:?}; longest wait of a client {:?}", load.longest_wait());
-    let limit = 2 * cluster.election() + Duration::from_secs(1);
-    assert!(took.iter().all(|took| *took <= limit), "not writable within {limit:?}: {took:?}");
+    // An election that nobody wins is held once more.
+    let (usual, longest) = (2 * cluster.election(), 4 * cluster.election() + Duration::from_secs(1));
+    assert!(took[(took.len() - 1) / 2] <= usual, "usually not writable within {usual:?}: {took:?}");
+    assert!(took.iter().all(|took| *took <= longest), "not writable within {longest:?}: {took:?}");
 }
 
 #[test]
