@@ -188,7 +188,7 @@ fn the_peer_port_tells_members_from_http_by_the_first_byte() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the end");
     assert_eq!(answer, b"");
-    assert!(server.log().contains("a stream from a peer was refused"), "{}", server.log());
+    server.wait_for_log("a stream from a peer was refused");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn flags_that_say_how_a_cluster_begins_are_ignored_once_there_is_data() {
     let server = plan.args(["--initial-cluster-state", "existing", "--initial-cluster-token", "another"]).start();
     let want = "-initial-advertise-peer-urls, -initial-cluster, -initial-cluster-state, -initial-cluster-token ignored since a \
                 cluster has already been initialized";
-    assert!(server.log().contains(want), "{}", server.log());
+    server.wait_for_log(want);
 }
 
 #[test]

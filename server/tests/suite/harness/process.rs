@@ -381,6 +381,11 @@ impl Server {
         self.plan.output("stderr")
     }
 
+    /// Waits until the node has written this to standard error: it does so a moment after it has happened.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        eventually(&format!("{text:?} is logged"), PATIENCE, || self.log().contains(text).then_some(()));
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is alive");
