@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub(super) struct Intake {
     by_shard: HashMap<ShardId, Rc<Inbox>>,
+    /// The last one of each shard that came to its end: its sender may not have heard of that.
+    finished: HashMap<ShardId, (MemberId, u64)>,
 }
 
 /// Frames of one transfer on their way to its task.
@@ -51,6 +53,17 @@ impl Inner {
     /// A transfer of a shard of this executor begins.
     pub(super) fn begin_intake(&mut self, from: MemberId, begin: &SnapshotBegin) {
         let shard = ShardId(begin.group as u16);
+        let under_way = self.intake.by_shard.get(&shard);
+        if under_way.is_some_and(|inbox| (inbox.from, inbox.transfer) == (from, begin.transfer)) {
+            // It goes on after a lost connection.
+            return;
+        }
+        let transfer = begin.transfer;
+        if self.intake.finished.get(&shard) == Some(&(from, transfer)) {
+            let (group, next, outcome) = (begin.group, u32::MAX, SnapshotOutcome::Done);
+            self.post(from, SnapshotAck { transfer, group, next, outcome });
+            return;
+        }
         let frames = RefCell::default();
         let inbox = Rc::new(Inbox { from, transfer: begin.transfer, frames });
         if let Some(older) = self.intake.by_shard.insert(shard, Rc::clone(&inbox)) {
@@ -101,6 +114,7 @@ impl Receiving {
             Ok((store, end, file)) => {
                 inner.metrics.traffic.peers.entry(self.inbox.from.0).or_default().snapshots_received.inc();
                 tracing::info!(target: "snap", "received the state of shard {} up to {}", self.shard, self.at.0);
+                inner.intake.finished.insert(self.shard, (self.inbox.from, self.inbox.transfer));
                 let seat = inner.seat(self.shard);
                 match inner.shards[seat].install(store, translate::from_wire(*end.message)) {
                     Ok(true) => {}
@@ -152,6 +166,13 @@ impl Receiving {
     ) -> Result<SnapshotEnd, String> {
         loop {
             match self.next_frame().await? {
+                // It was sent again; the acknowledgement was lost.
+                Frame::SnapshotChunk(piece) if piece.number < self.next => {
+                    if let Some(core) = self.core.upgrade() {
+                        self.acknowledge(&mut core.inner.borrow_mut(), SnapshotOutcome::Going);
+                        core.stir();
+                    }
+                }
                 Frame::SnapshotChunk(piece) => {
                     self.check(&piece)?;
                     writer.chunk(&piece.data).await.map_err(|error| error.to_string())?;

@@ -27,7 +27,12 @@ pub(super) struct Peers {
 impl Peers {
     /// Whether frames for a member have a stream to leave by.
     pub(super) fn is_connected(&self, member: MemberId) -> bool {
-        self.links.as_ref().is_some_and(|links| links.up_since(member).is_some())
+        self.up_since(member).is_some()
+    }
+
+    /// Since when there is a stream to a member; none: there is none now.
+    pub(super) fn up_since(&self, member: MemberId) -> Option<Instant> {
+        self.links.as_ref().and_then(|links| links.up_since(member))
     }
 }
 

@@ -1,18 +1,19 @@
 //! Sending a shard's state to a member that is too far behind for the log.
 //!
 //! The state is that of the moment in which raft asked; writes go on meanwhile. Pieces are sent a few ahead of what has
-//! been acknowledged, one transfer per executor at a time, and raft's own message comes at the end.
+//! been acknowledged, one transfer per executor at a time, and raft's own message comes at the end. When the connection is
+//! lost and comes back in time, the transfer goes on where the receiver had come to.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use log::SNAPSHOT_CHUNK_MAX;
-use net::peer::{SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
+use net::peer::{Frame, SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
 use raft::prelude::Message;
 use shard::ids::{MemberId, ShardId};
 use shard::shard::SnapshotToSend;
@@ -26,6 +27,8 @@ use crate::peer::translate;
 const WINDOW: u32 = 8;
 /// How long an acknowledgement may take. The receiver writes every piece to its disk.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether there is another connection.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// The transfers of this executor, by number.
 #[derive(Default)]
@@ -51,6 +54,12 @@ struct Transfer {
     progress: Rc<Progress>,
     sent: u32,
     crc: u32,
+    /// How it begins: said again on every connection.
+    begin: Frame,
+    /// What is not acknowledged, and its end, in order.
+    unacknowledged: VecDeque<(u32, Frame)>,
+    /// Since when the connection is up on which all of that was sent; none: some of it was not.
+    sent_on: Option<Instant>,
 }
 
 impl Inner {
@@ -67,7 +76,12 @@ impl Inner {
         let number = self.own_number(self.transfers.begun);
         let progress = Rc::new(Progress::default());
         self.transfers.under_way.insert(number, Rc::clone(&progress));
-        let transfer = Transfer { core: self.core.clone(), number, shard, to, progress, sent: 0, crc: 0 };
+        let metadata = message.get_snapshot().get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        let begin = SnapshotBegin { transfer: number, group: u32::from(shard.0), index, term }.into();
+        let core = self.core.clone();
+        let (unacknowledged, sent_on) = (VecDeque::new(), None);
+        let transfer = Transfer { core, number, shard, to, progress, sent: 0, crc: 0, begin, unacknowledged, sent_on };
         tracing::info!(target: "snap", "sending the state of shard {shard} to {to:x}, which is too far behind for the log");
         self.spawn(transfer.run(chunks, message));
     }
@@ -116,10 +130,7 @@ impl Transfer {
     }
 
     async fn send(&mut self, chunks: SnapshotChunks, message: Message) -> Result<(), String> {
-        let metadata = message.get_snapshot().get_metadata();
-        let (index, term) = (metadata.index, metadata.term);
-        let group = u32::from(self.shard.0);
-        self.post(SnapshotBegin { transfer: self.number, group, index, term })?;
+        self.send_again()?;
         for chunk in chunks {
             let framed = Bytes::from(frame(&chunk));
             let mut at = 0;
@@ -146,29 +157,78 @@ impl Transfer {
         Ok(())
     }
 
-    fn post(&self, frame: impl Into<net::peer::Frame>) -> Result<(), String> {
+    /// Sends a frame, at once if everything before it was sent.
+    fn post(&mut self, frame: impl Into<Frame>) -> Result<(), String> {
         let core = self.core.upgrade().ok_or("this node stops")?;
-        let sent = core.inner.borrow_mut().post(self.to, frame);
-        if sent { Ok(()) } else { Err("there is no connection".to_owned()) }
+        let mut inner = core.inner.borrow_mut();
+        let frame = frame.into();
+        if self.sent_on.is_some()
+            && (inner.peers.up_since(self.to) != self.sent_on || !inner.post(self.to, frame.clone()))
+        {
+            self.sent_on = None;
+        }
+        self.unacknowledged.push_back((self.sent, frame));
+        Ok(())
+    }
+
+    /// Sends what is not acknowledged if there is a connection on which it was not sent.
+    fn send_again(&mut self) -> Result<(), String> {
+        let core = self.core.upgrade().ok_or("this node stops")?;
+        let mut inner = core.inner.borrow_mut();
+        let up = inner.peers.up_since(self.to);
+        if up.is_none() || up == self.sent_on {
+            return Ok(());
+        }
+        let again = self.unacknowledged.iter().map(|(_, frame)| frame);
+        let sent = std::iter::once(&self.begin).chain(again).all(|frame| inner.post(self.to, frame.clone()));
+        self.sent_on = up.filter(|_| sent);
+        drop(inner);
+        core.stir();
+        Ok(())
     }
 
     /// Waits until this many pieces have arrived; with `None`, until the state is taken over.
-    async fn acknowledged(&self, pieces: Option<u32>) -> Result<(), String> {
-        let done = poll_fn(|cx| {
-            let mut state = self.progress.state.borrow_mut();
-            match (&state.1, pieces) {
-                (Some(SnapshotOutcome::Failed(reason)), _) => return Poll::Ready(Err(reason.clone())),
-                (Some(_), None) => return Poll::Ready(Ok(())),
-                (_, Some(pieces)) if state.0 >= pieces => return Poll::Ready(Ok(())),
-                _ => {}
+    async fn acknowledged(&mut self, pieces: Option<u32>) -> Result<(), String> {
+        let (mut next, mut since) = (self.progress.next(), Instant::now());
+        loop {
+            let progress = Rc::clone(&self.progress);
+            let done = async { Some(poll_fn(|cx| progress.poll(pieces, cx)).await) };
+            let pause = async {
+                glommio::timer::sleep(GLANCE).await;
+                None
+            };
+            let outcome = futures_lite::future::or(done, pause).await;
+            let now = self.progress.next();
+            self.unacknowledged.retain(|(number, _)| *number >= now);
+            if let Some(outcome) = outcome {
+                return outcome;
             }
-            state.2 = Some(cx.waker().clone());
-            Poll::Pending
-        });
-        let late = async {
-            glommio::timer::sleep(PATIENCE).await;
-            Err("it does not acknowledge".to_owned())
-        };
-        futures_lite::future::or(done, late).await
+            if now > next {
+                (next, since) = (now, Instant::now());
+            }
+            if since.elapsed() >= PATIENCE {
+                return Err("it does not acknowledge".to_owned());
+            }
+            self.send_again()?;
+        }
+    }
+}
+
+impl Progress {
+    /// The piece that the receiver wants next.
+    fn next(&self) -> u32 {
+        self.state.borrow().0
+    }
+
+    fn poll(&self, pieces: Option<u32>, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        let mut state = self.state.borrow_mut();
+        match (&state.1, pieces) {
+            (Some(SnapshotOutcome::Failed(reason)), _) => return Poll::Ready(Err(reason.clone())),
+            (Some(_), None) => return Poll::Ready(Ok(())),
+            (_, Some(pieces)) if state.0 >= pieces => return Poll::Ready(Ok(())),
+            _ => {}
+        }
+        state.2 = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

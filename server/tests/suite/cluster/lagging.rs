@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::load::Load;
 use super::members::{Cluster, Setup, impatient};
 use super::tail::{Tail, assert_grows};
-use crate::harness::{encode, env_number, eventually};
+use crate::harness::{encode, env_number, eventually, need, shell, uetcd_only};
 
 /// Bytes of a value.
 const VALUE: usize = 2048;
@@ -75,4 +75,36 @@ fn a_member_that_missed_more_than_the_logs_hold_catches_up_by_snapshots() {
     cluster.restart(away);
     cluster.wait_writable();
     cluster.wait_converged();
+}
+
+/// Values of the shard whose state is on its way when the connection is lost: it takes a second or so.
+const LARGE_VALUES: u64 = 80;
+const LARGE_BYTES: usize = 1 << 20;
+
+#[test]
+fn the_transfer_of_a_state_goes_on_after_a_lost_connection() {
+    uetcd_only!("etcd begins again");
+    need("ss");
+    // Another primary would begin a transfer of its own.
+    let mut cluster = Setup::new().election_ms(4_000).args(&["--snapshot-count", "20"]).start(3);
+    let away = cluster.followers()[0];
+    cluster.kill(away);
+    let primary = cluster.primary();
+    let value = "v".repeat(LARGE_BYTES);
+    let mut client = cluster.client(primary);
+    for n in 0..LARGE_VALUES {
+        client.set(&format!("/large/k{n}"), &format!("{n}.{value}"));
+    }
+    cluster.restart(away);
+    let sender = cluster.server(primary);
+    sender.wait_for_log("sending the state of shard");
+    let port = cluster.peer_url(away).rsplit(':').next().expect("a port").to_owned();
+    let killed = shell(&format!("ss -K dport = :{port}"));
+    assert!(killed.status.success(), "{killed:?}");
+    cluster.wait_converged();
+    let log = sender.log();
+    let lost = log.lines().filter(|line| line.contains("became inactive")).count();
+    assert!(lost >= 2, "the connection was not lost once more: {log}");
+    assert!(!log.contains("did not reach"), "a transfer began again: {log}");
+    assert_eq!(cluster.client(away).value("/large/k7"), Some(format!("7.{value}")));
 }

@@ -17,7 +17,7 @@ pub(crate) fn need(program: &str) {
     let package = match program {
         "etcd" => "etcd-server",
         "etcdctl" => "etcd-client",
-        "ip" => "iproute2",
+        "ip" | "ss" => "iproute2",
         other => other,
     };
     let path = std::env::var_os("PATH").unwrap_or_default();
