@@ -161,9 +161,9 @@ impl Disk {
         self.writer.compact(&upto);
     }
 
-    /// The shard that keeps the oldest segment.
-    pub(super) fn oldest_pin(&self) -> Option<ShardId> {
-        self.writer.oldest_pin().map(|(group, _)| ShardId(group.get()))
+    /// The shard that keeps the oldest segment, and up to where it has to do without its log for that to go.
+    pub(super) fn oldest_pin(&self) -> Option<(ShardId, RaftIndex)> {
+        self.writer.oldest_pin().map(|(group, upto)| (ShardId(group.get()), RaftIndex(upto.get())))
     }
 
     /// A segment has rotted: its file will not be used again. Which shards still need it, and up to where they must come;

@@ -49,6 +49,8 @@ struct Seat {
     previous: Option<Upto>,
     /// The log must not be needed up to here: it has rotted, or what stood for it has.
     outgrown: RaftIndex,
+    /// The log was told that it is not needed up to here, in this life of the process.
+    given_up: RaftIndex,
 }
 
 impl Schedule {
@@ -102,6 +104,22 @@ impl Schedule {
         applied >= wanted && place.previous.map_or(RaftIndex::default(), |upto| upto.0) < wanted
     }
 
+    /// The log is told what it may forget: all that the snapshots before the newest cover.
+    fn give_up(&mut self) {
+        for seat in &mut self.seats {
+            seat.given_up = seat.previous.map_or(seat.given_up, |previous| previous.0);
+        }
+    }
+
+    /// Whether a snapshot at `applied` brings a shard nearer to doing without its log up to `upto`.
+    ///
+    /// A snapshot of a shard that is covered already is a copy, and makes the newest one the one before: then the log is
+    /// free, and there are still two files to start from. The log lets go when the mark of that is durable: meanwhile
+    /// another one would be for nothing, and of a busy shard there could always be another one.
+    fn frees(&self, seat: usize, upto: RaftIndex, applied: RaftIndex) -> bool {
+        self.seats[seat].given_up < upto && upto <= applied
+    }
+
     /// The shard that is due most.
     fn due(&self, count: u64) -> Option<usize> {
         let due = |seat: &Seat| seat.commands >= count && seat.bytes >= seat.last_bytes;
@@ -136,12 +154,9 @@ impl Inner {
         if self.disk.size_bytes() <= LOG_BYTES_MAX && self.disk.inherited() <= INHERITED_MAX {
             return None;
         }
-        let shard = self.disk.oldest_pin().filter(|shard| self.node.core_of(*shard) == self.me)?;
+        let (shard, upto) = self.disk.oldest_pin().filter(|(shard, _)| self.node.core_of(*shard) == self.me)?;
         let seat = self.seat(shard);
-        // A snapshot of a shard that is covered already is a copy, and makes the newest one the one before: then the log is
-        // free, and there are still two files to start from.
-        let seats = &self.snapshots.seats[seat];
-        (seats.previous != Some(self.shards[seat].applied())).then_some(seat)
+        self.snapshots.frees(seat, upto, self.shards[seat].applied().0).then_some(seat)
     }
 
     fn start_snapshot(&mut self, seat: usize) {
@@ -225,6 +240,7 @@ impl Inner {
 
     /// Lets the log forget what the snapshot before the newest one of each shard covers.
     fn give_up_log(&mut self) {
+        self.snapshots.give_up();
         let seats = self.shards.iter().zip(&self.snapshots.seats);
         let upto: Vec<(ShardId, RaftIndex)> =
             seats.filter_map(|(shard, seat)| Some((shard.id(), seat.previous?.0))).collect();
@@ -359,6 +375,21 @@ mod tests {
         }
         schedule.outgrow(0, RaftIndex(99));
         assert!(must(&schedule, 20), "what was beyond the end of the log has been overridden");
+    }
+
+    #[test]
+    fn two_snapshots_free_the_log_and_no_third_is_made_before_it_lets_go() {
+        let mut schedule = Schedule::new(&[vec![]]);
+        let frees = |schedule: &Schedule, applied| schedule.frees(0, RaftIndex(20), RaftIndex(applied));
+        assert!(!frees(&schedule, 19), "what is not applied can not be covered");
+        for (applied, more) in [(25, true), (27, true), (30, false)] {
+            assert_eq!(frees(&schedule, applied), more, "at {applied}");
+            schedule.seats[0].previous = schedule.seats[0].newest.replace(upto(applied));
+            schedule.give_up();
+        }
+        // After a start the log knows nothing of it.
+        let schedule = Schedule::new(&[vec![upto(27), upto(25)]]);
+        assert!(frees(&schedule, 30));
     }
 
     #[test]
