@@ -35,7 +35,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ::log::DataDir;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::birth::Birth;
@@ -124,6 +124,7 @@ fn run(config: Config) -> Result<Reason, End> {
     }
     let (notices, heard) = channel();
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
+    ignore_stray_signals().map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     let mut executors = Vec::with_capacity(cores);
     for (me, (shards, resume)) in found.shards.drain(..).zip(found.resume.drain(..)).enumerate() {
         let (node, birth, notices) = (Arc::clone(&node), birth.clone(), notices.clone());
@@ -165,6 +166,14 @@ fn write_backup(config: &Config, file: &Path) -> Result<(), End> {
     let data = DataDir::open(&config.data_dir).map_err(Fatal::from)?;
     let birth = staging::settle(config, &data, birth::identify(config, &data, true)?)?;
     Ok(restore::write(config, &data, &birth, file)?)
+}
+
+/// Signals that mean nothing to a Go program, etcd among them, do not end this one either.
+fn ignore_stray_signals() -> std::io::Result<()> {
+    for signal in [SIGUSR1, SIGUSR2, SIGALRM] {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
 }
 
 /// Keeps the pulse until the executors have finished what they have begun.

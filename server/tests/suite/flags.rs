@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::harness::{Ended, Flavor, Plan, uetcd_only};
+use crate::harness::{Ended, Flavor, Plan, Server, uetcd_only};
 
 /// Arguments, exit status, and what the error says: 2.3's words for `uetcd`, 3.4's where they differ. Where a text names a flag, the number of
 /// dashes before it is left out of the comparison, for 2.3 prints one and 3.4 two.
@@ -261,6 +261,16 @@ fn the_denied_system_call_is_only_io_uring() {
     // etcd does not use it, so it must run as ever.
     let server = Plan::of(Flavor::Etcd).without_io_uring().start();
     server.client().set("/k", "1");
+}
+
+#[test]
+fn stray_signals_end_nothing() {
+    let server = Server::start();
+    for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM] {
+        server.signal(signal);
+        server.client().set("/k", "1");
+    }
+    assert_eq!(server.terminate(libc::SIGTERM).code(), 143);
 }
 
 #[test]
