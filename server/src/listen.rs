@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -72,6 +73,9 @@ fn bind_one(url: &Url, side: Side) -> Result<Listener, String> {
         }
         (None, Endpoint::Unix(path)) => {
             remove_stale_socket(path);
+            // Found out before anything is started. Its executor binds it again: glommio can not take this one over.
+            UnixListener::bind(path).map_err(|error| refused(url, &error))?;
+            let _ = std::fs::remove_file(path);
             Ok(Listener { side, place: Place::Unix(path.clone()) })
         }
         (None, Endpoint::Tcp(..)) => Err(format!("{url} has no address")),

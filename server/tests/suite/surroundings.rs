@@ -67,6 +67,13 @@ fn clients_may_come_through_a_socket_in_the_file_system() {
         // A socket that a killed process left behind is in nobody's way.
         server = server.kill().start();
     }
+    eventually("the socket is served", PATIENCE, || ask(&socket, "GET /version HTTP/1.0\r\n\r\n").ok());
+    // One that is in use ends a start.
+    let other = Plan::new().args(["--listen-client-urls", "unix://localhost:1"]);
+    std::os::unix::fs::symlink(&socket, other.home().join("localhost:1")).expect("a link to the socket");
+    let ended = other.try_start().err().expect("the socket is in use");
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("address already in use"), "{}", ended.stderr);
 }
 
 #[test]
