@@ -70,8 +70,8 @@ fn nothing_expires_early_after_a_stop_longer_than_what_was_left() {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    // The keys were set up to `lived` later than the first, and an expiry may be a second late.
-    let limit = (ready + TTL + Duration::from_secs(2)).saturating_duration_since(Instant::now());
+    // The keys were set up to `lived` later than the first. How late an expiry may be is tested elsewhere, without neighbours.
+    let limit = (ready + TTL + Duration::from_secs(6)).saturating_duration_since(Instant::now());
     eventually("all go in the end", limit, || {
         (0..24).all(|n| client.value(&format!("/t{n}/k")).is_none()).then_some(())
     });

@@ -253,6 +253,8 @@ fn the_members_api_answers_as_etcds() {
     // The URL may come back, the id may not.
     let second = added(&cluster, 0, &b);
     assert_ne!(second, first);
+    // A member knows of it once it has applied it.
+    wait_count(&cluster, 4);
     assert_eq!(remove(&cluster, 1, &second).status, 204);
     wait_count(&cluster, 3);
 }
