@@ -21,23 +21,8 @@ port() { # a pair of free ports
     local port
     while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port or sport = :$((port + 1))" | grep -q . || { echo "$port"; return; }; done
 }
-work=$(mktemp -d)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do kill -CONT "$pid" 2>/dev/null; kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-cat >"$work/put.lua" <<'LUA'
-local n, value = 0, string.rep("v", 64)
-local headers = { ["Content-Type"] = "application/x-www-form-urlencoded" }
-request = function() n = n + 1; return wrk.format("PUT", "/v2/keys/d"..(n % 64).."/k"..(n % 1000), headers, "value="..value) end
-LUA
-cat >"$work/get.lua" <<'LUA'
-local n = 0
-request = function() n = n + 1; return wrk.format("GET", "/v2/keys/d"..(n % 64).."/k"..(n % 1000)) end
-LUA
+# shellcheck source=bench/workloads.sh
+. bench/workloads.sh
 
 start() { # name port command...
     local name=$1 port=$2; shift 2

@@ -10,14 +10,14 @@
 
 use std::path::Path;
 
-use log::{GroupId, Position, SNAPSHOT_CHUNK_MAX, SnapshotEncoder, SnapshotError, SnapshotHead, visit_snapshot};
+use log::{GroupId, Position, SnapshotEncoder, SnapshotError, SnapshotHead, visit_snapshot};
 use serde::{Deserialize, Serialize};
 use shard::history::HistoryLimits;
 use shard::ids::Index;
 use shard::snapshot::Restore;
 use shard::store::Store;
 
-use crate::core::{Unframer, frame};
+use crate::core::{Unframer, pieces};
 
 /// The group in the head of a backup.
 const NO_SHARD: GroupId = GroupId::new(u16::MAX);
@@ -63,8 +63,8 @@ impl Encoder {
 
     /// Appends a chunk of the shard whose turn it is.
     pub(crate) fn chunk(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        for piece in frame(chunk).chunks(SNAPSHOT_CHUNK_MAX) {
-            self.0.chunk(piece, out);
+        for piece in pieces(chunk) {
+            self.0.chunk(&piece, out);
         }
     }
 

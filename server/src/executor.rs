@@ -82,7 +82,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let pulse = glommio::spawn_local(Arc::clone(&node).pulse(me));
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
-    let roster = Roster::new(&core, birth.founders.clone());
+    let roster = Roster::new(&core);
     let links = Links::new(
         local(me, &node, &birth),
         node.config.advertise_peer.texts(),

@@ -12,12 +12,12 @@
 
 use std::path::PathBuf;
 
-use log::{DataDir, GroupId, Position, SNAPSHOT_CHUNK_MAX, SnapshotHead, write_snapshot};
+use log::{DataDir, GroupId, Position, SnapshotHead, write_snapshot};
 use shard::store::Store;
 
 use crate::birth::Birth;
 use crate::config::Config;
-use crate::core::frame;
+use crate::core::pieces;
 use crate::failure::Fatal;
 
 /// A state that is being put aside.
@@ -36,10 +36,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn put(&self, shard: u16, position: Position, store: &Store) -> Result<(), Fatal> {
         let head = SnapshotHead { group: GroupId::new(shard), position };
         for copy in [false, true] {
-            let pieces = store.snapshot().flat_map(|chunk| {
-                let framed = frame(&chunk);
-                framed.chunks(SNAPSHOT_CHUNK_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>()
-            });
+            let pieces = store.snapshot().flat_map(|chunk| pieces(&chunk));
             write_snapshot(&self.dir, head, copy, pieces).map_err(|error| Fatal::Other(error.to_string()))?;
         }
         Ok(())

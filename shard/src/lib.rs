@@ -30,6 +30,7 @@ pub mod watch;
 // Many shards, one order; and the shard around the state.
 pub mod group;
 pub mod order;
+pub mod random;
 pub mod regime;
 pub mod remains;
 pub mod shard;

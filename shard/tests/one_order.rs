@@ -8,6 +8,7 @@ use shard::command::{Batch, Command, Numbered};
 use shard::group::{GroupSeed, LOG_START, LogEntry, Members, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
 use shard::order::Order;
+use shard::random::SplitMix;
 use shard::regime::{Action, Regimes, Report};
 use shard::shard::{Applied, Outputs, Shard, Write};
 use shard::store::{Outcome, Store};
@@ -16,16 +17,12 @@ const SHARDS: u16 = 4;
 const STEPS: usize = 400;
 const MEMBER: MemberId = MemberId(7);
 
-/// `SplitMix64`: the same seed gives the same run.
-struct Random(u64);
+/// The same seed gives the same run.
+struct Random(SplitMix);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
+        self.0.draw() % bound
     }
 }
 
@@ -67,7 +64,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut world = Self {
-            random: Random(seed),
+            random: Random(SplitMix::new(seed)),
             order: Order::new(usize::from(SHARDS), 2, Index::ZERO),
             shards: Vec::new(),
             disks: (0..SHARDS).map(|_| Disk::default()).collect(),

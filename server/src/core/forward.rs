@@ -16,9 +16,9 @@ use net::peer::{Forward, ForwardOutcome, Forwarded};
 use shard::command::{Batch, BatchBytes, Numbered};
 use shard::ids::{Index, MemberId, ShardId, Term};
 
+use super::Inner;
 use super::message::Proposal;
 use super::ticket::Ticket;
-use super::{Inner, QUEUE_BYTES_MAX, QUEUE_MAX};
 
 /// Bytes of commands that may be under way to the primary from one executor.
 const UNDER_WAY_BYTES_MAX: usize = 32 << 20;
@@ -163,7 +163,7 @@ impl Inner {
         if self.disk.is_full() {
             return ForwardOutcome::Refused("etcdserver: no space left on device".to_owned());
         }
-        if self.queue.len() >= QUEUE_MAX || self.queued_bytes >= QUEUE_BYTES_MAX {
+        if self.queue_is_full() {
             self.metrics.queue_full.inc();
             return ForwardOutcome::Refused("etcdserver: too many requests".to_owned());
         }

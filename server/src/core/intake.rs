@@ -166,17 +166,13 @@ impl Receiving {
     ) -> Result<SnapshotEnd, String> {
         loop {
             match self.next_frame().await? {
-                // It was sent again; the acknowledgement was lost.
-                Frame::SnapshotChunk(piece) if piece.number < self.next => {
-                    if let Some(core) = self.core.upgrade() {
-                        self.acknowledge(&mut core.inner.borrow_mut(), SnapshotOutcome::Going);
-                        core.stir();
-                    }
-                }
                 Frame::SnapshotChunk(piece) => {
-                    self.check(&piece)?;
-                    writer.chunk(&piece.data).await.map_err(|error| error.to_string())?;
-                    unframer.push(&piece.data);
+                    // An earlier one was sent again: its acknowledgement was lost.
+                    if piece.number >= self.next {
+                        self.check(&piece)?;
+                        writer.chunk(&piece.data).await.map_err(|error| error.to_string())?;
+                        unframer.push(&piece.data);
+                    }
                     while let Some(chunk) = unframer.take() {
                         restore.push(&chunk).map_err(|error| error.to_string())?;
                     }

@@ -20,7 +20,7 @@ impl Inner {
     /// Every tick, on the primary: proposes the next change of each group that needs one.
     pub(super) fn keep_members(&mut self) {
         let system = self.node.system();
-        let lingers = |shard: &Shard| known(shard.group().members()).any(|member| system.removed().contains(&member));
+        let lingers = |shard: &Shard| shard.group().members().all().any(|member| system.removed().contains(&member));
         self.node.lingering[self.me].store(self.shards.iter().any(lingers), Ordering::Release);
         if !self.node.order.is_open() {
             return;
@@ -38,9 +38,7 @@ impl Inner {
             }
         }
     }
-}
 
-impl Inner {
     /// Every tick: notes when the groups of a member that lost its data know again what was promised.
     pub(super) fn remember(&mut self) {
         if self.forgetful && !self.shards.iter().any(Shard::is_amnesiac) {
@@ -56,12 +54,8 @@ impl Core {
     pub(crate) fn hand_over(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         let Some(first) = inner.shards.first_mut() else { return true };
-        if first.id() == ShardId(0) && first.group().leads() {
-            let successor = successor(first);
-            match successor {
-                Some(successor) => first.transfer(successor),
-                None => return true,
-            }
+        if first.id() == ShardId(0) && first.group().leads() && !hand_over(first) {
+            return true;
         }
         let done = inner.shards.iter().all(|shard| !shard.group().leads() || shard.group().is_alone());
         drop(inner);
@@ -73,7 +67,7 @@ impl Core {
 /// What brings a group nearer to the membership.
 fn next_change(system: &System, shard: &Shard) -> Option<MemberChange> {
     let members = shard.group().members();
-    if let Some(gone) = known(members).find(|member| system.removed().contains(member)) {
+    if let Some(gone) = members.all().find(|member| system.removed().contains(member)) {
         return Some(MemberChange::Remove(gone));
     }
     if let Some(new) = system.members().keys().find(|member| !members.contains(**member)) {
@@ -84,27 +78,16 @@ fn next_change(system: &System, shard: &Shard) -> Option<MemberChange> {
     ready.map(|(member, _)| MemberChange::Promote(member))
 }
 
-fn known(members: &Members) -> impl Iterator<Item = MemberId> + '_ {
-    members.voters.iter().chain(&members.learners).copied()
-}
-
 fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, committed: RaftIndex) -> bool {
     // raft takes a new member for active before it has said anything.
     let answers = progress.recent_active && progress.matched > RaftIndex(0);
     members.learners.contains(&member) && answers && progress.matched.0 + BEHIND_MAX >= committed.0
 }
 
-/// A leader is removed by its successor: the voter that has most.
-pub(super) fn hand_over(shard: &mut Shard) {
-    let best = successor(shard);
-    if let Some(best) = best {
-        shard.transfer(best);
-    }
-}
-
-/// The voter that can take over soonest.
-fn successor(shard: &Shard) -> Option<MemberId> {
-    let voters = shard.group().members().voters.clone();
+/// Hands a group over to the voter that can take over soonest: that has most. False: there is none.
+fn hand_over(shard: &mut Shard) -> bool {
+    let voters = &shard.group().members().voters;
     let fit = shard.progress().filter(|(member, progress)| voters.contains(member) && progress.recent_active);
-    fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member)
+    let best = fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member);
+    best.map(|best| shard.transfer(best)).is_some()
 }

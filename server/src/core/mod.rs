@@ -63,7 +63,7 @@ pub(crate) use message::Message;
 pub(crate) use node::{Node, Phase, Strangers};
 pub(crate) use post::Asked;
 pub(crate) use read::shown;
-pub(crate) use snapshot::{Unframer, frame, unframe};
+pub(crate) use snapshot::{Unframer, pieces, unframe};
 
 /// One executor's part of the node.
 pub(crate) struct Core {
@@ -196,7 +196,7 @@ impl Core {
     /// Whether another request may wait on this executor.
     pub(crate) fn has_room(&self) -> bool {
         let inner = self.inner.borrow();
-        inner.waiting.len() < WAITING_MAX && inner.queue.len() < QUEUE_MAX && inner.queued_bytes < QUEUE_BYTES_MAX
+        inner.waiting.len() < WAITING_MAX && !inner.queue_is_full()
     }
 
     /// Sends a command to its shard; its answer goes to `slot` of `lane`. There must be room ([`Core::has_room`]).
@@ -333,9 +333,14 @@ impl Inner {
         self.tasks.push(Box::pin(task));
     }
 
+    /// No command is taken before some have left the queue.
+    fn queue_is_full(&self) -> bool {
+        self.queue.len() >= QUEUE_MAX || self.queued_bytes >= QUEUE_BYTES_MAX
+    }
+
     /// Puts a command into the queue for the next turn, or refuses it if too much is in there.
     fn enqueue(&mut self, proposal: Proposal) {
-        if self.queue.len() >= QUEUE_MAX || self.queued_bytes >= QUEUE_BYTES_MAX {
+        if self.queue_is_full() {
             self.metrics.queue_full.inc();
             self.deliver(proposal.ticket, deliver::raft_error("etcdserver: too many requests"));
             return;

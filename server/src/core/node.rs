@@ -8,7 +8,7 @@ use shard::command::SystemCommand;
 use shard::ids::{Index, MemberId, ShardId, Term};
 use shard::order::Order;
 use shard::route::Route;
-use shard::system::System;
+use shard::system::{Member, System};
 
 use super::mailbox::Mailbox;
 use super::message::Message;
@@ -242,6 +242,11 @@ impl Node {
         self.system.lock().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |system| Arc::clone(&system))
     }
 
+    /// The members that this one was born with.
+    pub(crate) fn founders(&self) -> &BTreeMap<MemberId, Member> {
+        self.founders.members()
+    }
+
     /// The membership that others are told: the founding one, as long as the log says nothing.
     pub(crate) fn presumed_system(&self) -> Arc<System> {
         let system = self.system();
@@ -258,14 +263,14 @@ impl Node {
 
     /// Somebody whose stream was accepted says where it is found.
     pub(crate) fn meet(&self, stranger: MemberId, urls: Vec<Url>) {
-        let known = self.strangers();
-        if self.is_informed() || urls.is_empty() || known.get(&stranger) == Some(&urls) {
+        if self.is_informed() || urls.is_empty() {
             return;
         }
-        let mut known = known.as_ref().clone();
-        known.insert(stranger, urls);
-        if let Ok(mut strangers) = self.strangers.lock() {
-            *strangers = Arc::new(known);
+        // Looked at and changed under one lock: others may be met by other executors at the same moment.
+        if let Ok(mut known) = self.strangers.lock()
+            && known.get(&stranger) != Some(&urls)
+        {
+            Arc::make_mut(&mut known).insert(stranger, urls);
         }
     }
 

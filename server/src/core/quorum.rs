@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use net::peer::{Confirm, ConfirmOutcome, Confirmed};
 use shard::ids::{Index, MemberId};
 
-use super::message::Message;
-use super::message::{Answer, Question};
+use super::message::{Answer, Message, Question};
 use super::ticket::Ticket;
 use super::{Inner, deliver};
 

@@ -289,17 +289,21 @@ async fn write_chunks(writer: &mut SnapshotWriter, mut chunks: SnapshotChunks) -
         let begun = Instant::now();
         let Some(chunk) = chunks.next() else { return Ok(encoding) };
         encoding += begun.elapsed();
-        for piece in frame(&chunk).chunks(SNAPSHOT_CHUNK_MAX) {
-            writer.chunk(piece).await?;
+        for piece in pieces(&chunk) {
+            writer.chunk(&piece).await?;
         }
     }
 }
 
-/// A chunk behind its length.
-pub(crate) fn frame(chunk: &[u8]) -> Vec<u8> {
+/// A chunk behind its length, in pieces that fit into a file's chunks. Copied once.
+pub(crate) fn pieces(chunk: &[u8]) -> impl Iterator<Item = Bytes> + use<> {
     let mut framed = (chunk.len() as u64).to_le_bytes().to_vec();
     framed.extend_from_slice(chunk);
-    framed
+    let mut rest = Bytes::from(framed);
+    std::iter::from_fn(move || {
+        let piece = rest.split_to(rest.len().min(SNAPSHOT_CHUNK_MAX));
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// The shard's chunks from pieces of a file, or of a stream.
@@ -424,6 +428,7 @@ mod tests {
             let framed = [&(chunk.len() as u64).to_le_bytes()[..], chunk].concat();
             pieces.extend(framed.chunks(SNAPSHOT_CHUNK_MAX).map(Bytes::copy_from_slice));
         }
+        assert_eq!(chunks.iter().flat_map(|chunk| super::pieces(chunk)).collect::<Vec<_>>(), pieces);
         assert_eq!(unframe(pieces.clone()).as_deref(), Some(&chunks[..]));
         pieces.pop();
         pieces.push(Bytes::from_static(b"short"));

@@ -12,14 +12,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use log::SNAPSHOT_CHUNK_MAX;
 use net::peer::{Frame, SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
 use raft::prelude::Message;
 use shard::ids::{MemberId, ShardId};
 use shard::shard::SnapshotToSend;
 use shard::snapshot::SnapshotChunks;
 
-use super::snapshot::frame;
+use super::snapshot::pieces;
 use super::{Core, Inner};
 use crate::peer::translate;
 
@@ -132,12 +131,8 @@ impl Transfer {
     async fn send(&mut self, chunks: SnapshotChunks, message: Message) -> Result<(), String> {
         self.send_again()?;
         for chunk in chunks {
-            let framed = Bytes::from(frame(&chunk));
-            let mut at = 0;
-            while at < framed.len() {
-                let end = framed.len().min(at + SNAPSHOT_CHUNK_MAX);
-                self.piece(framed.slice(at..end)).await?;
-                at = end;
+            for piece in pieces(&chunk) {
+                self.piece(piece).await?;
             }
             glommio::executor().yield_now().await;
         }

@@ -123,10 +123,14 @@ impl Latency {
         self.last = other.last;
     }
 
+    fn average_ms(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+    }
+
     /// etcd's object, in milliseconds; without any, its least is the most that Go has.
     pub(crate) fn json(&self) -> String {
         let Self { last, most, .. } = self;
-        let average = if self.count == 0 { 0.0 } else { self.sum / self.count as f64 };
+        let average = self.average_ms();
         let variance = if self.count == 0 { 0.0 } else { self.squares / self.count as f64 - average * average };
         let deviation = variance.max(0.0).sqrt();
         let least = if self.count == 0 { i64::MAX as f64 } else { self.least };
@@ -231,7 +235,7 @@ pub(super) fn export(page: &mut Page, traffic: &Traffic) {
     let help = "From an entry's way out to the news that a member has it on its disk: the average of all.";
     let mut samples = page.metric("uetcd_replication_seconds_average", Kind::Gauge, help);
     for (member, peer) in traffic.peers.iter().filter(|(_, peer)| peer.round_trip.count > 0) {
-        let average = peer.round_trip.sum / peer.round_trip.count as f64 / 1000.0;
+        let average = peer.round_trip.average_ms() / 1000.0;
         samples.labelled(&[("To", &format!("{member:x}"))], average);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shard::random::SplitMix;
+
 /// The first pause after a stream was lost.
 const FIRST: Duration = Duration::from_millis(10);
 /// The longest pause.
@@ -11,13 +13,13 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
-    random: u64,
+    random: SplitMix,
 }
 
 impl Backoff {
     /// `seed`: two links with different seeds draw different pauses.
     pub(super) const fn new(seed: u64) -> Self {
-        Self { next: FIRST, random: seed }
+        Self { next: FIRST, random: SplitMix::new(seed) }
     }
 
     /// The pause after one more failure.
@@ -25,21 +27,12 @@ impl Backoff {
         let longest = self.next;
         self.next = (self.next * 2).min(LONGEST);
         let half = longest.as_micros() as u64 / 2;
-        Duration::from_micros(half + self.draw() % (half + 1))
+        Duration::from_micros(half + self.random.draw() % (half + 1))
     }
 
     /// The stream was good: the next failure is a first one.
     pub(super) const fn reset(&mut self) {
         self.next = FIRST;
-    }
-
-    /// `SplitMix64`.
-    const fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

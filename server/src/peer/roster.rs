@@ -11,7 +11,6 @@ use shard::ids::MemberId;
 use shard::system::System;
 
 use super::{Ears, Links, Origin};
-use crate::birth::Founder;
 use crate::config::Url;
 use crate::core::{Core, Node, Strangers};
 
@@ -22,7 +21,6 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Roster {
     node: Arc<Node>,
     core: Weak<Core>,
-    founders: Vec<Founder>,
     /// What the links were last set by.
     seen: RefCell<Option<Seen>>,
     /// Where members are, or were: a group needs one that is removed to agree to its own removal.
@@ -39,15 +37,16 @@ struct Seen {
 
 impl Seen {
     fn is(&self, other: &Self) -> bool {
-        let same_strangers = Arc::ptr_eq(&self.strangers, &other.strangers) || self.strangers == other.strangers;
-        Arc::ptr_eq(&self.system, &other.system) && self.lingering == other.lingering && same_strangers
+        Arc::ptr_eq(&self.system, &other.system)
+            && self.lingering == other.lingering
+            && self.strangers == other.strangers
     }
 }
 
 impl Roster {
-    pub(crate) fn new(core: &Rc<Core>, founders: Vec<Founder>) -> Rc<Self> {
+    pub(crate) fn new(core: &Rc<Core>) -> Rc<Self> {
         let (node, core) = (Arc::clone(&core.node), Rc::downgrade(core));
-        Rc::new(Self { node, core, founders, seen: RefCell::default(), known: RefCell::default() })
+        Rc::new(Self { node, core, seen: RefCell::default(), known: RefCell::default() })
     }
 
     /// Sets the links by the membership whenever it has changed. Spawn it once; it never ends.
@@ -80,15 +79,11 @@ impl Roster {
     fn peers(&self, now: &Seen) -> BTreeMap<MemberId, Vec<Url>> {
         let parse = |urls: &[String]| urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
         let mut peers = now.strangers.as_ref().clone();
-        let founders = self.founders.iter().map(|founder| (MemberId(founder.id), parse(&founder.peer_urls)));
-        peers.extend(founders);
-        peers.extend(now.system.members().iter().map(|(id, member)| (*id, parse(&member.peer_urls))));
+        for members in [self.node.founders(), now.system.members()] {
+            peers.extend(members.iter().map(|(id, member)| (*id, parse(&member.peer_urls))));
+        }
         peers.retain(|id, _| id.0 != self.node.member && !now.system.removed().contains(id));
         peers
-    }
-
-    fn is_founder(&self, member: MemberId) -> bool {
-        self.founders.iter().any(|founder| founder.id == member.0)
     }
 }
 
@@ -99,7 +94,7 @@ impl Ears for Roster {
             Standing::Member
         } else if system.removed().contains(&member) {
             Standing::Removed
-        } else if system.members().contains_key(&member) || self.is_founder(member) {
+        } else if system.members().contains_key(&member) || self.node.founders().contains_key(&member) {
             Standing::Member
         } else if !self.node.is_informed() {
             // It may have come while this one was away. Its groups decide; the handshake has compared the clusters.

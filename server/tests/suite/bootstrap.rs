@@ -118,12 +118,8 @@ fn members_of_different_clusters_refuse_each_other_and_say_so_once() {
         .args(["--name", "me", "--listen-peer-urls", &own, "--initial-advertise-peer-urls", &own])
         .args(["--initial-cluster", &initial])
         .launch();
-    eventually("the odd one says so", PATIENCE, || {
-        odd.log().contains("request sent was ignored (cluster ID mismatch: remote[").then_some(())
-    });
-    eventually("the other one says so", PATIENCE, || {
-        server.log().contains("request cluster ID mismatch (got ").then_some(())
-    });
+    odd.wait_for_log("request sent was ignored (cluster ID mismatch: remote[");
+    server.wait_for_log("request cluster ID mismatch (got ");
     // Several attempts to connect later, once per executor of the one who dials.
     std::thread::sleep(Duration::from_millis(500));
     let lines = server.log().matches("request cluster ID mismatch").count();
@@ -209,6 +205,6 @@ fn who_waits_for_a_majority_still_ends_by_a_signal() {
         .args(["--name", "me", "--listen-peer-urls", &own, "--initial-advertise-peer-urls", &own])
         .args(["--initial-cluster", &format!("me={own},a={gone}")])
         .launch();
-    eventually("it looks for the other one", PATIENCE, || member.log().contains("failed to dial").then_some(()));
+    member.wait_for_log("failed to dial");
     assert_eq!(member.terminate(libc::SIGTERM).code(), 143);
 }

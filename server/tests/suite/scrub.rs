@@ -36,14 +36,10 @@ fn all_is_there(server: &Server) {
     }
 }
 
-fn log_of(server: &Server) -> String {
-    String::from_utf8_lossy(&fs::read(server.plan().home().join("stderr")).expect("a log")).into_owned()
-}
-
 /// The first line of the server's log that has all of these in it.
 fn line_with(server: &Server, parts: &[&str]) -> String {
     eventually(&format!("a line with {parts:?}"), PATIENCE, || {
-        let log = log_of(server);
+        let log = server.log();
         log.lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
     })
 }
@@ -105,7 +101,7 @@ fn a_rotten_segment_is_named_and_outgrown() {
     let server = server.kill().args(EAGER).start();
     let wal = server.plan().data().join("member/wal/0");
     a_whole_round(&server);
-    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 0, "{}", log_of(&server));
+    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 0, "{}", server.log());
     assert!(metric(&server, "uetcd_scrub_bytes_total") > 1 << 20);
 
     let place =
@@ -120,14 +116,14 @@ fn a_rotten_segment_is_named_and_outgrown() {
     line_with(&server, &[name(&file), "is not needed any more"]);
     eventually("the file is gone", PATIENCE, || (!file.exists()).then_some(()));
     a_whole_round(&server);
-    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 1, "{}", log_of(&server));
+    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 1, "{}", server.log());
     server.client().set("/afterwards", "1");
 
     let server = server.kill().start();
     all_is_there(&server);
     assert_eq!(server.client().value("/afterwards").as_deref(), Some("1"));
     a_whole_round(&server);
-    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 0, "{}", log_of(&server));
+    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 0, "{}", server.log());
 }
 
 #[test]
@@ -163,7 +159,7 @@ fn a_rotten_snapshot_is_put_aside_and_written_anew() {
         (good.iter().filter(|file| position(file) >= position(&rotten)).count() >= 2).then_some(())
     });
     a_whole_round(&server);
-    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 1, "{}", log_of(&server));
+    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 1, "{}", server.log());
     let server = server.kill().start();
     all_is_there(&server);
 }

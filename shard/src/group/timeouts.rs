@@ -3,19 +3,7 @@
 
 use raft::{Raft, StateRole, Storage};
 
-/// The generator of election timeouts: `SplitMix64` (Steele, Lea, Flood 2014).
-#[derive(Debug)]
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
+use crate::random::SplitMix;
 
 /// How many times T the longest timeout is at most.
 pub(super) const LONGEST: usize = 4;
@@ -33,7 +21,7 @@ pub(super) struct Timeouts {
 impl Timeouts {
     pub(super) fn new<T: Storage>(seed: u64, ticks: usize, raft: &mut Raft<T>) -> Self {
         let drawn_for = (raft.term, raft.state);
-        let mut timeouts = Self { random: SplitMix(seed), ticks, patient: false, drawn: ticks, drawn_for };
+        let mut timeouts = Self { random: SplitMix::new(seed), ticks, patient: false, drawn: ticks, drawn_for };
         timeouts.draw(raft);
         timeouts
     }
@@ -59,7 +47,7 @@ impl Timeouts {
 
     fn draw<T: Storage>(&mut self, raft: &mut Raft<T>) {
         let least = if self.patient { 2 * self.ticks } else { self.ticks };
-        self.drawn = least + (self.random.next() % least as u64) as usize;
+        self.drawn = least + (self.random.draw() % least as u64) as usize;
         raft.set_randomized_election_timeout(self.drawn);
     }
 }

@@ -50,9 +50,7 @@ fn the_others_stand_in_for_a_damaged_log() {
     assert_eq!(cluster.client(damaged).value("/meanwhile").as_deref(), Some("1"));
     assert!(cluster.client(damaged).set("/after", "1") > index);
     // Its vote counts again, and what it was given is its own.
-    eventually("it votes again", PATIENCE, || {
-        cluster.server(damaged).log().contains("it votes from now on").then_some(())
-    });
+    cluster.server(damaged).wait_for_log("it votes from now on");
     let other = cluster.followers().into_iter().find(|nth| *nth != damaged);
     let gone = other.unwrap_or_else(|| cluster.primary());
     cluster.kill(gone);
