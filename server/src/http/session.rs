@@ -51,6 +51,8 @@ pub(super) struct Session {
     /// The watch, or the backup, that has the connection for itself.
     pub(super) stream: Option<Box<Stream>>,
     closed: bool,
+    /// The connection ends with the answer to the request taken last: what follows it is no request, but may look like one.
+    took_last: bool,
     /// The client sends nothing more: a watch ends when it has nothing for it now.
     ending: bool,
     /// There may be bytes of the client's under way although it is closed.
@@ -89,6 +91,7 @@ impl Session {
             writes_to: None,
             stream: None,
             closed: false,
+            took_last: false,
             ending: false,
             lingers: false,
         }
@@ -96,7 +99,7 @@ impl Session {
 
     /// Whether the next request may be looked at.
     pub(super) fn takes_requests(&self) -> bool {
-        !self.closed && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
+        !self.closed && !self.took_last && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
     }
 
     /// Whether more input is wanted, with `buffered` bytes of it unused.
@@ -166,8 +169,9 @@ impl Session {
     /// Hands out one request.
     pub(super) fn handle(&mut self, request: &Request<'_>) -> Handled {
         let handled = self.dispatch(request);
-        if handled == Handled::Taken && request.body.bytes().is_none() {
-            self.lingers = true;
+        if handled == Handled::Taken {
+            self.took_last = !request.keep_alive;
+            self.lingers |= request.body.bytes().is_none();
         }
         handled
     }

@@ -188,6 +188,25 @@ fn keep_alive_is_the_default_and_close_is_honoured() {
 }
 
 #[test]
+fn nothing_behind_the_last_request_of_a_connection_is_taken_for_one() {
+    let server = Server::start();
+    let behind = "PUT /v2/keys/behind HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    for last in [
+        // The client ends the connection, or the body is not waited for. Writes are answered later than they are taken.
+        "PUT /v2/keys/last HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "PUT /v2/keys/last HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(server.address()).expect("the server accepts");
+        connection.send(format!("{last}{behind}").as_bytes()).expect("the server reads");
+        let response = connection.response("PUT").expect("an answer");
+        assert_eq!((response.status / 100, response.header("Connection")), (2, Some("close")), "{last:?}");
+        connection.socket().shutdown(Shutdown::Write).expect("half-closed");
+        assert_eq!(connection.rest().expect("closed"), b"", "{last:?}");
+    }
+    assert_eq!(server.client().value("/behind"), None, "what was no request was executed");
+}
+
+#[test]
 fn a_client_that_waits_for_100_continue_gets_it() {
     let server = Server::start();
     let mut connection = Connection::open(server.address()).expect("the server accepts");
