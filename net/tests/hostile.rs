@@ -262,8 +262,12 @@ fn chunked_bodies() {
         "00000000000000001\r\n!\r\n0\r\n\r\n",
         "10000000000000000\r\n",
         "fffffffffffffffff\r\n",
-        "0\r\nTrailer: x\r\n\r\n", // Go takes trailers
-        "0\r\nContent-Length: 5\r\n\r\n",
+        "0\r\nbad trailer\r\n\r\n",
+        "0\r\nbad trailer: x\r\n\r\n", // Go takes this, and the next four
+        "0\r\n: x\r\n\r\n",
+        "0\r\nA: x\n\n",
+        "0\r\nA: x\r\n folded\r\n\r\n",
+        "0\r\nA: \u{1}\r\n\r\n",
         "0\r\n\n",
         "0\n\r\n",
         "0\r\nGET / HTTP/1.1\r\n",
@@ -271,6 +275,16 @@ fn chunked_bodies() {
         long_extension.as_str(),
     ] {
         check(format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{body}").as_bytes(), Malformed);
+    }
+}
+
+/// A field that says where the message ends can not come after that.
+#[test]
+fn announced_trailers() {
+    for name in ["Content-Length", "Transfer-Encoding", "x, trailer"] {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nTrailer: {name}\r\n");
+        check(format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").as_bytes(), Malformed);
+        assert_eq!(decode(format!("{head}\r\n").as_bytes()), Ok(true), "{name}");
     }
 }
 

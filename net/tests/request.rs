@@ -149,6 +149,7 @@ fn chunked_bodies_are_limited_too() {
     let head = "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (body, want) in [
         ("a\r\n0123456789\r\n0\r\n\r\n", Body::Bytes(b"0123456789")),
+        ("a\r\n0123456789\r\n0\r\nX-Sum: y\r\n\r\n", Body::Bytes(b"0123456789")),
         ("b\r\n", Body::TooLarge),
         ("9\r\n012345678\r\n2\r\n", Body::TooLarge),
         ("ffffffffffffffff\r\n", Body::TooLarge),

@@ -9,10 +9,13 @@ const LINE_MAX: usize = 256;
 /// Digits of the largest size that fits 64 bits. More could only be leading zeros.
 const SIZE_DIGITS_MAX: usize = 16;
 
+/// Longest trailer section, with its empty line; Go's limit.
+const TRAILERS_MAX: usize = 4096;
+
 /// Why a chunked body cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkError {
-    /// The coding's grammar is broken, or there are trailers, which we refuse: nothing may follow the data.
+    /// The coding's grammar is broken, or the trailers are too long.
     Malformed,
     /// The data announced so far exceeds the limit.
     TooLarge,
@@ -32,12 +35,13 @@ enum State {
     Size,
     Data(u64),
     DataEnd,
-    /// The final chunk's size line was read; the empty line that ends the body is due.
-    Last,
+    /// The final chunk's size line was read, and so many bytes of trailers: more of them, or the empty line that ends the
+    /// body, are due.
+    Trailers(usize),
     Finished,
 }
 
-/// Decodes one chunked body.
+/// Decodes one chunked body. Its trailers are checked and dropped: nobody here asks for one.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkDecoder {
     state: State,
@@ -60,8 +64,8 @@ impl ChunkDecoder {
             let step = match self.state {
                 State::Size => self.read_size(rest)?,
                 State::Data(remaining) => self.copy_data(rest, remaining, out),
-                State::DataEnd => self.expect_line_end(rest, State::Size)?,
-                State::Last => self.expect_line_end(rest, State::Finished)?,
+                State::DataEnd => self.expect_line_end(rest)?,
+                State::Trailers(read) => self.skip_trailer(rest, read)?,
                 State::Finished => return Ok(Progress { consumed, finished: true }),
             };
             match step {
@@ -81,7 +85,7 @@ impl ChunkDecoder {
         if self.announced > self.limit {
             return Err(ChunkError::TooLarge);
         }
-        self.state = if size == 0 { State::Last } else { State::Data(size) };
+        self.state = if size == 0 { State::Trailers(0) } else { State::Data(size) };
         Ok(Some(line_feed + 1))
     }
 
@@ -93,15 +97,30 @@ impl ChunkDecoder {
         (taken > 0).then_some(taken)
     }
 
-    fn expect_line_end(&mut self, rest: &[u8], next: State) -> Result<Option<usize>, ChunkError> {
+    fn expect_line_end(&mut self, rest: &[u8]) -> Result<Option<usize>, ChunkError> {
         match rest {
             [b'\r', b'\n', ..] => {
-                self.state = next;
+                self.state = State::Size;
                 Ok(Some(2))
             }
             [] | [b'\r'] => Ok(None),
             _ => Err(ChunkError::Malformed),
         }
+    }
+
+    /// Takes one line behind the data: a trailer, or the empty line.
+    fn skip_trailer(&mut self, rest: &[u8], read: usize) -> Result<Option<usize>, ChunkError> {
+        let left = TRAILERS_MAX - read;
+        let Some(line_feed) = memchr::memchr(b'\n', &rest[..rest.len().min(left)]) else {
+            return if rest.len() < left { Ok(None) } else { Err(ChunkError::Malformed) };
+        };
+        let line = &rest[..=line_feed];
+        self.state = match line {
+            b"\r\n" => State::Finished,
+            _ if syntax::is_field_line(line) => State::Trailers(read + line.len()),
+            _ => return Err(ChunkError::Malformed),
+        };
+        Ok(Some(line.len()))
     }
 }
 
@@ -129,7 +148,7 @@ mod tests {
 
     #[test]
     fn bodies_decode_at_every_split() {
-        let input = b"3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0001\r\n!\r\n0\r\n\r\nnext";
+        let input = b"3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0001\r\n!\r\n0\r\nA: x\r\nB:\r\n\r\nnext";
         let (whole, progress) = decode(input, 14).expect("valid");
         assert_eq!(whole, b"abc0123456789!");
         assert_eq!(progress, Progress { consumed: input.len() - 4, finished: true });
@@ -167,13 +186,35 @@ mod tests {
             b"1\r\n!\n0\r\n\r\n",
             b"1\r\n!\r\r\n",
             b"00000000000000001\r\n!\r\n",
-            b"0\r\nTrailer: x\r\n\r\n",
             b"0\r\n\n",
-            b"0\r\nx",
+            b"0\r\nbad trailer\r\n\r\n",
+            b"0\r\nbad trailer: x\r\n\r\n",
+            b"0\r\n: x\r\n\r\n",
+            b"0\r\nA : x\r\n\r\n",
+            b"0\r\nA: x\n\r\n",
+            b"0\r\nA: x\r\n folded\r\n\r\n",
+            b"0\r\nA: x\ry\r\n\r\n",
+            b"0\r\nA: \0\r\n\r\n",
+            b"0\r\nA: x\r\n\n",
             &long,
         ] {
             assert_eq!(decode(input, 100), Err(ChunkError::Malformed), "{:?}", String::from_utf8_lossy(input));
         }
+    }
+
+    #[test]
+    fn trailers_are_dropped_up_to_a_limit() {
+        let trailers = |filling: usize| format!("0\r\nA: {}\r\nB:\r\n\r\nnext", "x".repeat(filling));
+        let fits = TRAILERS_MAX - "A: \r\nB:\r\n\r\n".len();
+        for filling in [0, 1, fits] {
+            let input = trailers(filling);
+            let (out, progress) = decode(input.as_bytes(), 100).expect("valid");
+            assert_eq!((out.len(), progress), (0, Progress { consumed: input.len() - 4, finished: true }), "{filling}");
+        }
+        assert_eq!(decode(trailers(fits + 1).as_bytes(), 100), Err(ChunkError::Malformed));
+        let endless = [&b"0\r\n"[..], &[b'x'; TRAILERS_MAX][..]].concat();
+        assert_eq!(decode(&endless, 100), Err(ChunkError::Malformed));
+        assert!(decode(&endless[..endless.len() - 1], 100).is_ok_and(|(_, progress)| !progress.finished));
     }
 
     #[test]

@@ -128,6 +128,8 @@ struct Fields<'a> {
     has_host: bool,
     content_length: Option<u64>,
     is_chunked: bool,
+    /// `Trailer` announces a field that says where a message ends.
+    trails_framing: bool,
     expect: Expect,
     connection: Connection,
     content_type: Option<&'a [u8]>,
@@ -159,6 +161,7 @@ impl<'a> Fields<'a> {
             6 if name.eq_ignore_ascii_case(b"accept") => _ = self.accept.get_or_insert(value),
             6 if name.eq_ignore_ascii_case(b"expect") => self.note_expect(value),
             6 if name.eq_ignore_ascii_case(b"origin") => _ = self.origin.get_or_insert(value),
+            7 if name.eq_ignore_ascii_case(b"trailer") => self.note_trailer(value),
             10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             12 if name.eq_ignore_ascii_case(b"content-type") => _ = self.content_type.get_or_insert(value),
             13 if name.eq_ignore_ascii_case(b"authorization") => _ = self.authorization.get_or_insert(value),
@@ -194,6 +197,11 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
+    fn note_trailer(&mut self, value: &[u8]) {
+        let framing: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"trailer"];
+        self.trails_framing |= framing.iter().any(|name| syntax::list_has(value, name));
+    }
+
     fn note_connection(&mut self, value: &[u8]) {
         self.connection.close |= syntax::list_has(value, b"close");
         self.connection.keep_alive |= syntax::list_has(value, b"keep-alive");
@@ -214,7 +222,7 @@ impl<'a> Fields<'a> {
     fn framing(&self, version: Version) -> Result<Framing, Reject> {
         match (self.is_chunked, self.content_length) {
             (false, length) => Ok(Framing::Sized(length.unwrap_or(0))),
-            (true, None) if version == Version::Http11 => Ok(Framing::Chunked),
+            (true, None) if version == Version::Http11 && !self.trails_framing => Ok(Framing::Chunked),
             (true, _) => Err(Reject::Malformed),
         }
     }

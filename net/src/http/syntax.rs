@@ -21,6 +21,13 @@ pub(crate) fn field_value_len(bytes: &[u8]) -> usize {
     len
 }
 
+/// True if `line` is a header field with its CRLF.
+pub(crate) fn is_field_line(line: &[u8]) -> bool {
+    let (name, rest) = line.split_at(token_len(line));
+    let value = rest.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b"\r\n"));
+    !name.is_empty() && value.is_some_and(|value| field_value_len(value) == value.len())
+}
+
 /// True if `value` may be a `Host` header; Go's rule, which is looser than the grammar. Empty is fine.
 pub(crate) fn is_host(value: &[u8]) -> bool {
     value.iter().all(|&byte| HOST[byte as usize])

@@ -12,7 +12,7 @@ const STEADY: [&str; 7] = [
     "GET /v2/keys/dir?recursive=true&sorted=true HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nX-Empty:\r\n\r\n",
     "PUT /v2/keys/file HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 23\r\n\r\nvalue=1&prevExist=false",
     "PUT /v2/keys/file HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n\
-     7\r\nvalue=1\r\n10;ext=1\r\n&prevExist=false\r\n0\r\n\r\n",
+     7\r\nvalue=1\r\n10;ext=1\r\n&prevExist=false\r\n0\r\nX-Sum: y\r\nX-Empty:\r\n\r\n",
     "HEAD /v2/keys/missing HTTP/1.1\r\nHost: x\r\n\r\n",
     "POST /v2/members HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
     "OPTIONS /anything HTTP/1.1\r\nHost: x\r\n\r\n",
