@@ -297,7 +297,7 @@ fn heads_without_end() {
         assert_eq!(decode(&input), Err(HeadTooLarge), "{start:?}");
         assert_eq!(decode(&input[..limit - 1]), Ok(false), "{start:?}");
     }
-    let fields = "A: b\r\n".repeat(Limits::default().headers);
+    let fields = "A:\r\n".repeat(limit / 4);
     check(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes(), HeadTooLarge);
 }
 

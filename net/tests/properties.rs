@@ -167,7 +167,7 @@ proptest! {
 }
 
 fn throw_at_both_decoders(input: &[u8], cut: usize) {
-    let mut decoder = Decoder::new(Limits { head_bytes: 200, headers: 5, body_bytes: 20 });
+    let mut decoder = Decoder::new(Limits { head_bytes: 200, body_bytes: 20 });
     if let Ok(Progress::Partial { .. }) = decoder.decode(&input[..cut]) {
         let _ = decoder.decode(input);
     }

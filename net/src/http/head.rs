@@ -39,15 +39,10 @@ pub(crate) struct Head<'a> {
 }
 
 /// Parses `head`: a request line, field lines, and the empty line, which is the first in it. Every line ends in CRLF.
-pub(crate) fn parse(head: &[u8], fields_max: usize) -> Result<Head<'_>, Reject> {
+pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
     let (method, uri, version, mut rest) = parse_request_line(head)?;
     let mut fields = Fields::default();
-    let mut count = 0;
     while rest != LINE_END {
-        if count == fields_max {
-            return Err(Reject::HeadTooLarge);
-        }
-        count += 1;
         rest = fields.take(rest)?;
     }
     fields.check_host(method, version)?;

@@ -27,7 +27,7 @@ pub enum Reject {
     /// `Expect` asks for something else than `100-continue`.
     #[error("the request expects something else than 100-continue")]
     ExpectationFailed,
-    /// The head is longer, or has more fields, than [`super::request::Limits`] allows.
+    /// The head is longer than [`super::request::Limits`] allows.
     #[error("the request's head is over the limit")]
     HeadTooLarge,
     /// A transfer coding other than exactly one `chunked`.
