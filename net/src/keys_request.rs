@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::decimal;
 use crate::form::{self, FormError};
 use crate::http::request::{Body, Method, Request};
-use crate::media_type;
+use crate::media_type::{self, MediaType};
 
 /// The content type of a request that names none.
 const DEFAULT_TYPE: &[u8] = b"application/octet-stream";
@@ -86,6 +86,16 @@ pub fn decode<'a>(request: &Request<'a>) -> Result<Decoded<'a>, FieldError> {
     Ok(Decoded { request: checked.into_request(request.method), recursive, no_value_on_success })
 }
 
+/// Whether [`decode`] looks at the body of `request`: that of a form, where there may be one.
+pub fn reads_body(request: &Request<'_>) -> bool {
+    matches!(request.method, Method::Put | Method::Post) && media_type_of(request).is_form
+}
+
+fn media_type_of(request: &Request<'_>) -> MediaType {
+    let given = request.content_type.filter(|value| !value.is_empty());
+    media_type::parse(given.unwrap_or(DEFAULT_TYPE))
+}
+
 /// The first value of each parameter: those of the body come before those of the query.
 #[derive(Default)]
 struct Fields<'a> {
@@ -111,8 +121,7 @@ impl<'a> Fields<'a> {
     fn read(request: &Request<'a>) -> Result<Self, FormError> {
         let mut fields = Self::default();
         if matches!(request.method, Method::Put | Method::Post) {
-            let given = request.content_type.filter(|value| !value.is_empty());
-            let media_type = media_type::parse(given.unwrap_or(DEFAULT_TYPE));
+            let media_type = media_type_of(request);
             if media_type.is_form && request.body == Body::TooLarge {
                 return Err(FormError::TooLarge);
             }

@@ -18,8 +18,6 @@ mod allow {
 pub enum Route<'p> {
     /// 200 with an empty body, whatever the path.
     Options,
-    /// `*` with a method other than OPTIONS: 400 with an empty body, and close.
-    Asterisk,
     /// The key space. The path after `/v2/keys`: [`crate::target::key`] makes a key of it.
     Keys(&'p [u8]),
     /// The list of members.
@@ -108,7 +106,6 @@ pub fn client<'p>(method: Method<'_>, path: &'p [u8]) -> Route<'p> {
         (b"/metrics", _) => Route::Metrics,
         (b"/config/local/log", Put) => Route::LogLevel,
         (b"/config/local/log", _) => Route::MethodNotAllowed(allow::PUT),
-        (b"*", _) => Route::Asterisk,
         _ => subtree(method, path),
     }
 }
@@ -181,10 +178,8 @@ pub enum PeerRoute {
     /// etcd's raft transport, which uetcd does not speak: 412 `incompatible version\n` in plain text, with the cluster
     /// id.
     ForeignRaft,
-    /// `OPTIONS *`: 200 with an empty body.
-    Options,
-    /// `*` with another method: 400 with an empty body, and close.
-    Asterisk,
+    /// 301 to the same with a slash, as Go has it for the root of a subtree.
+    StreamRoot,
     /// 405; the text is for `Allow`.
     MethodNotAllowed(&'static str),
     /// 404.
@@ -193,7 +188,7 @@ pub enum PeerRoute {
 
 /// The route of `method` and the decoded, clean `path` on the peer port.
 pub fn peer(method: Method<'_>, path: &[u8]) -> PeerRoute {
-    use Method::{Get, Options, Post};
+    use Method::{Get, Post};
     match (path, method) {
         (b"/members", Get) => PeerRoute::Members,
         (b"/version", Get) => PeerRoute::Version,
@@ -201,8 +196,7 @@ pub fn peer(method: Method<'_>, path: &[u8]) -> PeerRoute {
         (b"/raft/probing", _) => PeerRoute::Probing,
         (b"/raft" | b"/raft/snapshot", Post) => PeerRoute::ForeignRaft,
         (b"/raft" | b"/raft/snapshot", _) => PeerRoute::MethodNotAllowed(allow::POST),
-        (b"*", Options) => PeerRoute::Options,
-        (b"*", _) => PeerRoute::Asterisk,
+        (b"/raft/stream", _) => PeerRoute::StreamRoot,
         _ if path.starts_with(b"/raft/stream/") && method == Get => PeerRoute::ForeignRaft,
         _ if path.starts_with(b"/raft/stream/") => PeerRoute::MethodNotAllowed(allow::GET),
         _ => PeerRoute::NotFound,

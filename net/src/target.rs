@@ -19,13 +19,20 @@ pub enum Target<'a> {
     Malformed,
 }
 
-/// A redirect to the clean path.
+/// A redirect to a clean path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     url: Vec<u8>,
 }
 
 impl Redirect {
+    /// To this path, which needs no escapes, with this query.
+    pub fn to(path: &[u8], query: Option<&[u8]>) -> Self {
+        let mut url = path.to_vec();
+        push_query(&mut url, query);
+        Self { url }
+    }
+
     /// The value of the `Location` header.
     pub fn location(&self) -> Cow<'_, [u8]> {
         if self.url.is_ascii() {
@@ -69,11 +76,15 @@ pub fn resolve<'a>(method: Method<'_>, path: &'a [u8], query: Option<&[u8]>) -> 
     }
     let mut url = Vec::with_capacity(decoded.len() + query.map_or(0, |query| query.len() + 1));
     push_escaped_path(&mut url, &clean(&decoded));
+    push_query(&mut url, query);
+    Target::Redirect(Redirect { url })
+}
+
+fn push_query(url: &mut Vec<u8>, query: Option<&[u8]>) {
     if let Some(query) = query {
         url.push(b'?');
         url.extend_from_slice(query);
     }
-    Target::Redirect(Redirect { url })
 }
 
 /// The key that the part of a clean path after `/v2/keys` names: it begins with `/` and does not end with one, but for

@@ -3,7 +3,7 @@
 use net::http::reject::Reject;
 use net::http::request::{Body, Decoder, Exchange, Limits, Method, Progress, Request, Version};
 
-const SMALL: Limits = Limits { head_bytes: 128, body_bytes: 10 };
+const SMALL: Limits = Limits { head_bytes: 128, body_bytes: 10, unread_bytes: 100 };
 
 fn complete<'a>(decoder: &'a mut Decoder, input: &'a [u8]) -> (Request<'a>, usize) {
     match decoder.decode(input) {
@@ -13,7 +13,7 @@ fn complete<'a>(decoder: &'a mut Decoder, input: &'a [u8]) -> (Request<'a>, usiz
 }
 
 fn is_partial(decoder: &mut Decoder, input: &[u8]) -> bool {
-    decoder.decode(input) == Ok(Progress::Partial { wants_continue: false })
+    decoder.decode(input) == Ok(Progress::Partial)
 }
 
 #[test]
@@ -90,30 +90,72 @@ fn the_connection_is_kept_as_version_and_headers_say() {
     }
 }
 
+/// Whether the client waits to be told to go on, and where the body begins, if somebody has to say whether it is read.
+fn undecided(decoder: &mut Decoder, input: &[u8]) -> Option<(bool, usize)> {
+    match decoder.decode(input).expect("valid") {
+        Progress::Undecided { request, wants_continue, consumed } => {
+            assert_eq!((request.body, request.keep_alive), (Body::Unread, false));
+            Some((wants_continue, consumed))
+        }
+        _ => None,
+    }
+}
+
 #[test]
-fn continue_is_asked_for_once_and_only_if_it_helps() {
-    let ask = Ok(Progress::Partial { wants_continue: true });
+fn a_body_held_back_is_asked_about_until_it_is_read() {
     let head = "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\n";
     for (framing, body) in
         [("Content-Length: 3\r\n\r\n", "abc"), ("Transfer-Encoding: chunked\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n")]
     {
         let head = format!("{head}{framing}");
         let whole = format!("{head}{body}");
+        let ask = Some((true, head.len()));
         let mut decoder = Decoder::new(Limits::default());
         assert!(is_partial(&mut decoder, &head.as_bytes()[..head.len() - 1]));
-        assert_eq!(decoder.decode(head.as_bytes()), ask);
-        assert!(is_partial(&mut decoder, head.as_bytes()), "once");
+        assert_eq!(undecided(&mut decoder, head.as_bytes()), ask);
+        assert_eq!(undecided(&mut decoder, whole.as_bytes()), ask, "also when the body has come");
+        decoder.read_body();
         assert!(is_partial(&mut decoder, &whole.as_bytes()[..whole.len() - 1]), "once");
         assert_eq!(complete(&mut decoder, whole.as_bytes()).0.body, Body::Bytes(b"abc"));
-        assert_eq!(decoder.decode(head.as_bytes()), ask, "the next request asks again");
-        let mut decoder = Decoder::new(Limits::default());
-        complete(&mut decoder, whole.as_bytes());
+        assert_eq!(undecided(&mut decoder, head.as_bytes()), ask, "the next request asks again");
     }
-    let mut decoder = Decoder::new(SMALL);
+    let none = format!("{head}Content-Length: 0\r\n\r\n");
+    assert!(complete(&mut Decoder::new(SMALL), none.as_bytes()).0.keep_alive, "there is nothing to hold back");
     let too_large = format!("{head}Content-Length: 11\r\n\r\n");
-    assert_eq!(complete(&mut decoder, too_large.as_bytes()).0.body, Body::TooLarge, "the body is not asked for");
+    let ask = Some((false, too_large.len()));
+    assert_eq!(undecided(&mut Decoder::new(SMALL), too_large.as_bytes()), ask, "it need not be sent");
     let old = b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     assert!(is_partial(&mut Decoder::new(Limits::default()), old), "HTTP/1.0 knows no interim answers");
+}
+
+#[test]
+fn a_long_body_is_asked_about() {
+    let limits = Limits { body_bytes: 20, unread_bytes: 10, ..Limits::default() };
+    let (start, ask) = ("PUT / HTTP/1.1\r\nHost: h\r\n", |head: &str| Some((false, head.len())));
+    for (length, asks) in [(9, false), (10, true), (20, true), (21, true), (u64::MAX, true)] {
+        let head = format!("{start}Content-Length: {length}\r\n\r\n");
+        let mut decoder = Decoder::new(limits);
+        assert_eq!(undecided(&mut decoder, head.as_bytes()), ask(&head).filter(|_| asks), "{length}");
+        if length > 20 {
+            decoder.read_body();
+            assert_eq!(complete(&mut decoder, head.as_bytes()).0.body, Body::TooLarge, "{length}");
+        }
+    }
+    let head = format!("{start}Transfer-Encoding: chunked\r\n\r\n");
+    for (body, asks) in [
+        ("5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n", false),
+        ("5\r\n01234\r\n6\r\n56789a", true),
+        ("5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n", true),
+        ("5\r\n01234\r\n10\r\n", true), // More than is accepted, should it be read.
+    ] {
+        let input = format!("{head}{body}");
+        assert_eq!(undecided(&mut Decoder::new(limits), input.as_bytes()), ask(&head).filter(|_| asks), "{body:?}");
+    }
+    let mut decoder = Decoder::new(limits);
+    let input = format!("{head}5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n");
+    assert!(undecided(&mut decoder, &input.as_bytes()[..input.len() - 7]).is_some());
+    decoder.read_body();
+    assert_eq!(complete(&mut decoder, input.as_bytes()).0.body, Body::Bytes(b"0123456789a"));
 }
 
 #[test]
@@ -144,6 +186,8 @@ fn etcd_s_own_limits_are_the_default() {
         let mut put = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {len}\r\n\r\n").into_bytes();
         put.resize(put.len() + len, b'x');
         let mut decoder = Decoder::new(Limits::default());
+        assert!(undecided(&mut decoder, &put).is_some());
+        decoder.read_body();
         let (request, _) = complete(&mut decoder, &put);
         assert_eq!(request.body.bytes().map(<[u8]>::len), Some(len).filter(|_| fits));
         assert_eq!(request.keep_alive, fits);
@@ -162,6 +206,11 @@ fn chunked_bodies_are_limited_too() {
     ] {
         let input = format!("{head}{body}");
         let mut decoder = Decoder::new(SMALL);
+        if undecided(&mut decoder, input.as_bytes()).is_some() {
+            decoder.read_body();
+        } else {
+            decoder = Decoder::new(SMALL);
+        }
         let (request, _) = complete(&mut decoder, input.as_bytes());
         assert_eq!((request.body, request.keep_alive), (want, want != Body::TooLarge), "{body:?}");
     }
@@ -169,6 +218,8 @@ fn chunked_bodies_are_limited_too() {
     let padded = format!("1;{}\r\nx\r\n", "e".repeat(200));
     let mut decoder = Decoder::new(Limits { body_bytes: 40, ..Limits::default() });
     let flood = format!("{head}{}", padded.repeat(39));
+    assert!(undecided(&mut decoder, flood.as_bytes()).is_some());
+    decoder.read_body();
     assert_eq!(complete(&mut decoder, flood.as_bytes()).0.body, Body::TooLarge);
 }
 

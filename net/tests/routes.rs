@@ -71,7 +71,6 @@ fn every_row_of_the_client_port() {
         ("GET POST", "/debug/pprof", Route::Pprof(b"")),
         ("GET POST", "/debug/pprof/", Route::Pprof(b"")),
         ("GET POST", "/debug/pprof/heap", Route::Pprof(b"heap")),
-        ("GET", "*", Route::Asterisk),
     ] {
         for method in methods.split(' ') {
             assert_eq!(client(method, path), want, "{method} {path}");
@@ -135,8 +134,7 @@ fn every_row_of_the_peer_port() {
         ("GET HEAD PUT", "/raft/snapshot", PeerRoute::MethodNotAllowed("POST")),
         ("GET", "/raft/stream/msgapp/1", PeerRoute::ForeignRaft),
         ("POST HEAD", "/raft/stream/msgapp/1", PeerRoute::MethodNotAllowed(GET)),
-        ("OPTIONS", "*", PeerRoute::Options),
-        ("GET", "*", PeerRoute::Asterisk),
+        ("GET HEAD POST OPTIONS", "/raft/stream", PeerRoute::StreamRoot),
         ("GET POST", "/", PeerRoute::NotFound),
         ("GET POST", "/members/", PeerRoute::NotFound),
         ("GET POST", "/metrics", PeerRoute::NotFound),

@@ -6,7 +6,7 @@
 //! are all 400 here.
 
 use super::reject::Reject;
-use super::request::{Method, Version};
+use super::request::{Limits, Method, Version};
 use super::syntax;
 use super::uri::{self, Uri};
 use crate::decimal;
@@ -20,6 +20,13 @@ pub(crate) enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// Whether the body may be as long as it is said to be.
+    pub(crate) fn fits(self, limits: &Limits) -> bool {
+        !matches!(self, Self::Sized(length) if length > limits.body_bytes as u64)
+    }
+}
+
 /// A parsed head; borrows the input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
@@ -27,7 +34,7 @@ pub(crate) struct Head<'a> {
     pub(crate) uri: Uri<'a>,
     pub(crate) version: Version,
     pub(crate) framing: Framing,
-    /// `Expect: 100-continue`, of an HTTP/1.1 client.
+    /// `Expect: 100-continue`, of an HTTP/1.1 client that has a body.
     pub(crate) expects_continue: bool,
     /// The client can use the connection for another request.
     pub(crate) keep_alive: bool,
@@ -46,12 +53,14 @@ pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
         rest = fields.take(rest)?;
     }
     fields.check_host(method, version)?;
+    let framing = fields.framing(version)?;
+    let may_wait = version == Version::Http11 && framing != Framing::Sized(0);
     Ok(Head {
         method,
         uri,
         version,
-        framing: fields.framing(version)?,
-        expects_continue: fields.expects_continue()? && version == Version::Http11,
+        framing,
+        expects_continue: fields.expects_continue()? && may_wait,
         keep_alive: fields.connection.keeps_alive(version),
         content_type: fields.content_type,
         origin: fields.origin,

@@ -9,5 +9,6 @@ pub mod status;
 
 mod chunk;
 mod head;
+mod incoming;
 mod syntax;
 mod uri;

@@ -1,7 +1,7 @@
 //! Requests, decoded in place from one connection's input.
 
-use super::chunk::{ChunkDecoder, ChunkError};
-use super::head::{self, Framing, Head};
+use super::head::{self, Head};
+use super::incoming::{Found, Incoming, Verdict};
 use super::reject::Reject;
 use super::syntax;
 
@@ -19,19 +19,22 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Body in bytes, decoded; beyond it [`Body::TooLarge`].
     pub body_bytes: usize,
+    /// A body of so many bytes, or a chunked one of more, is waited for only if somebody reads it:
+    /// [`Progress::Undecided`].
+    pub unread_bytes: usize,
 }
 
 impl Default for Limits {
-    /// etcd 2.3 (Go): heads of 1 MiB + 4 KiB, so that keys of 1 MiB work, and forms of 10 MiB. The number of fields has
-    /// no limit of its own: they are looked at once, in their order, and take no memory.
+    /// etcd 2.3 (Go): heads of 1 MiB + 4 KiB, so that keys of 1 MiB work, forms of 10 MiB, and 256 KiB of what nobody
+    /// reads. The number of fields has no limit of its own: they are looked at once, in their order, and take no memory.
     fn default() -> Self {
-        Self { head_bytes: (1 << 20) + 4096, body_bytes: 10 << 20 }
+        Self { head_bytes: (1 << 20) + 4096, body_bytes: 10 << 20, unread_bytes: 256 << 10 }
     }
 }
 
 impl Limits {
     /// Bytes a chunked body may take on the wire: small chunks are fine, but not megabytes of nothing but framing.
-    const fn chunked_bytes(&self) -> usize {
+    pub(crate) const fn chunked_bytes(&self) -> usize {
         self.body_bytes + self.body_bytes / 4 + 4096
     }
 }
@@ -100,14 +103,16 @@ pub enum Body<'a> {
     /// More than [`Limits::body_bytes`]. The rest was not waited for: answer and close, reading on for a moment
     /// so that the client sees the answer rather than a reset.
     TooLarge,
+    /// Not waited for, because nobody reads it: see [`Progress::Undecided`].
+    Unread,
 }
 
 impl<'a> Body<'a> {
-    /// The bytes; `None` if there were too many.
+    /// The bytes; `None` if they were not waited for.
     pub const fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
-            Self::TooLarge => None,
+            Self::TooLarge | Self::Unread => None,
         }
     }
 }
@@ -144,7 +149,7 @@ pub struct Request<'a> {
     pub query: Option<&'a [u8]>,
     /// The version.
     pub version: Version,
-    /// True if the connection may serve another request after this one. Always false with [`Body::TooLarge`].
+    /// True if the connection may serve another request after this one. Never with a body that was not waited for.
     pub keep_alive: bool,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
@@ -171,9 +176,16 @@ impl Request<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// Not all there.
-    Partial {
-        /// Send [`CONTINUE`] now: the client holds its body back until then. True at most once per request.
+    Partial,
+    /// The head is there, and a body that is waited for only if somebody reads it: it is long, or the client holds it
+    /// back. Call [`Decoder::read_body`] and decode on; or answer `request` without a look at its body, and close.
+    Undecided {
+        /// The request, with [`Body::Unread`].
+        request: Request<'a>,
+        /// If the body is read, send [`CONTINUE`]: the client waits for it, and has nothing that is too large.
         wants_continue: bool,
+        /// Where the body begins.
+        consumed: usize,
     },
     /// A request, and the bytes of the input it took.
     Complete {
@@ -205,10 +217,8 @@ pub struct Decoder {
 enum Phase {
     /// Looking for the end of the head.
     Head(HeadSearch),
-    /// The head is `head`; the body ends at `end`.
-    Sized { head: Span, end: usize },
-    /// The head is `head`; the body is decoded up to `at`.
-    Chunked { head: Span, at: usize, decoder: ChunkDecoder },
+    /// The head is `head`; looking for the end of its body.
+    Body { head: Span, body: Incoming },
 }
 
 /// A part of the input: a head, from the request line to the empty line.
@@ -229,27 +239,6 @@ struct HeadSearch {
     scanned: usize,
 }
 
-/// A request whose bytes have all been found.
-struct Found<'i> {
-    head: Head<'i>,
-    body: FoundBody<'i>,
-    consumed: usize,
-}
-
-enum FoundBody<'i> {
-    Sized(&'i [u8]),
-    /// In the decoder's buffer.
-    Decoded,
-    TooLarge,
-}
-
-enum Step<'i> {
-    Wait { wants_continue: bool },
-    Found(Found<'i>),
-}
-
-const WAIT: Step<'static> = Step::Wait { wants_continue: false };
-
 impl Decoder {
     /// A decoder for a new connection.
     pub const fn new(limits: Limits) -> Self {
@@ -257,19 +246,29 @@ impl Decoder {
     }
 
     /// Looks for a request at the start of `input`, which must begin with all the bytes of the previous call if that
-    /// one was `Partial`.
+    /// one was `Partial` or `Undecided`.
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Progress<'a>, Reject> {
-        let Found { head, body, consumed } = match self.advance(input)? {
-            Step::Wait { wants_continue } => return Ok(Progress::Partial { wants_continue }),
-            Step::Found(found) => found,
+        let Some((head, verdict)) = self.advance(input)? else {
+            return Ok(Progress::Partial);
+        };
+        let (body, consumed) = match verdict {
+            Verdict::Found(Found::Sized(bytes), consumed) => (Body::Bytes(bytes), consumed),
+            Verdict::Found(Found::Decoded, consumed) => (Body::Bytes(&self.body), consumed),
+            Verdict::Found(Found::TooLarge, consumed) => (Body::TooLarge, consumed),
+            Verdict::Undecided(consumed) => {
+                let fits = head.framing.fits(&self.limits);
+                let (request, wants_continue) = (assemble(&head, Body::Unread), head.expects_continue && fits);
+                return Ok(Progress::Undecided { request, wants_continue, consumed });
+            }
         };
         self.phase = Phase::Head(HeadSearch::default());
-        let body = match body {
-            FoundBody::Sized(bytes) => Body::Bytes(bytes),
-            FoundBody::Decoded => Body::Bytes(&self.body),
-            FoundBody::TooLarge => Body::TooLarge,
-        };
         Ok(Progress::Complete { request: assemble(&head, body), consumed })
+    }
+
+    /// The body of the request that was [`Progress::Undecided`] is read: decode on.
+    pub fn read_body(&mut self) {
+        let Phase::Body { body, .. } = &mut self.phase else { panic!("a body is read that nobody asked about") };
+        body.is_read();
     }
 
     /// True if part of a request has been seen: a connection that ends now ends in the middle of it.
@@ -277,74 +276,36 @@ impl Decoder {
         !matches!(self.phase, Phase::Head(HeadSearch { scanned: 0, .. }))
     }
 
-    fn advance<'i>(&mut self, input: &'i [u8]) -> Result<Step<'i>, Reject> {
-        match self.phase {
-            Phase::Head(search) => self.advance_head(search, input),
-            Phase::Sized { end, .. } if input.len() < end => Ok(WAIT),
-            Phase::Sized { head: span, end } => {
-                let head = span.parse(input)?;
-                Ok(Step::Found(Found { head, body: FoundBody::Sized(&input[span.end..end]), consumed: end }))
-            }
-            Phase::Chunked { .. } => self.advance_chunks(input),
-        }
+    /// The head and what is known of the body; `None` if more must come.
+    fn advance<'i>(&mut self, input: &'i [u8]) -> Result<Option<(Head<'i>, Verdict<'i>)>, Reject> {
+        let parsed = match self.phase {
+            Phase::Head(search) => self.advance_head(search, input)?,
+            Phase::Body { .. } => None,
+        };
+        let Phase::Body { head: span, body } = &mut self.phase else {
+            return Ok(None);
+        };
+        let Some(verdict) = body.advance(span.end, input, &mut self.body, &self.limits)? else {
+            return Ok(None);
+        };
+        let head = if let Some(head) = parsed { head } else { span.parse(input)? };
+        Ok(Some((head, verdict)))
     }
 
-    fn advance_head<'i>(&mut self, mut search: HeadSearch, input: &'i [u8]) -> Result<Step<'i>, Reject> {
+    /// Looks for the head; with it begins the body.
+    fn advance_head<'i>(&mut self, mut search: HeadSearch, input: &'i [u8]) -> Result<Option<Head<'i>>, Reject> {
         if search.scanned == 0 && self.body.capacity() > BUFFER_KEPT_BYTES {
             self.body = Vec::new();
         }
-        let found = search.find_end(input, self.limits.head_bytes)?;
-        self.phase = Phase::Head(search);
-        let Some(span) = found else {
-            return Ok(WAIT);
+        let Some(span) = search.find_end(input, self.limits.head_bytes)? else {
+            self.phase = Phase::Head(search);
+            return Ok(None);
         };
         let head = span.parse(input)?;
-        match head.framing {
-            Framing::Sized(length) => Ok(self.begin_sized(head, span, length, input)),
-            Framing::Chunked => {
-                self.body.clear();
-                let decoder = ChunkDecoder::new(self.limits.body_bytes as u64);
-                self.phase = Phase::Chunked { head: span, at: span.end, decoder };
-                Ok(match self.advance_chunks(input)? {
-                    Step::Wait { .. } => Step::Wait { wants_continue: head.expects_continue },
-                    found @ Step::Found(_) => found,
-                })
-            }
-        }
-    }
-
-    fn begin_sized<'i>(&mut self, head: Head<'i>, span: Span, length: u64, input: &'i [u8]) -> Step<'i> {
-        if length > self.limits.body_bytes as u64 {
-            return Step::Found(Found { head, body: FoundBody::TooLarge, consumed: span.end });
-        }
-        let end = span.end + length as usize;
-        let Some(body) = input.get(span.end..end) else {
-            self.phase = Phase::Sized { head: span, end };
-            return Step::Wait { wants_continue: head.expects_continue };
-        };
-        Step::Found(Found { head, body: FoundBody::Sized(body), consumed: end })
-    }
-
-    fn advance_chunks<'i>(&mut self, input: &'i [u8]) -> Result<Step<'i>, Reject> {
-        let Phase::Chunked { head: span, at, decoder } = &mut self.phase else {
-            unreachable!("only called while a chunked body is read");
-        };
-        let body = match decoder.decode(&input[*at..], &mut self.body) {
-            Ok(progress) => {
-                *at += progress.consumed;
-                if progress.finished {
-                    FoundBody::Decoded
-                } else if input.len() - span.end > self.limits.chunked_bytes() {
-                    FoundBody::TooLarge
-                } else {
-                    return Ok(WAIT);
-                }
-            }
-            Err(ChunkError::TooLarge) => FoundBody::TooLarge,
-            Err(ChunkError::Malformed) => return Err(Reject::Malformed),
-        };
-        let (span, consumed) = (*span, *at);
-        Ok(Step::Found(Found { head: span.parse(input)?, body, consumed }))
+        self.body.clear();
+        let body = Incoming::new(&head, span.end, &self.limits);
+        self.phase = Phase::Body { head: span, body };
+        Ok(Some(head))
     }
 }
 
@@ -400,7 +361,7 @@ fn assemble<'a>(head: &Head<'a>, body: Body<'a>) -> Request<'a> {
         path: head.uri.path,
         query: head.uri.query,
         version: head.version,
-        keep_alive: head.keep_alive && body != Body::TooLarge,
+        keep_alive: head.keep_alive && body.bytes().is_some(),
         content_type: head.content_type,
         origin: head.origin,
         authorization: head.authorization,

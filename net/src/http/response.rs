@@ -52,6 +52,8 @@ pub struct Head<'a> {
     status: Status,
     cors_origin: Option<&'a [u8]>,
     allow: Option<&'a str>,
+    is_closing: bool,
+    is_empty: bool,
     content_type: Option<&'a str>,
     sniffed_type: Option<&'a str>,
     location: Option<&'a [u8]>,
@@ -87,6 +89,18 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn allow(self, methods: &'a str) -> Self {
         Self { allow: Some(methods), ..self }
+    }
+
+    /// `Connection: close` among the answer's own headers. The exchange must say the same.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        Self { is_closing: true, ..self }
+    }
+
+    /// `Content-Length: 0` among the answer's own headers. The body must be empty.
+    #[must_use]
+    pub fn empty(self) -> Self {
+        Self { is_empty: true, ..self }
     }
 
     /// `Content-Type` among the answer's own headers.
@@ -158,7 +172,7 @@ impl<'a> Head<'a> {
         self.write_own_headers(out);
         out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(date.as_bytes());
-        if framing == Framing::Sized {
+        if framing == Framing::Sized && !self.is_empty {
             out.extend_from_slice(b"\r\nContent-Length: ");
             decimal::push_u64(out, body_len as u64);
         }
@@ -166,9 +180,9 @@ impl<'a> Head<'a> {
             header(out, b"\r\nContent-Type: ", value.as_bytes());
         }
         match (exchange.version, framing.next(exchange)) {
-            (Version::Http11, Next::Close) => out.extend_from_slice(b"\r\nConnection: close"),
+            (Version::Http11, Next::Close) if !self.is_closing => out.extend_from_slice(b"\r\nConnection: close"),
             (Version::Http10, Next::KeepAlive) => out.extend_from_slice(b"\r\nConnection: keep-alive"),
-            (Version::Http11, Next::KeepAlive) | (Version::Http10, Next::Close) => {}
+            (Version::Http11, _) | (Version::Http10, Next::Close) => {}
         }
         if framing == Framing::Chunked && !exchange.head {
             out.extend_from_slice(b"\r\nTransfer-Encoding: chunked");
@@ -185,6 +199,12 @@ impl<'a> Head<'a> {
         }
         if let Some(methods) = self.allow {
             header(out, b"\r\nAllow: ", methods.as_bytes());
+        }
+        if self.is_closing {
+            out.extend_from_slice(b"\r\nConnection: close");
+        }
+        if self.is_empty {
+            out.extend_from_slice(b"\r\nContent-Length: 0");
         }
         if let Some(value) = self.content_type {
             header(out, b"\r\nContent-Type: ", value.as_bytes());

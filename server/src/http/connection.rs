@@ -40,8 +40,6 @@ struct Connection<S> {
     /// When the first byte of `input` came.
     since: Instant,
     session: Session,
-    /// The client waits for `100 Continue`, which must not overtake the answers before it.
-    owes_continue: bool,
     /// What comes next is no HTTP; to be said after the answers before it.
     rejected: Option<Reject>,
 }
@@ -73,7 +71,6 @@ where
         input_ended: false,
         since: Instant::now(),
         session: Session::new(Rc::clone(&core), side),
-        owes_continue: false,
         rejected: None,
     };
     // An error is the client's: it went away, or was too slow.
@@ -104,29 +101,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Decodes what has arrived and hands it out, as far as the order of the answers allows.
     fn take_requests(&mut self) {
-        if self.rejected.is_some() || self.owes_continue {
-            self.say_when_idle();
-        }
+        self.reject_when_idle();
         let mut consumed = 0;
         while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
             let input = &self.input[consumed..];
             if input.is_empty() {
                 break;
             }
-            match self.decoder.decode(input) {
-                Ok(Progress::Complete { request, consumed: bytes }) => match self.session.handle(&request) {
-                    Handled::Taken => consumed += bytes,
-                    Handled::Later => break,
-                },
-                Ok(Progress::Partial { wants_continue }) => {
-                    self.owes_continue |= wants_continue;
-                    self.say_when_idle();
-                    break;
+            let (request, bytes) = match self.decoder.decode(input) {
+                Ok(Progress::Partial) => break,
+                Ok(Progress::Complete { request, consumed }) => (request, consumed),
+                // `100 Continue` must not overtake the answers before it.
+                Ok(Progress::Undecided { wants_continue: true, .. }) if !self.session.is_idle() => break,
+                Ok(Progress::Undecided { request, wants_continue, consumed }) => {
+                    if self.session.reads_body(&request) {
+                        self.session.out.extend_from_slice(if wants_continue { CONTINUE } else { &[] });
+                        self.decoder.read_body();
+                        continue;
+                    }
+                    (request, consumed)
                 }
                 Err(reject) => {
                     self.rejected = Some(reject);
-                    self.say_when_idle();
+                    self.reject_when_idle();
+                    break;
                 }
+            };
+            match self.session.handle(&request) {
+                Handled::Taken => consumed += bytes,
+                Handled::Later => break,
             }
         }
         if consumed > 0 {
@@ -138,15 +141,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Says what is no answer to a request, once all answers before it are out.
-    fn say_when_idle(&mut self) {
-        if !self.session.is_idle() || self.session.is_closed() {
-            return;
-        }
-        if std::mem::take(&mut self.owes_continue) {
-            self.session.out.extend_from_slice(CONTINUE);
-        }
-        if let Some(reject) = self.rejected {
+    /// Says that the input is no HTTP, once all answers before it are out.
+    fn reject_when_idle(&mut self) {
+        if let Some(reject) = self.rejected
+            && self.session.is_idle()
+            && !self.session.is_closed()
+        {
             self.session.reject(reject);
         }
     }

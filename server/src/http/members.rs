@@ -159,6 +159,16 @@ fn taken(system: &System, except: Option<MemberId>, urls: &[String]) -> bool {
     others.flat_map(|(_, member)| &member.peer_urls).any(|url| urls.contains(url))
 }
 
+/// Whether `text` may name a member.
+pub(super) fn is_id(text: &[u8]) -> bool {
+    parse_id(text).is_some()
+}
+
+/// Whether a body of this type is looked at.
+pub(super) fn is_json(content_type: Option<&[u8]>) -> bool {
+    content_type == Some(b"application/json")
+}
+
 /// Hex digits in either case, leading zeroes allowed, 64 bits at most.
 fn parse_id(text: &[u8]) -> Option<MemberId> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
@@ -167,8 +177,8 @@ fn parse_id(text: &[u8]) -> Option<MemberId> {
 
 /// The peer URLs of a request body, trimmed, checked and sorted; or the refusal.
 fn checked_urls(content_type: Option<&[u8]>, body: &[u8]) -> Result<Vec<String>, Page> {
-    let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
-    if content_type != "application/json" {
+    if !is_json(content_type) {
+        let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
         let text = format!("Bad Content-Type {content_type}, accept application/json");
         return Err(Page::message(415, &text));
     }

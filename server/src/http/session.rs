@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use net::http::date::DateStamp;
 use net::http::reject::Reject;
-use net::http::request::{Exchange, Method, Request};
+use net::http::request::{Body, Exchange, Method, Request, Version};
 use net::http::response::{Head, Next, content_type};
 use net::http::status::Status;
+use net::keys_request;
 use net::router::{self, PeerRoute, Route};
 use net::target::{self, Redirect, Target};
 
@@ -25,6 +26,8 @@ use crate::page::{Kind, Page};
 
 /// Requests in flight on one connection: with bodies of up to 10 MiB this is the most memory a client can pin.
 pub(super) const IN_FLIGHT_MAX: usize = 64;
+/// Bytes of an `OPTIONS *` that Go looks at; after more it closes.
+const OPTIONS_BODY_MAX: usize = 4 << 10;
 /// Bytes of answers that an idle connection may keep allocated.
 const OUT_KEPT: usize = 4 << 10;
 
@@ -166,6 +169,25 @@ impl Session {
         self.lingers = true;
     }
 
+    /// Whether anybody will look at the body of a request whose head is there. etcd answers the others without it.
+    pub(super) fn reads_body(&self, request: &Request<'_>) -> bool {
+        if request.path == b"*" {
+            return request.method == Method::Options;
+        }
+        let (Side::Client, Target::Clean(path)) =
+            (self.side, target::resolve(request.method, request.path, request.query))
+        else {
+            return false;
+        };
+        match router::client(request.method, &path) {
+            Route::Keys(_) => keys_request::reads_body(request),
+            Route::MemberAdd => members::is_json(request.content_type),
+            Route::MemberUpdate(id) => members::is_id(id) && members::is_json(request.content_type),
+            Route::LogLevel => true,
+            _ => false,
+        }
+    }
+
     /// Hands out one request.
     pub(super) fn handle(&mut self, request: &Request<'_>) -> Handled {
         let handled = self.dispatch(request);
@@ -177,7 +199,10 @@ impl Session {
     }
 
     fn dispatch(&mut self, request: &Request<'_>) -> Handled {
-        if request.path == b"*" || request.method == Method::Options {
+        if request.path == b"*" {
+            return self.asterisk(request);
+        }
+        if request.method == Method::Options {
             return self.route(request, request.path);
         }
         match target::resolve(request.method, request.path, request.query) {
@@ -189,6 +214,26 @@ impl Session {
                 Handled::Taken
             }
         }
+    }
+
+    /// `*` is the server as such. Go answers `OPTIONS` before etcd sees it, and has nothing else to say.
+    fn asterisk(&mut self, request: &Request<'_>) -> Handled {
+        if !self.is_idle() {
+            return Handled::Later;
+        }
+        let mut pending = self.pending_of(request, None);
+        let (mut head, closes) = if request.method == Method::Options {
+            pending.cors = Grant::Nobody;
+            let fits = request.body.bytes().is_some_and(|body| body.len() <= OPTIONS_BODY_MAX);
+            (Head::new(Status::Ok).empty(), !fits)
+        } else {
+            (Head::new(Status::BadRequest), request.version == Version::Http11)
+        };
+        if closes {
+            (head, pending.exchange) = (head.closing(), pending.exchange.closing());
+        }
+        self.write(&pending, head, &[]);
+        Handled::Taken
     }
 
     fn route(&mut self, request: &Request<'_>, path: &[u8]) -> Handled {
@@ -214,10 +259,12 @@ impl Session {
         match route {
             Route::Keys(_) => Handled::Later,
             Route::Options => self.page(request, &admin::options()),
-            Route::Asterisk => self.page_and_close(request, &Page::new(400, Kind::Nothing, Vec::new())),
             Route::Members => self.page(request, &members::list(&core.node.presumed_system())),
             Route::MemberLeader => self.page(request, &members::leader(&core)),
             Route::MemberUnknown => self.page(request, &Page::message(404, "Not found")),
+            Route::MemberAdd | Route::MemberUpdate(_) | Route::LogLevel if request.body == Body::TooLarge => {
+                self.page(request, &Page::message(413, "http: request body too large"))
+            }
             Route::MemberAdd => self.change(request, members::add(&core, request.content_type, body)),
             Route::MemberUpdate(id) => self.change(request, members::update(&core, id, request.content_type, body)),
             Route::MemberRemove(id) => self.change(request, members::remove(&core, id)),
@@ -264,8 +311,7 @@ impl Session {
             PeerRoute::Version => self.page(request, &admin::peer_version(&core)),
             PeerRoute::Probing => self.page(request, &admin::probing(&core)),
             PeerRoute::ForeignRaft => self.page(request, &admin::foreign_raft()),
-            PeerRoute::Options => self.page(request, &admin::options()),
-            PeerRoute::Asterisk => self.page_and_close(request, &Page::new(400, Kind::Nothing, Vec::new())),
+            PeerRoute::StreamRoot => self.redirect(request, &Redirect::to(b"/raft/stream/", request.query)),
             PeerRoute::MethodNotAllowed(allow) => self.page(request, &Page::method_not_allowed(Some(allow))),
             PeerRoute::NotFound => self.page(request, &Page::not_found()),
         }
@@ -279,12 +325,6 @@ impl Session {
         let pending = self.pending_of(request, None);
         self.respond_page(&pending, page);
         Handled::Taken
-    }
-
-    fn page_and_close(&mut self, request: &Request<'_>, page: &Page) -> Handled {
-        let handled = self.page(request, page);
-        self.closed |= handled == Handled::Taken;
-        handled
     }
 
     /// Answers when the page is made.
