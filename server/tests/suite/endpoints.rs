@@ -438,6 +438,8 @@ fn the_peer_port_knows_members_and_version_but_no_keys() {
     assert!(members.header("X-Etcd-Cluster-Id").is_some());
     assert_eq!(peer.get("/version").json()["etcdserver"], server.client().get("/version").json()["etcdserver"]);
     assert_eq!(peer.get("/v2/keys").status, 404);
+    let moved = peer.get("/raft/stream?a=b");
+    assert_eq!((moved.status, moved.header("Location")), (301, Some("/raft/stream/?a=b")));
     assert_eq!(server.client().get("/members").status, 404);
 }
 

@@ -207,21 +207,6 @@ fn nothing_behind_the_last_request_of_a_connection_is_taken_for_one() {
 }
 
 #[test]
-fn a_client_that_waits_for_100_continue_gets_it() {
-    let server = Server::start();
-    let mut connection = Connection::open(server.address()).expect("the server accepts");
-    let head = "PUT /v2/keys/c HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\n\
-                Content-Length: 7\r\n\r\n";
-    connection.send(head.as_bytes()).expect("the server reads");
-    let mut interim = [0; 25];
-    std::io::Read::read_exact(&mut connection.socket(), &mut interim).expect("the interim answer");
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
-    connection.send(b"value=1").expect("the server reads");
-    assert_eq!(connection.response("PUT").expect("an answer").status, 201);
-    assert_eq!(server.client().value("/c").as_deref(), Some("1"));
-}
-
-#[test]
 fn absolute_targets_trailing_slashes_and_long_keys_work() {
     let server = prepared();
     let mut client = server.client();

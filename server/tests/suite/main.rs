@@ -11,6 +11,7 @@
 mod harness;
 
 mod backup;
+mod bodies;
 mod bootstrap;
 mod cluster;
 mod differential;

@@ -93,6 +93,11 @@ impl Connection {
         }
     }
 
+    /// Reads an interim answer; its status line.
+    pub(crate) fn interim(&mut self) -> io::Result<String> {
+        self.one_head().map(|head| head.status_line)
+    }
+
     fn one_head(&mut self) -> io::Result<Response> {
         let status_line = self.line()?;
         let status = status_line
