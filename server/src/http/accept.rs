@@ -1,6 +1,7 @@
 //! Accepting connections.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Lis
                     return;
                 }
             };
+            let _bound = SocketFile(path);
             loop {
                 let Ok(permit) = permits.acquire_static_permit(1).await else { return };
                 match listener.accept().await {
@@ -64,6 +66,16 @@ pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Lis
                 }
             }
         }
+    }
+}
+
+/// The file of a socket that listens; it goes with the listener, as in Go.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been removed by somebody else. What stays behind after all does not keep a start from binding.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

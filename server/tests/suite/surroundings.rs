@@ -74,6 +74,10 @@ fn clients_may_come_through_a_socket_in_the_file_system() {
     let ended = other.try_start().err().expect("the socket is in use");
     assert_eq!(ended.code(), 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("address already in use"), "{}", ended.stderr);
+    // An orderly stop leaves none.
+    assert!(socket.exists());
+    server.terminate(libc::SIGTERM);
+    assert!(!socket.exists(), "the socket's file is left");
 }
 
 #[test]
