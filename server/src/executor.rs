@@ -30,7 +30,9 @@ const PREEMPT: Duration = Duration::from_millis(200);
 const PEER_CONNECTIONS: usize = 4096;
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// The same when this member was removed: nothing that it has begun will ever be finished.
+/// How long the rest of a request is waited for then. Whoever was sending it has sent it by now.
+const HEARING: Duration = Duration::from_millis(250);
+/// The same as `DRAIN` when this member was removed: nothing that it has begun will ever be finished.
 const REMOVED: Duration = Duration::from_millis(200);
 /// How often an executor looks for what has no event of its own: slow clients, the end of the process.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -250,6 +252,9 @@ async fn drain(core: &Rc<Core>, registry: &Rc<Registry>) {
                 tracing::warn!(target: "uetcd", "{} connections are cut, they did not end in time", registry.len());
             }
             break;
+        }
+        if begun.elapsed() > HEARING {
+            registry.hear_no_more();
         }
         registry.wake_all();
         glommio::timer::sleep(PAUSE).await;

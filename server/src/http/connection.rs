@@ -153,9 +153,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Nothing is left to be answered, and nothing more will be asked.
     fn is_done(&self) -> bool {
+        self.session.is_closed() || (self.session.is_idle() && (self.input_ended || self.is_stopped()))
+    }
+
+    /// The process stops, and nothing that comes is waited for: part of a request, for a moment.
+    fn is_stopped(&self) -> bool {
         let stopping = self.session.core.node.phase() == Phase::Stopping;
-        self.session.is_closed()
-            || (self.session.is_idle() && (self.input_ended || (stopping && !self.inside_request())))
+        stopping && (!self.inside_request() || self.place.hears_no_more())
     }
 
     fn inside_request(&self) -> bool {
@@ -266,14 +270,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input.clear();
             poll_fn(|cx| {
                 self.place.entry.register(cx.waker());
-                if self.place.entry.is_expired() { Poll::Ready(Ok(())) } else { self.poll_input(cx) }
+                if self.lingers_no_more() { Poll::Ready(Ok(())) } else { self.poll_input(cx) }
             })
             .await?;
-            if self.place.entry.is_expired() {
+            if self.lingers_no_more() {
                 break;
             }
             left = left.saturating_sub(self.input.len());
         }
         Ok(())
+    }
+    fn lingers_no_more(&self) -> bool {
+        self.place.entry.is_expired() || self.place.hears_no_more()
     }
 }

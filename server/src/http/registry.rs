@@ -63,6 +63,8 @@ impl Entry {
 pub(crate) struct Registry {
     entries: RefCell<Vec<Option<Rc<Entry>>>>,
     free: RefCell<Vec<usize>>,
+    /// The process stops, and nothing more is waited for that clients have to send.
+    hears_no_more: Cell<bool>,
 }
 
 /// A connection's place; it leaves when this is dropped.
@@ -70,6 +72,13 @@ pub(super) struct Registered {
     registry: Rc<Registry>,
     at: usize,
     pub(super) entry: Rc<Entry>,
+}
+
+impl Registered {
+    /// See [`Registry::hear_no_more`].
+    pub(super) fn hears_no_more(&self) -> bool {
+        self.registry.hears_no_more.get()
+    }
 }
 
 impl Registry {
@@ -99,6 +108,11 @@ impl Registry {
                 entry.wake();
             }
         }
+    }
+
+    /// From now on the rest of a request is not waited for: what has not come whole is dropped.
+    pub(crate) fn hear_no_more(&self) {
+        self.hears_no_more.set(true);
     }
 
     /// Lets every connection look around: the process is about to stop.

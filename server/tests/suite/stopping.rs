@@ -141,3 +141,49 @@ fn idle_connections_are_closed_and_requests_sent_before_the_stop_are_answered() 
     assert_eq!(server.wait().code(), 143);
     assert!(asked.elapsed() < STOP, "the stop took {:?}", asked.elapsed());
 }
+
+#[test]
+fn half_a_request_does_not_hold_a_stop_up() {
+    /// Much less than connections are given that have something to finish.
+    const SOON: Duration = Duration::from_secs(3);
+    let mut server = start();
+    let form = "PUT /v2/keys/half HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n";
+    let halves = [
+        "GET /v2/keys/ha".to_owned(),
+        format!("{form}\r\nval"),
+        format!("{form}Expect: 100-continue\r\n\r\n"),
+        "PUT /v2/keys/half HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n".to_owned(),
+        // Refused; the client has yet to close its side.
+        "NONSENSE\r\n\r\n".to_owned(),
+    ];
+    // The first answer shows that the connection is served, so that what follows it is read.
+    let mut connections: Vec<_> = (0..=halves.len())
+        .map(|_| {
+            let mut connection = Connection::open(server.address()).expect("accepted");
+            connection.request("GET", "/v2/keys/", None).expect("the server reads");
+            assert_eq!(connection.response("GET").expect("an answer").status, 200);
+            connection
+        })
+        .collect();
+    let mut whole = connections.pop().expect("one more than halves");
+    for (connection, half) in connections.iter_mut().zip(&halves) {
+        connection.send(half.as_bytes()).expect("the server reads");
+    }
+    whole.send(format!("{form}\r\nval").as_bytes()).expect("the server reads");
+    assert_eq!(connections[2].interim().expect("an interim answer"), "HTTP/1.1 100 Continue");
+    let asked = Instant::now();
+    server.signal(libc::SIGTERM);
+    // The rest of this one comes in time.
+    whole.send(b"ue=").expect("the server reads");
+    thread::sleep(Duration::from_millis(50));
+    whole.send(b"1").expect("the server reads");
+    assert_eq!(whole.response("PUT").expect("received in time").status, 201);
+    assert_eq!(server.wait().code(), 143);
+    let took = asked.elapsed();
+    assert!(took < SOON, "the stop took {took:?}");
+    for connection in &mut connections[..4] {
+        assert_eq!(connection.rest().expect("the connection is closed"), b"");
+    }
+    let refusal = connections[4].response("GET").expect("the refusal was sent");
+    assert_eq!(refusal.status, 400);
+}
