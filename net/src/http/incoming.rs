@@ -52,9 +52,7 @@ impl Incoming {
     pub(crate) fn new(head: &Head<'_>, start: usize, limits: &Limits) -> Self {
         let coding = match head.framing {
             Framing::Sized(length) => Coding::Sized(length),
-            Framing::Chunked => {
-                Coding::Chunked { at: start, decoder: ChunkDecoder::new(limits.body_bytes as u64) }
-            }
+            Framing::Chunked => Coding::Chunked { at: start, decoder: ChunkDecoder::new(limits.body_bytes as u64) },
         };
         Self { coding, ask: if head.expects_continue { Ask::Now } else { Ask::IfLong } }
     }

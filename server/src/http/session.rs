@@ -53,13 +53,22 @@ pub(super) struct Session {
     pub(super) writes_to: Option<usize>,
     /// The watch, or the backup, that has the connection for itself.
     pub(super) stream: Option<Box<Stream>>,
-    closed: bool,
-    /// The connection ends with the answer to the request taken last: what follows it is no request, but may look like one.
-    took_last: bool,
+    course: Course,
     /// The client sends nothing more: a watch ends when it has nothing for it now.
     ending: bool,
     /// There may be bytes of the client's under way although it is closed.
     lingers: bool,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Course {
+    /// With the next request.
+    Open,
+    /// Until the request taken last is answered: what follows it is no request, but may look like one.
+    Last,
+    /// Until everything is sent.
+    Closed,
 }
 
 /// What must be known of a request when its answer comes.
@@ -93,8 +102,7 @@ impl Session {
             pending: VecDeque::new(),
             writes_to: None,
             stream: None,
-            closed: false,
-            took_last: false,
+            course: Course::Open,
             ending: false,
             lingers: false,
         }
@@ -102,14 +110,14 @@ impl Session {
 
     /// Whether the next request may be looked at.
     pub(super) fn takes_requests(&self) -> bool {
-        !self.closed && !self.took_last && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
+        self.course == Course::Open && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
     }
 
     /// Whether more input is wanted, with `buffered` bytes of it unused.
     pub(super) fn reads_on(&self, buffered: usize) -> bool {
         /// A client may send ahead this much while it waits for an answer.
         const AHEAD_MAX: usize = 64 << 10;
-        !self.closed && (buffered < AHEAD_MAX || self.takes_requests() && self.is_idle())
+        !self.is_closed() && (buffered < AHEAD_MAX || self.takes_requests() && self.is_idle())
     }
 
     /// Nothing is outstanding.
@@ -124,7 +132,7 @@ impl Session {
 
     /// The connection is to be closed once everything is sent.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed
+        self.course == Course::Closed
     }
 
     pub(super) fn lingers(&self) -> bool {
@@ -165,7 +173,7 @@ impl Session {
         self.core.count(|metrics| metrics.malformed.inc());
         let date = self.date();
         reject.write(&mut self.out, &date);
-        self.closed = true;
+        self.course = Course::Closed;
         self.lingers = true;
     }
 
@@ -192,7 +200,9 @@ impl Session {
     pub(super) fn handle(&mut self, request: &Request<'_>) -> Handled {
         let handled = self.dispatch(request);
         if handled == Handled::Taken {
-            self.took_last = !request.keep_alive;
+            if !request.keep_alive {
+                self.course = self.course.max(Course::Last);
+            }
             self.lingers |= request.body.bytes().is_none();
         }
         handled
@@ -453,7 +463,7 @@ impl Session {
         let head = head.cors(allowed(&core.node.config.cors, pending.cors));
         let date = self.date();
         if head.write(&mut self.out, pending.exchange, &date, body) == Next::Close {
-            self.closed = true;
+            self.course = Course::Closed;
         }
     }
 
@@ -464,7 +474,9 @@ impl Session {
 
     /// After a stream: goes on with requests, or not.
     pub(super) fn after_stream(&mut self, next: Next) {
-        self.closed |= next == Next::Close;
+        if next == Next::Close {
+            self.course = Course::Closed;
+        }
     }
 }
 
