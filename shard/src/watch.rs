@@ -16,7 +16,7 @@ mod replay;
 use crate::event::Event;
 use crate::ids::Index;
 use crate::path;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::store::Store;
 use crate::view::NodeHandle;
 use replay::Replay;
@@ -66,6 +66,21 @@ pub struct Registered {
     pub live: Option<WatcherId>,
 }
 
+/// Why a watch is refused: an event that it would have received may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleared {
+    /// The first index from which the shard could serve it.
+    pub oldest: Index,
+    /// The first index of interest.
+    pub since: Index,
+}
+
+impl From<Cleared> for Refusal {
+    fn from(Cleared { oldest, since }: Cleared) -> Self {
+        Self::new(Code::IndexCleared, format!("the requested history has been cleared [{oldest}/{since}]"))
+    }
+}
+
 /// A watcher, in the list of its path.
 #[derive(Clone, Copy, Debug)]
 struct Watcher {
@@ -94,8 +109,8 @@ impl Hub {
     /// Replays what `watch` missed and registers it for what comes. No event is missed or repeated in between, if
     /// every event of `store` is dispatched before the next call.
     ///
-    /// Refused with 401 only if an event that the watcher would have received may be gone.
-    pub fn register(&mut self, store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Registered, Refusal> {
+    /// Refused only if an event that the watcher would have received may be gone.
+    pub fn register(&mut self, store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Registered, Cleared> {
         let Replay { events: replay, more } = replay::replay(store, watch, portion)?;
         let done = !watch.stream && !replay.is_empty();
         let live = (!done && more.is_none()).then(|| self.add(watch));

@@ -362,7 +362,7 @@ proptest! {
                 }
                 Err(refusal) => {
                     let cause = format!("the requested history has been cleared [{}/{since}]", cleared.next());
-                    prop_assert_eq!(refused(&refusal), (401, cause));
+                    prop_assert_eq!(refused(&refusal.into()), (401, cause));
                     prop_assert!(Index(since) <= cleared);
                     // Something did happen at, below or beside it.
                     prop_assert!(naive.happened.iter().any(|h| h.event.index.0 >= since));

@@ -33,7 +33,7 @@ impl Bench {
 
     fn watch(&mut self, path: &str, recursive: bool, stream: bool, since: u64) -> Result<Registered, String> {
         let watch = Watch { path: path.as_bytes(), recursive, stream, since: Index(since) };
-        self.hub.register(&self.store, &watch, Portion::ALL).map_err(|refusal| refusal_json(&refusal))
+        self.hub.register(&self.store, &watch, Portion::ALL).map_err(|cleared| refusal_json(&cleared.into()))
     }
 
     fn live(&mut self, path: &str, recursive: bool, stream: bool) -> WatcherId {

@@ -86,7 +86,10 @@ impl Inner {
         }
         match self.waiting.find(ticket) {
             Some(Waiter::Post(post)) => post.put(answer),
-            Some(Waiter::Feed(feed, _)) => feed.answer(answer),
+            Some(Waiter::Feed(feed, _)) => match answer {
+                Answer::Watching(registered) => feed.answer(registered),
+                other => panic!("a watch was answered with {other:?}"),
+            },
             Some(Waiter::Request { .. }) => {
                 if let Some(Waiter::Request { lane, slot, .. }) = self.waiting.take(ticket) {
                     lane.fill(slot, answer);

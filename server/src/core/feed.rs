@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shard::ids::Index;
+use shard::watch::Cleared;
 
-use super::message::{Answer, KeysAnswer, Standing};
+use super::deliver;
+use super::message::{KeysAnswer, Registration, Standing};
 use super::ticker::rounds_in;
 
 /// Bytes of events that may wait for a client that takes none of them. What is beyond is what a client cannot be
@@ -47,6 +49,8 @@ struct Inner {
     missing: usize,
     /// Set once all have; taken by the connection.
     standing: Option<Result<Standing, KeysAnswer>>,
+    /// The newest of what those that refuse the watch name, and the newest index that they show.
+    refused: Option<(Cleared, Index)>,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
     merge: Option<Merge>,
@@ -97,6 +101,7 @@ impl Feed {
             inner: RefCell::new(Inner {
                 missing,
                 standing: None,
+                refused: None,
                 queue,
                 queued_bytes: 0,
                 merge,
@@ -110,20 +115,19 @@ impl Feed {
     }
 
     /// One executor has registered the watch, or refused it.
-    pub(super) fn answer(&self, answer: Answer) {
-        let Answer::Watching(registered) = answer else { panic!("a watch was answered with {answer:?}") };
+    pub(super) fn answer(&self, registered: Registration) {
         let mut inner = self.inner.borrow_mut();
         inner.missing -= 1;
         if let (Some(merge), Ok(standing)) = (&mut inner.merge, &registered) {
             merge.registered(standing);
         }
-        match registered {
-            Err(refused) => inner.standing = Some(Err(refused)),
-            Ok(standing) if inner.missing == 0 && inner.standing.is_none() => {
-                let standing = inner.merge.as_ref().map_or(standing, |merge| merge.standing);
-                inner.standing = Some(Ok(standing));
-            }
-            Ok(_) => {}
+        if let Err((cleared, index)) = registered {
+            let (newest, shown) = inner.refused.unwrap_or((cleared, index));
+            let newest = if newest.oldest < cleared.oldest { cleared } else { newest };
+            inner.refused = Some((newest, shown.max(index)));
+        }
+        if inner.missing == 0 {
+            inner.settle(registered.ok());
         }
         inner.wake();
     }
@@ -260,6 +264,15 @@ impl Merge {
 }
 
 impl Inner {
+    /// All executors have answered, the last one with `standing` if it has registered the watch.
+    fn settle(&mut self, standing: Option<Standing>) {
+        let standing = self.merge.as_ref().map(|merge| merge.standing).or(standing);
+        self.standing = match (self.refused, standing) {
+            (Some((cleared, index)), _) => Some(Err(deliver::refused(&cleared.into(), index))),
+            (None, standing) => standing.map(Ok),
+        };
+    }
+
     /// The client has nearly run out, and the part of the past that would come next is not on its way.
     fn wants_past(&self) -> bool {
         let farthest = self.behind.iter().min_by_key(|behind| behind.upto);
@@ -309,7 +322,7 @@ mod tests {
     }
 
     fn registered(feed: &Feed) {
-        feed.answer(Answer::Watching(Ok(Standing::default())));
+        feed.answer(Ok(Standing::default()));
     }
 
     #[test]
@@ -344,7 +357,7 @@ mod tests {
     #[test]
     fn a_watch_from_now_begins_where_the_last_executor_registered_it() {
         let feed = Feed::spread(2, Standing::default(), true);
-        let registered_at = |index| feed.answer(Answer::Watching(Ok(Standing { index, ..Standing::default() })));
+        let registered_at = |index| feed.answer(Ok(Standing { index, ..Standing::default() }));
         registered_at(Index(4));
         feed.event(Index(6), Bytes::from_static(b"6"));
         registered_at(Index(7));
@@ -408,11 +421,25 @@ mod tests {
     }
 
     #[test]
-    fn one_refusal_refuses_the_whole_watch() {
-        let feed = Feed::spread(2, Standing::default(), false);
-        registered(&feed);
-        let body = b"{}".to_vec();
-        feed.answer(Answer::Watching(Err(KeysAnswer { status: 400, index: Index(9), raft: None, body })));
-        assert!(matches!(feed.next(), Some(Next::Refused(answer)) if answer.status == 400));
+    fn a_refusal_names_what_all_shards_can_serve_whoever_answers_first() {
+        let refuses = |oldest, shown| {
+            let cleared = Cleared { oldest: Index(oldest), since: Index(2) };
+            Err((cleared, Index(shown)))
+        };
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let feed = Feed::spread(3, Standing::default(), false);
+            for (at, who) in order.into_iter().enumerate() {
+                assert!(feed.next().is_none(), "only {at} have answered");
+                feed.answer(match who {
+                    0 => Ok(Standing::default()),
+                    1 => refuses(7, 8),
+                    _ => refuses(5, 9),
+                });
+            }
+            let Some(Next::Refused(answer)) = feed.next() else { panic!("{order:?}: not refused") };
+            let body = String::from_utf8(answer.body).expect("JSON");
+            assert!(body.contains("[7/2]") && body.contains(r#""index":9"#), "{order:?}: {body}");
+            assert_eq!((answer.status, answer.index), (400, Index(9)));
+        }
     }
 }

@@ -9,6 +9,7 @@ use shard::command::Command;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::regime::Report;
 use shard::stats::Stats;
+use shard::watch::Cleared;
 
 use super::ticket::Ticket;
 use crate::metrics::CoreMetrics;
@@ -155,7 +156,7 @@ pub(crate) enum Answer {
     /// A chunk of a shard's state for a backup; none: that was all.
     Chunk(Option<Vec<u8>>),
     /// A watch is registered, or refused.
-    Watching(Result<Standing, KeysAnswer>),
+    Watching(Registration),
     /// The quorum round was confirmed, as of this index.
     Confirmed(Standing),
     /// Counters of one executor's shards, and its watchers.
@@ -165,6 +166,9 @@ pub(crate) enum Answer {
     /// A response that concerns no key, made by a task of the connection's executor.
     Page(Page),
 }
+
+/// What became of a watch on one executor; a refusal comes with the index shown there.
+pub(crate) type Registration = Result<Standing, (Cleared, Index)>;
 
 /// Where an answer stands in the one order and in raft.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,14 +8,13 @@ use std::task::Waker;
 use bytes::Bytes;
 use shard::event::Event;
 use shard::ids::{Index, ShardId};
-use shard::refusal::Refusal;
-use shard::watch::{Registered, Watch, WatcherId};
+use shard::watch::{Cleared, Registered, Watch, WatcherId};
 
 use super::feed::{Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
 use super::replay::{Behind, PORTION, Past};
 use super::ticket::Ticket;
-use super::{Core, Inner, Waiter, deliver};
+use super::{Core, Inner, Waiter};
 use crate::body;
 
 /// Who watches which shard of this executor.
@@ -142,14 +141,18 @@ impl Inner {
             None => 0..self.shards.len(),
         };
         let mut past = Past::default();
+        let mut refused: Option<Cleared> = None;
         for seat in seats {
             self.apply(seat, visible);
             // A long poll over several shards gets the first event of each, and shows the first of them.
-            if let Err(refusal) = self.register(ticket, request, seat, request.since, &mut past) {
-                self.unwatch(ticket);
-                let refused = deliver::refused(&refusal, visible);
-                return self.deliver(ticket, Answer::Watching(Err(refused)));
+            if let Err(cleared) = self.register(ticket, request, seat, request.since, &mut past) {
+                // All of them are asked: from the newest of what they name, every shard can serve the watch.
+                refused = refused.into_iter().chain([cleared]).max_by_key(|cleared| cleared.oldest);
             }
+        }
+        if let Some(cleared) = refused {
+            self.unwatch(ticket);
+            return self.deliver(ticket, Answer::Watching(Err((cleared, visible))));
         }
         self.report_past(ticket, request, &past);
         let standing = Standing { index: visible, ..self.standing() };
@@ -165,7 +168,7 @@ impl Inner {
         seat: usize,
         since: Index,
         past: &mut Past,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Cleared> {
         let WatchRequest { recursive, stream, .. } = *request;
         let watch = Watch { path: &request.path, recursive, stream, since };
         let shard = self.shards[seat].id();

@@ -279,6 +279,29 @@ fn an_index_that_left_the_history_is_401() {
 }
 
 #[test]
+fn a_401_over_several_shards_names_an_index_that_all_can_serve() {
+    uetcd_only!("etcd has one history");
+    let server = Plan::new().args(["--cores", "2", "--history-events", "5"]).start();
+    let mut client = server.client();
+    let first = client.set("/first", "1");
+    for n in 0..400 {
+        client.set(&format!("/k{}", n % 40), "x");
+    }
+    let ask =
+        |client: &mut Client, since: u64| client.get(&format!("/v2/keys/?recursive=true&wait=true&waitIndex={since}"));
+    let refused = ask(&mut client, first).json();
+    let cause = refused["cause"].as_str().expect("a cause").to_owned();
+    let named = cause.split(['[', '/']).nth(1).and_then(|text| text.parse().ok());
+    let oldest: u64 = named.unwrap_or_else(|| panic!("{refused}"));
+    for _ in 0..20 {
+        assert_eq!(ask(&mut client, first).json()["cause"], cause.as_str(), "whichever shard answers first");
+    }
+    assert_eq!(ask(&mut client, oldest - 1).status, 400, "it is the oldest: {cause}");
+    let event = ask(&mut client, oldest);
+    assert_eq!((event.status, index(&event.json())), (200, oldest), "{cause}");
+}
+
+#[test]
 fn a_quiet_path_is_not_refused_because_others_are_busy() {
     uetcd_only!("etcd refuses whatever is older than its last 1000 events (history)");
     let server = Plan::new().args(["--history-events", "100"]).start();

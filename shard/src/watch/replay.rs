@@ -9,12 +9,11 @@
 //! is not delivered, as it would not have been live. If nothing tells, it is: a watcher may be told too much, but
 //! never too little.
 
-use super::{Portion, Watch};
+use super::{Cleared, Portion, Watch};
 use crate::event::{Action, Event};
 use crate::history::{History, cost_bytes};
 use crate::ids::Index;
 use crate::path;
-use crate::refusal::{Code, Refusal};
 use crate::store::Store;
 use std::rc::Rc;
 
@@ -28,15 +27,14 @@ pub(super) struct Replay {
 }
 
 /// The events from `watch.since` on: all for a stream, the first one for a long poll, in parts of about `portion`.
-pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Replay, Refusal> {
+pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Result<Replay, Cleared> {
     let quiet = store.last_told(watch.path, watch.recursive) < watch.since;
     if watch.since == Index::ZERO || watch.since > store.applied() || quiet {
         return Ok(Replay::default());
     }
     let history = store.history();
     if watch.since <= history.cleared() && !oldest_kept_follows_quiet(history, watch) {
-        let cause = format!("the requested history has been cleared [{}/{}]", history.cleared().next(), watch.since);
-        return Err(Refusal::new(Code::IndexCleared, cause));
+        return Err(Cleared { oldest: history.cleared().next(), since: watch.since });
     }
     let mut existence = None;
     let mut replay = Replay::default();
