@@ -156,19 +156,18 @@ fn is_duration(text: &str) -> bool {
     !unsigned.is_empty()
 }
 
-/// Source: etcd 2.3: `*`, or origins that Go's URL parser takes; they are compared as text afterwards.
+/// Source: etcd 2.3: `*`, or origins that Go's URL parser takes; they are compared as text afterwards. Spaces around one
+/// do not count, and neither do empty ones.
 fn parse_cors(text: &str) -> Result<Cors, String> {
-    if text.is_empty() {
-        return Ok(Cors::Off);
-    }
-    let origins: Vec<String> = text.split(',').map(str::to_owned).collect();
-    if origins.iter().any(|origin| origin == "*") {
-        return Ok(Cors::Any);
-    }
-    for origin in &origins {
+    let origins: Vec<&str> = text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).collect();
+    for origin in origins.iter().filter(|origin| **origin != "*") {
         super::urls::check_origin(origin).map_err(|fault| format!("Invalid CORS origin: {fault}"))?;
     }
-    Ok(Cors::Origins(origins))
+    Ok(match origins[..] {
+        [] => Cors::Off,
+        _ if origins.contains(&"*") => Cors::Any,
+        _ => Cors::Origins(origins.into_iter().map(str::to_owned).collect()),
+    })
 }
 
 fn check_address(text: &str) -> Result<(), String> {
@@ -312,6 +311,10 @@ mod tests {
             ("", Ok(Cors::Off)),
             ("*", Ok(Cors::Any)),
             ("http://a.com,*", Ok(Cors::Any)),
+            (" *", Ok(Cors::Any)),
+            (" ,", Ok(Cors::Off)),
+            (" a , http://b.com,", origins(&["a", "http://b.com"])),
+            ("*,:bad%", Err("Invalid CORS origin: parse \":bad%\": missing protocol scheme".to_owned())),
             ("http://a.com,https://b.com:81", origins(&["http://a.com", "https://b.com:81"])),
             (":bad%", Err("Invalid CORS origin: parse \":bad%\": missing protocol scheme".to_owned())),
         ] {

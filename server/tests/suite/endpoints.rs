@@ -406,7 +406,7 @@ fn cors_headers_are_for_the_configured_origins() {
             .expect("the server reads");
         client.receive("GET").expect("an answer")
     };
-    let server = Plan::new().args(["--cors", "http://a.example:1,http://b.example:2"]).start();
+    let server = Plan::new().args(["--cors", "http://a.example:1, http://b.example:2 "]).start();
     let mut client = server.client();
     for target in ["/v2/keys/", "/v2/keys/missing", "/nowhere", "/v2/keys//unclean", "/version", "/v2/keys?ttl=x"] {
         let answer = with_origin(&mut client, target, "http://b.example:2");
