@@ -6,11 +6,13 @@
 //!
 //! The life of a request: [`http::request::Decoder`] finds it in the input, [`target::resolve`] decodes and cleans its
 //! path, [`router::client`] or [`router::peer`] says which endpoint is meant, [`keys_request::decode`] reads the
-//! parameters of the key space, and [`http::response::Head`] writes the answer around a body made with [`json`].
+//! parameters of the key space or [`document`] a JSON body, and [`http::response::Head`] writes the answer around a body
+//! made with [`json`].
 //! What members say to each other is [`peer`].
 //!
 //! Texts, orders and limits are those of etcd 2.3 and of the Go library it is built with, because clients compare them.
 
+pub mod document;
 pub mod form;
 pub mod http;
 pub mod json;

@@ -155,13 +155,6 @@ fn split_scheme(input: &str) -> Result<(&str, &str), String> {
 /// What Go's URL parser finds wrong with the part between `//` and the path.
 fn authority_fault(authority: &str) -> Option<String> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(at) = host.find('%') {
-        let escape: String = host[at..].chars().take(3).collect();
-        return Some(format!("invalid URL escape {}", quote(&escape)));
-    }
-    if let Some(odd) = host.chars().find(|c| c.is_whitespace() || "\"<>\\^`{|}".contains(*c)) {
-        return Some(format!("invalid character {} in host name", quote(&odd.to_string())));
-    }
     let behind_host = match host.strip_prefix('[') {
         Some(inner) => match inner.split_once(']') {
             Some((_, behind)) => behind,
@@ -171,7 +164,15 @@ fn authority_fault(authority: &str) -> Option<String> {
     };
     let is_port = behind_host.is_empty()
         || behind_host.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    (!is_port).then(|| format!("invalid port {} after host", quote(behind_host)))
+    if !is_port {
+        return Some(format!("invalid port {} after host", quote(behind_host)));
+    }
+    if let Some(at) = host.find('%') {
+        let escape: String = host[at..].chars().take(3).collect();
+        return Some(format!("invalid URL escape {}", quote(&escape)));
+    }
+    let odd = host.chars().find(|c| c.is_whitespace() || "\"<>\\^`{|}".contains(*c));
+    odd.map(|odd| format!("invalid character {} in host name", quote(&odd.to_string())))
 }
 
 /// Whether Go's URL parser takes an origin; the error is its text.
@@ -284,6 +285,8 @@ mod tests {
             ("http://a:b", "parse \"http://a:b\": invalid port \":b\" after host"),
             ("http://a%zz:1", "parse \"http://a%zz:1\": invalid URL escape \"%zz\""),
             ("http://[::1:1", "parse \"http://[::1:1\": missing ']' in host"),
+            ("http://a:1 b", "parse \"http://a:1 b\": invalid port \":1 b\" after host"),
+            ("http://a:", "URL address does not have the form \"host:port\": http://a:"),
             ("http://a b:1", "parse \"http://a b:1\": invalid character \" \" in host name"),
             ("", "URL scheme must be http, https, unix, or unixs: "),
         ] {

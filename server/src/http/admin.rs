@@ -4,11 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::json;
-use serde_json::Value;
+use net::{document, json};
 use shard::stats::Stats;
 
-use super::members::json_fault;
 use super::pages::{self, OwnStats};
 use crate::core::message::{Answer, Question};
 use crate::core::{Core, Node, Phase};
@@ -165,20 +163,57 @@ fn raft_status(node: &Arc<Node>) -> String {
 /// `PUT /config/local/log`: `{"Level":"DEBUG"}`, the name in any case.
 pub(super) fn log_level(body: &[u8]) -> Page {
     let bad = |text: &str| Page::new(400, Kind::Json, pages::message_body(text));
-    let level = match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => match fields.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("level")) {
-            Some((_, Value::String(level))) => level,
-            None | Some((_, Value::Null)) => String::new(),
-            Some(_) => return bad("Invalid json body"),
-        },
-        Ok(_) => return bad("Invalid json body"),
-        Err(error) => {
-            tracing::debug!(target: "etcdhttp", "unusable log level: {}", json_fault(&error, body));
-            return bad("Invalid json body");
-        }
-    };
+    let Some(level) = given_level(body) else { return bad("Invalid json body") };
     let Some(severity) = logging::Severity::parse(&level) else { return bad(&format!("Invalid log level {level}")) };
     logging::set_level(severity);
     tracing::info!(target: "etcdhttp", "globalLogLevel set to {level:?}");
     Page::no_content(false)
+}
+
+/// The last level that a body names, empty if there is none; nothing if the body can not be used. As in etcd, only its
+/// first JSON value is looked at.
+fn given_level(body: &[u8]) -> Option<String> {
+    let document = document::first(body).ok()?;
+    if !matches!(document.kind(), document::Kind::Object | document::Kind::Null) {
+        return None;
+    }
+    let mut level = String::new();
+    for (_, value) in document.members().filter(|(name, _)| document::is_field(name, "Level")) {
+        match value.kind() {
+            document::Kind::Null => {}
+            _ => level = value.string()?,
+        }
+    }
+    Some(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row was tried on etcd 3.4.23.
+    #[test]
+    fn the_level_is_what_go_makes_of_the_body() {
+        for (body, want) in [
+            (&br#"{"Level":"INFO"}"#[..], Some("INFO")),
+            (br#"{"LEVEL":"w"}{"Level":"bogus"}"#, Some("w")),
+            (b"{\"Level\":\"I\"}\xff", Some("I")),
+            (br#"{"Level":"bogus","level":"INFO"}"#, Some("INFO")),
+            (br#"{"Level":"INFO","Level":null}"#, Some("INFO")),
+            (br#"{"lev\u0065l":"\u0069nfo"}"#, Some("info")),
+            (b"{\"Level\":\"x\xff\"}", Some("x\u{fffd}")),
+            (br#"{"Level":"\ud800"}"#, Some("\u{fffd}")),
+            (b"null", Some("")),
+            (b"nullx", Some("")),
+            (b"{}", Some("")),
+            (br#"{"Level":5,"Level":"INFO"}"#, None),
+            (br#"{"Level":"INFO""#, None),
+            (b"[]", None),
+            (br#""INFO""#, None),
+            (b"1x", None),
+            (b"", None),
+        ] {
+            assert_eq!(given_level(body).as_deref(), want, "{}", String::from_utf8_lossy(body));
+        }
+    }
 }

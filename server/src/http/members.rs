@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::Value;
+use net::document::{self, Kind, Value};
 use shard::command::{Command, SystemCommand};
 use shard::ids::{MemberId, ShardId};
 use shard::system::{Member, System};
@@ -182,56 +182,47 @@ fn checked_urls(content_type: Option<&[u8]>, body: &[u8]) -> Result<Vec<String>,
         let text = format!("Bad Content-Type {content_type}, accept application/json");
         return Err(Page::message(415, &text));
     }
-    let bad = |text: &str| Page::message(400, text);
-    let value: Value = serde_json::from_slice(body).map_err(|error| bad(&json_fault(&error, body)))?;
-    let fields = match value {
-        Value::Object(fields) => fields,
-        Value::Null => serde_json::Map::new(),
-        other => return Err(bad(&wrong_type(&other, "Go value of type httptypes.MemberCreateRequest"))),
-    };
-    // Go matches member names in any case; the last one wins.
-    let given = fields.into_iter().rfind(|(name, _)| name.eq_ignore_ascii_case("peerURLs"));
-    let mut urls = Vec::new();
-    match given.map(|(_, value)| value) {
-        None | Some(Value::Null) => {}
-        Some(Value::Array(items)) => {
-            for item in items {
-                let Value::String(text) = item else {
-                    return Err(bad(&wrong_type(&item, "Go struct field .peerURLs of type string")));
-                };
-                urls.push(Url::parse(text.trim()).map_err(|text| bad(&text))?.as_str().to_owned());
-            }
-        }
-        Some(other) => return Err(bad(&wrong_type(&other, "Go struct field .peerURLs of type []string"))),
-    }
+    let urls = given_urls(body).and_then(|texts| {
+        texts
+            .iter()
+            .map(|text| Url::parse(text.trim()).map(|url| url.as_str().to_owned()))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let mut urls = urls.map_err(|text| Page::message(400, &text))?;
     if urls.is_empty() {
-        return Err(bad("no valid URLs given"));
+        return Err(Page::message(400, "no valid URLs given"));
     }
     urls.sort_unstable();
     Ok(urls)
 }
 
-fn wrong_type(value: &Value, target: &str) -> String {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    format!("json: cannot unmarshal {found} into {target}")
+/// The texts of `{"peerURLs":[…]}`, none if there is no such member; or what is wrong with the body, as Go says it. The
+/// last of several members counts, yet a value of the wrong type is a fault wherever it stands.
+fn given_urls(body: &[u8]) -> Result<Vec<String>, String> {
+    let document = document::whole(body)?;
+    if !matches!(document.kind(), Kind::Object | Kind::Null) {
+        return Err(wrong_type(document, "Go value of type struct { PeerURLs []string \"json:\\\"peerURLs\\\"\" }"));
+    }
+    let mut urls = Vec::new();
+    for (_, value) in document.members().filter(|(name, _)| document::is_field(name, "peerURLs")) {
+        urls = match value.kind() {
+            Kind::Null => Vec::new(),
+            Kind::Array => value.items().map(url_text).collect::<Result<_, _>>()?,
+            _ => return Err(wrong_type(value, "Go struct field .peerURLs of type []string")),
+        };
+    }
+    Ok(urls)
 }
 
-/// Go's words for the two commonest faults, serde's for the rest.
-pub(super) fn json_fault(error: &serde_json::Error, body: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected end of JSON input".to_owned();
+/// `null` leaves the empty text that Go begins with.
+fn url_text(item: Value<'_>) -> Result<String, String> {
+    match item.string() {
+        Some(text) => Ok(text),
+        None if item.kind() == Kind::Null => Ok(String::new()),
+        None => Err(wrong_type(item, "Go struct field .peerURLs of type string")),
     }
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(first) if error.column() <= 1 => {
-            format!("invalid character '{}' looking for beginning of value", char::from(*first))
-        }
-        _ => error.to_string(),
-    }
+}
+
+fn wrong_type(value: Value<'_>, target: &str) -> String {
+    format!("json: cannot unmarshal {} into {target}", value.kind().name())
 }

@@ -143,6 +143,10 @@ fn each_kind_of_keys_answer_has_its_headers() {
 
 #[test]
 fn members_and_their_refusals() {
+    const GO_VALUE: &str =
+        r#"json: cannot unmarshal array into Go value of type struct { PeerURLs []string "json:\"peerURLs\"" }"#;
+    const UNUSABLE: &str = "json: cannot unmarshal";
+    const FIELD: &str = "into Go struct field .peerURLs of type";
     let server = Server::start();
     let mut client = server.client();
     let list = client.get("/v2/members");
@@ -165,6 +169,20 @@ fn members_and_their_refusals() {
         ("POST /v2/members", Some(""), 400, "unexpected end of JSON input"),
         ("POST /v2/members", Some("{}"), 400, "no valid URLs given"),
         ("POST /v2/members", Some("null"), 400, "no valid URLs given"),
+        ("POST /v2/members", Some("x"), 400, "invalid character 'x' looking for beginning of value"),
+        ("POST /v2/members", Some("{}}"), 400, "invalid character '}' after top-level value"),
+        ("POST /v2/members", Some("[]"), 400, GO_VALUE),
+        ("POST /v2/members", Some(r#"{"peerURLs":"x"}"#), 400, &*format!("{UNUSABLE} string {FIELD} []string")),
+        ("POST /v2/members", Some(r#"{"peerURLs":[1]}"#), 400, &*format!("{UNUSABLE} number {FIELD} string")),
+        ("POST /v2/members", Some(r#"{"peerURLs":1,"peerurls":[]}"#), 400, &*format!("{UNUSABLE} number")),
+        ("POST /v2/members", Some(r#"{"peerURLs":[null]}"#), 400, "URL scheme must be http, https, unix, or unixs: "),
+        (
+            "POST /v2/members",
+            Some(r#"{"peerURLs":["\ud800"]}"#),
+            400,
+            "URL scheme must be http, https, unix, or unixs: \u{fffd}",
+        ),
+        ("POST /v2/members", Some(r#"{"peerURLs":["x"],"PEERURLS":null}"#), 400, "no valid URLs given"),
         ("POST /v2/members", Some(r#"{"peerURLs":["127.0.0.1"]}"#), 400, "URL scheme must be http"),
         (
             "POST /v2/members",
@@ -379,6 +397,9 @@ fn the_log_level_changes_while_running() {
         (r#"{"level":"bogus"}"#, 400, "Invalid log level bogus"),
         (r#"{"level":5}"#, 400, "Invalid json body"),
         ("level=DEBUG", 400, "Invalid json body"),
+        (r#"{"level":"info"} and more"#, 204, ""),
+        (r#"{"level":"bogus","Level":"info"}"#, 204, ""),
+        ("null", 400, "Invalid log level "),
     ] {
         let answer = ask(&mut client, "PUT /config/local/log", Some(body));
         assert_eq!(answer.status, status, "{body}: {answer:?}");
