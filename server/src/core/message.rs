@@ -6,6 +6,7 @@ use bytes::Bytes;
 use log::{CoreId, SegmentSeq};
 use net::peer::{Frame, Frontier};
 use shard::command::Command;
+use shard::group::Status;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::regime::Report;
 use shard::stats::Stats;
@@ -108,6 +109,8 @@ pub(crate) enum Question {
     },
     /// A quorum round on one of the receiver's groups.
     Quorum,
+    /// Where the group of one of the receiver's shards stands.
+    Raft(ShardId),
     /// Counters of the receiver's shards.
     Stats,
     /// The receiver's metrics.
@@ -159,6 +162,8 @@ pub(crate) enum Answer {
     Watching(Registration),
     /// The quorum round was confirmed, as of this index.
     Confirmed(Standing),
+    /// Where a group stands.
+    Raft(Box<Status>),
     /// Counters of one executor's shards, and its watchers.
     Stats(Box<Stats>, u64),
     /// One executor's metrics.

@@ -74,6 +74,10 @@ impl Inner {
             Question::Cut { at, recursive } => self.cut(ticket, at, recursive),
             Question::BackUp { at, number } => self.back_up(ticket, at, number),
             Question::BackupChunk { number, shard } => self.backup_chunk(ticket, number, shard),
+            Question::Raft(shard) => {
+                let status = self.shards[self.seat(shard)].group().status();
+                self.deliver(ticket, Answer::Raft(Box::new(status)));
+            }
             Question::Stats => {
                 let stats = self.shards.iter().map(|shard| *shard.store().stats());
                 let sum = stats.reduce(|a, b| a.plus(&b)).unwrap_or_default();

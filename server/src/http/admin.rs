@@ -1,7 +1,6 @@
 //! Everything around the key space: machines, statistics, health, versions, metrics, the log level.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use net::{document, json};
@@ -9,7 +8,7 @@ use shard::stats::Stats;
 
 use super::pages::{self, OwnStats};
 use crate::core::message::{Answer, Question};
-use crate::core::{Core, Node, Phase};
+use crate::core::{Core, Phase};
 use crate::logging;
 use crate::metrics::{self, Merged, ProcessStats};
 use crate::page::{Kind, Page};
@@ -130,34 +129,8 @@ async fn gather(core: &Rc<Core>) -> Option<Merged> {
     Some(metrics::merge(parts))
 }
 
-fn overloaded() -> Page {
+pub(super) fn overloaded() -> Page {
     Page::new(503, Kind::Json, pages::message_body("etcdserver: too many requests"))
-}
-
-/// Go's expvar page: the command line, the descriptor limit, and where raft stands.
-pub(super) fn debug_vars(core: &Core) -> Page {
-    let mut body = b"{\n\"cmdline\": [".to_vec();
-    for (at, argument) in std::env::args_os().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        json::push_string(&mut body, argument.as_encoded_bytes());
-    }
-    let limit = ProcessStats::read().map_or(0, |process| process.max_fds);
-    body.extend_from_slice(format!("],\n\"file_descriptor_limit\": {limit},\n\"raft.status\": ").as_bytes());
-    body.extend_from_slice(raft_status(&core.node).as_bytes());
-    body.extend_from_slice(b"\n}\n");
-    Page::new(200, Kind::JsonUtf8, body)
-}
-
-fn raft_status(node: &Arc<Node>) -> String {
-    let member = format!("{:x}", node.member);
-    let leads = node.order.is_open();
-    let visible = node.order.visible();
-    let (lead, state) = if leads { (member.as_str(), "StateLeader") } else { ("0", "StateFollower") };
-    format!(
-        "{{\"id\":\"{member}\",\"commit\":{visible},\"lead\":\"{lead}\",\"raftState\":\"{state}\",\"progress\":{{}}}}"
-    )
 }
 
 /// `PUT /config/local/log`: `{"Level":"DEBUG"}`, the name in any case.

@@ -11,6 +11,7 @@ mod pages;
 mod registry;
 mod session;
 mod streaming;
+mod vars;
 mod watching;
 
 pub(crate) use accept::{Served, accept};

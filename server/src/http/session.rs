@@ -15,7 +15,7 @@ use net::router::{self, PeerRoute, Route};
 use net::target::{self, Redirect, Target};
 
 use super::streaming::Stream;
-use super::{admin, members};
+use super::{admin, members, vars};
 use crate::config::Cors;
 use crate::core::Core;
 use crate::core::lane::Lane;
@@ -294,7 +294,7 @@ impl Session {
             Route::Version => self.page(request, &admin::version(&core)),
             Route::Health => self.later(request, async move { admin::health(&core).await }),
             Route::Metrics => self.later(request, async move { admin::metrics(&core).await }),
-            Route::DebugVars => self.page(request, &admin::debug_vars(&core)),
+            Route::DebugVars => self.later(request, async move { vars::page(&core).await }),
             Route::LogLevel => self.page(request, &admin::log_level(body)),
             Route::Pprof(_) | Route::NotFound => self.page(request, &Page::not_found()),
             Route::MethodNotAllowed(allow) => self.page(request, &Page::method_not_allowed(Some(allow))),

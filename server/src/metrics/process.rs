@@ -14,6 +14,8 @@ pub(crate) struct ProcessStats {
     pub(crate) max_fds: u64,
     /// Memory in use.
     pub(crate) resident_bytes: u64,
+    /// That part of it which belongs to no file: heap, stacks, buffers.
+    pub(crate) anonymous_bytes: u64,
     /// Address space in use.
     pub(crate) virtual_bytes: u64,
     /// When the process started, in seconds since the epoch.
@@ -29,12 +31,15 @@ impl ProcessStats {
         let stat = std::fs::read_to_string("/proc/self/stat")?;
         let uptime = std::fs::read_to_string("/proc/uptime")?;
         let limits = std::fs::read_to_string("/proc/self/limits")?;
+        let memory = std::fs::read_to_string("/proc/self/statm")?;
         // One of them is the descriptor of the directory that is being read.
         let open_fds = (std::fs::read_dir("/proc/self/fd")?.count() as u64).saturating_sub(1);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc has a form that is not understood");
+        let anonymous_bytes = anonymous_bytes(&memory, sizes()).ok_or_else(bad)?;
+        let log_lines_dropped = crate::logging::dropped_lines();
         Self::parse(&stat, &uptime, &limits, sizes(), now)
-            .map(|stats| Self { open_fds, log_lines_dropped: crate::logging::dropped_lines(), ..stats })
+            .map(|stats| Self { open_fds, anonymous_bytes, log_lines_dropped, ..stats })
             .ok_or_else(bad)
     }
 
@@ -52,11 +57,19 @@ impl ProcessStats {
             open_fds: 0,
             max_fds: if soft == "unlimited" { u64::MAX } else { soft.parse().ok()? },
             resident_bytes: field(24)?.saturating_mul(sizes.page_bytes),
+            anonymous_bytes: 0,
             virtual_bytes: field(23)?,
             start_seconds: now.as_secs_f64() - up + ticks(22)?,
             log_lines_dropped: 0,
         })
     }
+}
+
+/// What is resident without being of a file. Source: proc(5), `statm`: size, resident, shared, … in pages.
+fn anonymous_bytes(statm: &str, sizes: Sizes) -> Option<u64> {
+    let pages: Vec<u64> = statm.split_ascii_whitespace().take(3).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [_, resident, shared] = pages[..] else { return None };
+    Some(resident.saturating_sub(shared).saturating_mul(sizes.page_bytes))
 }
 
 /// The units of the kernel's figures.
@@ -87,17 +100,21 @@ mod tests {
             open_fds: 0,
             max_fds: 1024,
             resident_bytes: 300 * 4096,
+            anonymous_bytes: 0,
             virtual_bytes: 8_192_000,
             start_seconds: 999_900.0,
             log_lines_dropped: 0,
         };
         assert_eq!(stats, Some(want));
         assert_eq!(ProcessStats::parse("", "", "", sizes, Duration::ZERO), None);
+        assert_eq!(anonymous_bytes("2000 300 120 50 0 900 0\n", sizes), Some(180 * 4096));
+        assert_eq!(anonymous_bytes("2000 300", sizes), None);
     }
 
     #[test]
     fn this_process_has_figures() {
         let stats = ProcessStats::read().expect("/proc is there");
+        assert!((1..stats.resident_bytes).contains(&stats.anonymous_bytes), "{stats:?}");
         assert!(stats.open_fds > 2 && stats.open_fds < stats.max_fds && stats.resident_bytes > 0, "{stats:?}");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
         assert!((now - 3600.0..now + 1.0).contains(&stats.start_seconds), "{stats:?}");

@@ -383,6 +383,14 @@ fn debug_vars_tell_the_command_line_and_the_raft_status() {
     let raft: Value =
         raft.as_str().map_or_else(|| raft.clone(), |text| serde_json::from_str(text).expect("JSON in a string"));
     assert_eq!((&raft["raftState"], &raft["lead"]), (&Value::from("StateLeader"), &raft["id"]));
+    assert_eq!((raft["term"].as_u64() > Some(0), &raft["vote"]), (true, &raft["id"]), "{raft}");
+    let own = &raft["progress"][raft["id"].as_str().expect("an id")];
+    let (matched, next) = (own["match"].as_u64().expect("a position"), own["next"].as_u64());
+    assert!(next == Some(matched + 1) && raft["commit"].as_u64() <= Some(matched), "{raft}");
+    assert!(own["state"].as_str().is_some_and(|state| state.contains("State")), "{raft}");
+    for figure in ["Alloc", "Sys", "HeapAlloc", "HeapInuse"] {
+        assert!(vars["memstats"][figure].as_u64() > Some(1 << 16), "{figure}: {}", vars["memstats"]);
+    }
 }
 
 #[test]

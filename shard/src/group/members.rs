@@ -4,6 +4,7 @@
 //! automatic transition. It is written out here, so that nothing parses protobuf that comes from a peer or a disk.
 
 use bytes::Bytes;
+use raft::ProgressState;
 use raft::prelude::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState};
 
 use crate::error::Error;
@@ -55,6 +56,16 @@ pub enum PeerState {
     Replicate,
     /// It is being sent a snapshot.
     Snapshot,
+}
+
+impl PeerState {
+    pub(super) fn of(state: ProgressState) -> Self {
+        match state {
+            ProgressState::Probe => Self::Probe,
+            ProgressState::Replicate => Self::Replicate,
+            ProgressState::Snapshot => Self::Snapshot,
+        }
+    }
 }
 
 impl Members {

@@ -14,6 +14,7 @@ mod memlog;
 mod messages;
 mod pull;
 mod seed;
+mod status;
 mod timeouts;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use raft::prelude::{Entry, HardState, Message, MessageType, Snapshot};
-use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
+use raft::{RawNode, SnapshotStatus, StateRole};
 
 use crate::ids::{MemberId, RaftIndex, Term};
 use amnesia::Amnesia;
@@ -32,6 +33,7 @@ pub use members::{ChangeRefused, MemberChange, Members, PeerState};
 use memlog::MemLog;
 use pull::Pull;
 pub use seed::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Ready, TAIL_BYTES, Vote};
+pub use status::{Reached, Role, Status};
 use timeouts::Timeouts;
 
 /// Data of the entries in one message, in bytes: what a follower that lags is sent at a time. A larger entry goes alone.
@@ -218,11 +220,7 @@ impl Group {
         let (me, leads) = (self.node.raft.id, self.leads());
         let others = tracker.iter().filter(move |(id, _)| leads && **id != me);
         others.map(|(id, progress)| {
-            let state = match progress.state {
-                ProgressState::Probe => PeerState::Probe,
-                ProgressState::Replicate => PeerState::Replicate,
-                ProgressState::Snapshot => PeerState::Snapshot,
-            };
+            let state = PeerState::of(progress.state);
             let (matched, recent_active) = (RaftIndex(progress.matched), progress.recent_active);
             let is_learner = tracker.conf().learners().contains(id);
             (MemberId(*id), PeerProgress { matched, state, recent_active, is_learner })

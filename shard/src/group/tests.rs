@@ -168,3 +168,17 @@ fn what_makes_no_sense_is_refused() {
     }
     assert!(group.ready().is_none());
 }
+
+#[test]
+fn the_status_tells_of_the_others_only_while_it_leads() {
+    let mut group = Group::start(seed(Vec::new(), Vote::default()), LOG_START.0).expect("starts");
+    let status = group.status();
+    assert_eq!((status.role, status.vote, status.leader, status.progress.len()), (Role::Follower, None, None, 0));
+    group.campaign();
+    settle(&mut group);
+    let (me, status) = (group.me(), group.status());
+    assert_eq!((status.role, status.vote, status.leader), (Role::Leader, Some(me), Some(me)));
+    assert_eq!((status.term, status.commit), (group.term(), group.committed()));
+    let [(id, reached)] = status.progress[..] else { panic!("{status:?}") };
+    assert_eq!((id, reached.matched.0, reached.next.0), (me, group.last().0, group.last().0 + 1));
+}
