@@ -98,18 +98,23 @@ fn read(
         parse_fault(&format!("argument {shown} is not valid UTF-8"))
     })?;
     let given = canonical(&args);
-    let matches = command().try_get_matches_from(&given.flags).map_err(|error| parse_fault(&value_fault(&error)))?;
+    let matches = command().try_get_matches_from(&given.flags).map_err(|error| {
+        let fault = value_fault(&error);
+        let before = given.flags.iter().take_while(|flag| **flag != fault.given);
+        parse_fault(&fault.text).after(&withdrawn_lines(before))
+    })?;
+    let mut log = withdrawn_lines(&given.flags);
+    let ends = |exit: Exit| exit.after(&log);
     match given.end {
         End::Complete => {}
-        End::Help => return Ok(Outcome::Exit(Exit { stdout: usage::help(), ..Exit::default() })),
-        End::Fault(text) => return Err(parse_fault(&text)),
-        End::Stray(arg) => return Err(Exit::verifying(&format!("'{arg}' is not a valid flag"))),
+        End::Help => return Err(ends(Exit { stdout: usage::help(), ..Exit::default() })),
+        End::Fault(text) => return Err(ends(parse_fault(&text))),
+        End::Stray(arg) => return Err(ends(Exit::verifying(&format!("'{arg}' is not a valid flag")))),
     }
     let mut values = Values::of_defaults();
-    let mut log = withdrawn_lines(&given.flags);
     take_matches(&matches, &mut values);
     if values.bool("version") {
-        return Ok(Outcome::Exit(Exit { stdout: usage::version(), ..Exit::default() }));
+        return Err(ends(Exit { stdout: usage::version(), ..Exit::default() }));
     }
     match config_file(&values, env) {
         Some(path) => {
@@ -160,8 +165,15 @@ fn take_matches(matches: &ArgMatches, values: &mut Values) {
     }
 }
 
-/// The fault that clap found, in Go's words.
-fn value_fault(error: &clap::Error) -> String {
+/// What clap found.
+struct ValueFault {
+    /// The flag as [`canonical`] has it.
+    given: String,
+    /// In Go's words.
+    text: String,
+}
+
+fn value_fault(error: &clap::Error) -> ValueFault {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
@@ -169,25 +181,28 @@ fn value_fault(error: &clap::Error) -> String {
     // The context names the argument as `--name=<name>`.
     let name = context(ContextKind::InvalidArg).trim_start_matches('-');
     let name = name.split('=').next().unwrap_or(name);
-    let value = quote(context(ContextKind::InvalidValue));
+    let value = context(ContextKind::InvalidValue);
+    let given = format!("--{name}={value}");
+    let value = quote(value);
     let reason = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
-    match (error.kind(), flags::find(name)) {
+    let text = match (error.kind(), flags::find(name)) {
         (ErrorKind::ValueValidation, Some(Flag { kind: Kind::Bool, .. })) => {
             format!("invalid boolean value {value} for -{name}: {reason}")
         }
         (ErrorKind::ValueValidation, Some(_)) => format!("invalid value {value} for flag -{name}: {reason}"),
         _ => error.to_string(),
-    }
+    };
+    ValueFault { given, text }
 }
 
 fn parse_fault(text: &str) -> Exit {
-    Exit { status: 2, stdout: usage::short(), stderr: format!("{text}\n"), log: Vec::new() }
+    Exit { status: 2, stdout: usage::short(), stderr: format!("{text}\n"), ..Exit::default() }
 }
 
 /// One line for each flag of etcd 0.4, in the order given.
-fn withdrawn_lines(given: &[String]) -> Vec<LogLine> {
+fn withdrawn_lines<'a>(given: impl IntoIterator<Item = &'a String>) -> Vec<LogLine> {
     let name = |arg: &String| arg.trim_start_matches('-').split('=').next().and_then(flags::find);
-    let withdrawn = given.iter().filter_map(name).filter(|flag| flag.kind == Kind::Ignored);
+    let withdrawn = given.into_iter().filter_map(name).filter(|flag| flag.kind == Kind::Ignored);
     withdrawn.map(|flag| environment::withdrawn_line(flag.name)).collect()
 }
 

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use crate::logging::{self, LogLine, Severity};
 
+/// Why there is no TLS.
+pub(super) const PLAIN_TEXT: &str = "speaks plain text";
+
 /// The end of a process that did not become a server, with everything it still says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Exit {
@@ -12,18 +15,18 @@ pub(crate) struct Exit {
     pub(crate) status: u8,
     /// Text for standard output.
     pub(crate) stdout: String,
-    /// Text for standard error, to be written before [`Self::log`].
-    pub(crate) stderr: String,
     /// Lines for the log.
     pub(crate) log: Vec<LogLine>,
+    /// Text for standard error, to be written after [`Self::log`].
+    pub(crate) stderr: String,
 }
 
 impl Exit {
     /// Says all of it. An output that is closed does not change how the process ends.
     pub(crate) fn report(&self) -> ExitCode {
         let _ = io::stdout().write_all(self.stdout.as_bytes());
-        let _ = io::stderr().write_all(self.stderr.as_bytes());
         self.log.iter().for_each(logging::emit);
+        let _ = io::stderr().write_all(self.stderr.as_bytes());
         ExitCode::from(self.status)
     }
 
@@ -38,10 +41,15 @@ impl Exit {
         Self { status: 1, log: vec![LogLine::new(Severity::Critical, package, text)], ..Self::default() }
     }
 
-    /// Something of etcd that this version cannot do.
+    /// Something of etcd that this version cannot do, for it speaks plain text.
     pub(super) fn unsupported(what: &str) -> Self {
+        Self::unsupported_for(what, PLAIN_TEXT)
+    }
+
+    /// Something of etcd that this version cannot do; `reason` says what it does instead.
+    pub(super) fn unsupported_for(what: &str, reason: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION");
-        Self::critical("etcdmain", format!("{what} is not supported by uetcd {version}, which speaks plain text"))
+        Self::critical("etcdmain", format!("{what} is not supported by uetcd {version}, which {reason}"))
     }
 
     /// The same end, with what was to be logged before it.

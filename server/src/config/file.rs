@@ -71,7 +71,7 @@ impl Fault {
             Self::Unknown => Exit::verifying(&format!("unknown key {} in {file}", quote(key))),
             Self::NotScalar => Exit::verifying(&format!("the value of {} in {file} must be one text", quote(key))),
             // etcd prints this one without the form of its log.
-            Self::Value(Kind::Urls, reason) => {
+            Self::Value(Kind::Urls | Kind::UrlsOrNone, reason) => {
                 Exit { status: 1, stderr: format!("unexpected error setting up {key}: {reason}\n"), ..Exit::default() }
             }
             Self::Value(_, reason) => Exit::verifying(&format!("invalid value of {} in {file}: {reason}", quote(key))),
@@ -82,11 +82,25 @@ impl Fault {
 fn set(values: &mut Values, key: &str, value: &Json) -> Result<(), Fault> {
     let usable = |flag: &&Flag| flag.effect != Effect::Withdrawn && !NOT_IN_FILE.contains(&flag.name);
     let flag = flags::find(key).filter(usable).ok_or(Fault::Unknown)?;
-    if let Some(text) = scalar(value)? {
+    let text = scalar(value)?.map(|text| yaml_1_1(flag.kind, text));
+    // An empty list of URLs leaves the default, too.
+    if let Some(text) = text.filter(|text| flag.kind != Kind::Urls || !text.is_empty()) {
         let value = flag.kind.parse(flag.name, &text).map_err(|reason| Fault::Value(flag.kind, reason))?;
         values.set(flag.name, value);
     }
     Ok(())
+}
+
+/// The booleans that only YAML 1.1 has, which etcd's reader still takes for such.
+fn yaml_1_1(kind: Kind, text: String) -> String {
+    if kind != Kind::Bool {
+        return text;
+    }
+    match text.as_str() {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => "true".to_owned(),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => "false".to_owned(),
+        _ => text,
+    }
 }
 
 /// The text of a scalar, or of a list of them joined with commas; `None` for nothing.

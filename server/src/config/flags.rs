@@ -1,5 +1,6 @@
 //! Every flag: its kind, its default, whether it does something here, and what `--help` says about it.
 
+use super::exit::PLAIN_TEXT;
 use super::value::Kind;
 
 /// One flag. Its variable in the environment is `ETCD_` and the name in upper case, with `_` for `-`.
@@ -26,8 +27,9 @@ pub(crate) enum Effect {
     Nothing,
     /// Nothing, and nothing is lost by it: not worth a line in the log.
     Implied,
-    /// The process refuses to start with anything but the default: silence would promise what is not done.
-    Refused,
+    /// The process refuses to start with anything but the default: silence would promise what is not done. The text says
+    /// what it does instead.
+    Refused(&'static str),
     /// Nothing any more, since etcd 2.0.
     Withdrawn,
 }
@@ -60,7 +62,7 @@ const fn nothing(name: &'static str, kind: Kind, default: &'static str) -> Flag 
 }
 
 const fn refused(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, default, effect: Effect::Refused, help }
+    Flag { name, kind, default, effect: Effect::Refused(PLAIN_TEXT), help }
 }
 
 const fn withdrawn(name: &'static str) -> Flag {
@@ -165,7 +167,10 @@ const SECURITY: &[Flag] = &[
     refused("cipher-suites", Kind::Text, "", "comma-separated list of supported TLS cipher suites."),
     refused("tls-min-version", Kind::Text, "", "minimum TLS version."),
     refused("tls-max-version", Kind::Text, "", "maximum TLS version."),
-    refused("host-whitelist", Kind::Text, "*", "acceptable hostnames from HTTP client requests (* means all)."),
+    Flag {
+        effect: Effect::Refused("answers requests whatever host they are for"),
+        ..refused("host-whitelist", Kind::Text, "*", "acceptable hostnames from HTTP client requests (* means all).")
+    },
 ];
 
 const LOGGING: &[Flag] = &[
@@ -180,7 +185,12 @@ const LOGGING: &[Flag] = &[
     works("log-outputs", Kind::Text, "default", "'stdout' or 'stderr' to skip journald logging under systemd."),
     works("log-output", Kind::Text, "default", "deprecated: as log-outputs."),
     nothing("logger", Kind::Text, "capnslog"),
-    works("listen-metrics-urls", Kind::Urls, "", "list of URLs to listen on for the metrics and health endpoints."),
+    works(
+        "listen-metrics-urls",
+        Kind::UrlsOrNone,
+        "",
+        "list of URLs to listen on for the metrics and health endpoints.",
+    ),
     nothing("metrics", Kind::Text, "basic"),
     works("version", Kind::Bool, "false", "print the version and exit."),
 ];
@@ -240,7 +250,7 @@ const WITHOUT_EFFECT: &[Flag] = &[
     nothing("grpc-keepalive-timeout", Kind::Duration, "20s"),
     nothing("max-concurrent-streams", Kind::Uint, "4294967295"),
     nothing("enable-grpc-gateway", Kind::Bool, "true"),
-    nothing("listen-client-http-urls", Kind::Urls, ""),
+    nothing("listen-client-http-urls", Kind::UrlsOrNone, ""),
     nothing("auth-token", Kind::Text, "simple"),
     nothing("auth-token-ttl", Kind::Uint, "300"),
     nothing("bcrypt-cost", Kind::Uint, "10"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command::{Machine, Values};
-use super::flags::{self, Effect};
+use super::flags::{self, Effect, Flag};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
 use super::{Bootstrap, Config, Cors, Exit, InitialCluster, Scrub, banner, tls};
@@ -127,7 +127,7 @@ struct Addresses {
 impl Addresses {
     fn read(values: &Values) -> Result<Self, Exit> {
         let listen_metrics = match values.get("listen-metrics-urls") {
-            Value::Urls(Some(urls)) => urls.as_slice().to_vec(),
+            Value::UrlsOrNone(Some(urls)) => urls.as_slice().to_vec(),
             _ => Vec::new(),
         };
         Ok(Self {
@@ -149,7 +149,7 @@ fn urls(values: &Values, flag: &str, old: &str) -> Result<Urls, Exit> {
         return from_old(values, old, false);
     }
     let Value::Urls(urls) = values.get(flag) else { panic!("{flag} has no URLs") };
-    urls.clone().ok_or_else(|| Exit::verifying(&format!("-{flag}: no valid URLs given")))
+    Ok(urls.clone())
 }
 
 /// As [`urls`]; without the old flag for listening, the old flag for advertising means its port on every address.
@@ -306,14 +306,18 @@ fn bootstrap(values: &Values, name: &str, advertise_peer: &Urls) -> Result<Boots
 
 /// What would be silently weaker than asked for is refused.
 fn check_supported(values: &Values, addresses: &Addresses) -> Result<(), Exit> {
-    let mut refused = flags::all().filter(|flag| flag.effect == Effect::Refused && values.is_set(flag.name));
+    let refusal = |flag: &'static Flag| match flag.effect {
+        Effect::Refused(reason) => Some((flag, reason)),
+        _ => None,
+    };
+    let mut refused = flags::all().filter_map(refusal).filter(|(flag, _)| values.is_set(flag.name));
     // A default is no wish, not even when it is spelled out; an empty list of hosts means all of them in etcd.
-    let is_wish = |flag: &&flags::Flag| {
+    let is_wish = |(flag, _): &(&Flag, _)| {
         let default = flag.kind.parse(flag.name, flag.default);
         default.as_ref() != Ok(values.get(flag.name)) && *values.get(flag.name) != Value::Text(String::new())
     };
-    if let Some(flag) = refused.find(is_wish) {
-        return Err(Exit::unsupported(&format!("-{}", flag.name)));
+    if let Some((flag, reason)) = refused.find(is_wish) {
+        return Err(Exit::unsupported_for(&format!("-{}", flag.name), reason));
     }
     if let Some(url) = addresses.listen_metrics.iter().find(|url| url.scheme().is_tls()) {
         return Err(Exit::unsupported(&format!("-listen-metrics-urls with TLS ({url})")));

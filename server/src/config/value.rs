@@ -16,8 +16,10 @@ pub(crate) enum Value {
     Uint(u64),
     /// Of every kind that is only a text here.
     Text(String),
-    /// Of [`Kind::Urls`]; `None` for the empty list.
-    Urls(Option<Urls>),
+    /// Of [`Kind::Urls`].
+    Urls(Urls),
+    /// Of [`Kind::UrlsOrNone`].
+    UrlsOrNone(Option<Urls>),
     /// Of [`Kind::Cors`].
     Cors(Cors),
     /// Of [`Kind::Cpus`].
@@ -50,6 +52,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A list of URLs.
     Urls,
+    /// A list of URLs, or nothing.
+    UrlsOrNone,
     /// A list of origins.
     Cors,
     /// `IP:port`, as the flags of etcd 0.4 took it.
@@ -80,9 +84,9 @@ impl Kind {
             Self::Text | Self::Ignored => Ok(as_text()),
             Self::Choice(words) if words.contains(&text) => Ok(as_text()),
             Self::Choice(_) => Err("invalid value".to_owned()),
-            // Empty means "none", which only some of these flags can take: they say so where they are used.
-            Self::Urls if text.is_empty() => Ok(Value::Urls(None)),
-            Self::Urls => Urls::parse(text).map(|urls| Value::Urls(Some(urls))),
+            Self::Urls => Urls::parse(text).map(Value::Urls),
+            Self::UrlsOrNone if text.is_empty() => Ok(Value::UrlsOrNone(None)),
+            Self::UrlsOrNone => Urls::parse(text).map(|urls| Value::UrlsOrNone(Some(urls))),
             Self::Cors => parse_cors(text).map(Value::Cors),
             Self::Address => check_address(text).map(|()| as_text()),
             Self::Cpus => parse_cpus(text).map(Value::Cpus).ok_or_else(|| PARSE_ERROR.to_owned()),

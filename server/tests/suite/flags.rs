@@ -71,6 +71,12 @@ const REFUSED: &[(&[&str], i32, &str, &str)] = &[
         "election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",
     ),
     (
+        &["--election-timeout", "0"],
+        1,
+        "election-timeout[0ms] should be at least as 5 times as -heartbeat-interval[100ms]",
+        "election-timeout must be >0 (set to 0ms)",
+    ),
+    (
         &["--election-timeout", "50001"],
         1,
         "election-timeout[50001ms] is too long, and should be set less than 50000ms",
@@ -99,6 +105,9 @@ const REFUSED_BY_UETCD: &[(&[&str], i32, &str)] = &[
     (&["--shards", "0"], 1, "shards"),
     (&["--spin-us", "-1"], 2, "invalid value \"-1\" for flag -spin-us: parse error"),
     (&["--proxy", "on"], 1, "proxy"),
+    (&["--host-whitelist", "a.com"], 1, "which answers requests whatever host they are for"),
+    (&["--listen-client-urls", ""], 2, "invalid value \"\" for flag -listen-client-urls: URL scheme must be http"),
+    (&["--config", "x"], 1, "flag \"-config\" is no longer supported - ignoring.\n"),
     (&["--discovery", "http://127.0.0.1:1/x"], 1, "discovery"),
 ];
 

@@ -41,11 +41,11 @@ pub(in crate::config) fn lines(log: &[LogLine]) -> String {
     log.iter().map(line).collect::<Vec<_>>().concat()
 }
 
-/// An end as one text: the status, what is printed, then the log.
+/// An end as one text: the status, what is printed, the log, then what is wrong with the command line.
 fn shown(exit: &Exit) -> String {
     // The short usage and the help have their own tests.
     let stdout = exit.stdout.lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
-    format!("{} {stdout}{}{}", exit.status, exit.stderr, lines(&exit.log))
+    format!("{} {stdout}{}{}", exit.status, lines(&exit.log), exit.stderr)
 }
 
 const USAGE: &str = "usage: uetcd [flags]";
@@ -74,6 +74,10 @@ fn a_command_line_that_cannot_be_parsed_ends_with_status_2() {
         (
             "--listen-client-urls foo",
             "invalid value \"foo\" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: foo",
+        ),
+        (
+            "--advertise-client-urls=",
+            "invalid value \"\" for flag -advertise-client-urls: URL scheme must be http, https, unix, or unixs: ",
         ),
         (
             "--cors :bad%",
@@ -148,7 +152,6 @@ fn what_is_wrong_together_ends_with_status_1() {
             "Set only one of flags -listen-peer-urls and -peer-bind-addr",
             "",
         ),
-        ("--listen-peer-urls=", "-listen-peer-urls: no valid URLs given", ""),
         ("--cores 0,1", "-cores names CPU 1, but this process may only use 0,2,3", ""),
         ("--cores 1025", "-cores[1025] should be from 0 to 1024", ""),
         ("--logger foo", "unknown logger option \"foo\"", ""),
@@ -167,7 +170,7 @@ fn what_is_wrong_together_ends_with_status_1() {
 /// The last line, which says why; before it stands the banner.
 #[test]
 fn a_start_that_cannot_be_is_refused_in_one_line() {
-    let unsupported = "is not supported by uetcd";
+    let (unsupported, version) = ("is not supported by uetcd", env!("CARGO_PKG_VERSION"));
     for (flags, want) in [
         ("--shards 0", "E etcdmain: error verifying flags, -shards[0] should be from 1 to 1024."),
         ("--shards 1025", "E etcdmain: error verifying flags, -shards[1025] should be from 1 to 1024."),
@@ -179,7 +182,10 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
         ),
         ("--proxy on", &format!("C etcdmain: -proxy {unsupported}")),
         ("--auto-tls", &format!("C etcdmain: -auto-tls {unsupported}")),
-        ("--host-whitelist a.com", &format!("C etcdmain: -host-whitelist {unsupported}")),
+        (
+            "--host-whitelist a.com",
+            &*format!("C etcdmain: -host-whitelist {unsupported} {version}, which answers requests"),
+        ),
         (
             "--listen-metrics-urls https://a:1",
             &format!("C etcdmain: -listen-metrics-urls with TLS (https://a:1) {unsupported}"),
@@ -324,6 +330,39 @@ fn what_has_no_effect_is_named() {
     let plain = "W etcdmain: The scheme of client url http://localhost:2379 is http while client key/cert files are presented. \
                  Ignored client key/cert files.";
     assert_eq!(remarks(&["--cert-file", "F", "--host-whitelist", "*", "--proxy", "off"], &[], None), [plain]);
+}
+
+/// Order and texts are those of etcd: each is named when it is read.
+#[test]
+fn flags_of_etcd_0_4_are_named_before_what_is_wrong_behind_them() {
+    let ignored = |flag: &str| format!("W flags: flag \"-{flag}\" is no longer supported - ignoring.\n");
+    let stray = "E etcdmain: error verifying flags, 'x' is not a valid flag. See 'etcd --help'.\n";
+    for (flags, want) in [
+        ("--config x", format!("1 {}{stray}", ignored("config"))),
+        ("--force --config x --v", format!("1 {}{}{stray}", ignored("force"), ignored("config"))),
+        ("--vv --bogus --v", format!("2 {USAGE}\n{}flag provided but not defined: -bogus\n", ignored("vv"))),
+        (
+            "--force --max-wals y --config",
+            format!("2 {USAGE}\n{}invalid value \"y\" for flag -max-wals: parse error\n", ignored("force")),
+        ),
+        ("--force --version", format!("0 etcd Version: 2.3.8\n{}", ignored("force"))),
+        ("--force --help", format!("0 {USAGE}\n{}", ignored("force"))),
+    ] {
+        assert_eq!(shown(&exit(&words(flags), &[], None)), want, "{flags}");
+    }
+}
+
+#[test]
+fn a_file_may_say_its_booleans_in_yaml_1_1() {
+    let flags = ["--config-file", "c.yml"];
+    for (text, want) in [("yes", true), ("On", true), ("y", true), ("no", false), ("OFF", false), ("N", false)] {
+        let config = run(&flags, &[], Some(&format!("strict-reconfig-check: {text}\nname: no\n")));
+        assert_eq!((config.strict_reconfig_check, config.name.as_str()), (want, "no"), "{text}");
+    }
+    let exit = exit(&flags, &[], Some("debug: yES"));
+    assert!(shown(&exit).contains("invalid value of \"debug\" in c.yml: parse error"), "{exit:?}");
+    let config = run(&flags, &[], Some("listen-client-urls: ''\nlisten-metrics-urls: ''\n"));
+    assert_eq!((config.listen_client.to_string().as_str(), config.listen_metrics.len()), ("http://localhost:2379", 0));
 }
 
 #[test]
