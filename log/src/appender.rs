@@ -18,6 +18,7 @@ use crate::recovery::{Inherited, Resume};
 use crate::sector::BLOCK;
 use crate::segment::{SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::tail::MAX_IN_FLIGHT;
+use crate::whereabouts::{Range, Whereabouts};
 
 /// How a log begins, or goes on.
 #[derive(Clone, Debug)]
@@ -90,6 +91,29 @@ struct Full {
     superseded_by: BatchSeq,
 }
 
+/// The entries of one group in the batch being gathered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gathered {
+    /// The lowest index, which may override what was written before; 0: there are none.
+    lowest: RaftIndex,
+    highest: RaftIndex,
+    /// The last one pushed.
+    last: RaftIndex,
+}
+
+impl Gathered {
+    fn take(&mut self, index: RaftIndex) {
+        let none_yet = self.lowest == RaftIndex::default();
+        self.lowest = if none_yet { index } else { self.lowest.min(index) };
+        self.highest = self.highest.max(index);
+        self.last = index;
+    }
+
+    fn standing(&self) -> Option<Range> {
+        (self.lowest > RaftIndex::default()).then_some(Range { first: self.lowest, last: self.last })
+    }
+}
+
 /// The writing side of one core's log.
 ///
 /// Invariants: batch numbers grow by one; at most [`MAX_IN_FLIGHT`] batches are under way; the first batch of a segment
@@ -102,8 +126,8 @@ pub struct Appender {
     epoch: Epoch,
     segment_blocks: u32,
     builder: BatchBuilder,
-    /// Every group with a record in the batch being gathered, and the highest index of its entries there.
-    pending_groups: BTreeMap<GroupId, RaftIndex>,
+    /// Every group with a record in the batch being gathered, and its entries there.
+    pending_groups: BTreeMap<GroupId, Gathered>,
     carry: Carry,
     /// Where the groups' logs ended when a segment was begun, by the batch that says so and is not durable yet.
     ends: VecDeque<(BatchSeq, BTreeMap<GroupId, RaftIndex>)>,
@@ -111,6 +135,7 @@ pub struct Appender {
     next: Option<SegmentHeader>,
     full: VecDeque<Full>,
     retired: Vec<Closed>,
+    whereabouts: Whereabouts,
     /// How far the groups of this core were asked to be compacted, and what was made known of it to the others.
     asked: BTreeMap<GroupId, RaftIndex>,
     floors: Floors,
@@ -150,6 +175,7 @@ impl Appender {
             next: None,
             full: full.collect(),
             retired: Vec::new(),
+            whereabouts: Whereabouts::default(),
             asked: BTreeMap::new(),
             floors: resume.floors,
             unpublished: true,
@@ -167,9 +193,9 @@ impl Appender {
     pub fn push(&mut self, record: &Record<'_>) {
         self.builder.push(record);
         self.carry.note(record, self.next_batch);
-        let highest = self.pending_groups.entry(record.group()).or_default();
+        let gathered = self.pending_groups.entry(record.group()).or_default();
         if let Record::Entry { index, .. } = *record {
-            *highest = (*highest).max(index);
+            gathered.take(index);
         }
     }
 
@@ -222,9 +248,21 @@ impl Appender {
             synced_upto: self.durable,
         };
         self.builder.finish(&place, out);
-        current.next_block += (ticket.length / BLOCK) as u32;
+        let blocks = (ticket.length / BLOCK) as u32;
+        current.next_block += blocks;
         self.next_batch = self.next_batch.next();
-        self.account();
+        let gathered = std::mem::take(&mut self.pending_groups);
+        let entries = gathered.iter().filter_map(|(group, gathered)| Some((*group, gathered.standing()?)));
+        self.whereabouts.note(&current.header, place.block, blocks, entries);
+        for (group, gathered) in gathered {
+            let highest = current.groups.entry(group).or_default();
+            *highest = (*highest).max(gathered.highest);
+        }
+    }
+
+    /// Where entries of this start can be read again.
+    pub fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
     }
 
     /// The batch is on the disk: written, and the fdatasync begun after that has succeeded.
@@ -386,15 +424,6 @@ impl Appender {
         true
     }
 
-    /// Books the entries of the batch just encoded on the current segment.
-    fn account(&mut self) {
-        let Some(current) = self.current.as_mut() else { return };
-        for (group, index) in std::mem::take(&mut self.pending_groups) {
-            let highest = current.groups.entry(group).or_default();
-            *highest = (*highest).max(index);
-        }
-    }
-
     /// Once the ends of the groups' logs are durable in a segment, entries beyond them in earlier segments (overridden
     /// ones) no longer pin those. Not before: what overrode them may yet be lost.
     fn release_overridden(&mut self) {
@@ -415,6 +444,9 @@ impl Appender {
                 break;
             }
             let Some(oldest) = self.full.pop_front() else { break };
+            if let Closed::Own(header) = &oldest.file {
+                self.whereabouts.forget_upto(header.seq);
+            }
             self.retired.push(oldest.file);
         }
     }

@@ -18,6 +18,7 @@ pub mod segment;
 mod appender;
 mod carry;
 mod floors;
+mod whereabouts;
 
 mod chain;
 mod disk;
@@ -41,7 +42,7 @@ pub use batch::{BatchBuilder, BatchHeader};
 pub use begun::BegunLogs;
 pub use dir::{DataDir, DirError};
 pub use disk::{Disk, FileBytes, OsDisk};
-pub use driver::{LogError, LogOptions, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};
+pub use driver::{LogError, LogOptions, LogReader, LogWatch, LogWriter, Seen, SnapshotWriter, prune_snapshots};
 pub use error::{Damage, RecoveryError, TornTail};
 pub use groups::{Entry, Frontier, GroupLog};
 pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};

@@ -70,7 +70,20 @@ impl SegmentScan {
 
 /// Reads a segment of which `bytes` is the whole file and `header` has been checked. `file` is for reports.
 pub fn scan_segment(file: &Path, header: SegmentHeader, bytes: &[u8]) -> SegmentScan {
-    Scanner::new(file, header, bytes).run()
+    Scanner::new(file, header, 0, bytes).run()
+}
+
+/// The whole batches that stand in a row from the begin of `bytes`, a part of a segment from block `block` on. `file` is for
+/// reports.
+pub(crate) fn scan_part(file: &Path, header: SegmentHeader, block: u32, bytes: &[u8]) -> Vec<Batch> {
+    let scanner = Scanner::new(file, header, block, bytes);
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut at = 0;
+    while let Ok(batch) = scanner.batch_at(at, batches.last().map(|batch| batch.header.seq.next())) {
+        at += batch.header.blocks() * BLOCK_SECTORS;
+        batches.push(batch);
+    }
+    batches
 }
 
 struct Scanner<'a> {
@@ -81,11 +94,12 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn new(file: &'a Path, header: SegmentHeader, bytes: &'a [u8]) -> Self {
+    /// `bytes` are those of the file from block `block` on.
+    fn new(file: &'a Path, header: SegmentHeader, block: u32, bytes: &'a [u8]) -> Self {
         let seed = header.seed();
         let sectors = bytes
             .chunks_exact(SECTOR)
-            .zip(0..)
+            .zip(block * BLOCK_SECTORS as u32..)
             .map(|(sector, position)| inspect(sector, seed, position, header.seq))
             .collect();
         Self { file, header, bytes, sectors }

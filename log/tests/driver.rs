@@ -493,3 +493,94 @@ fn mode_of(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777
 }
+
+/// Indices and terms of what can be read again of a group, in answers of about `bytes`.
+async fn read_again(writer: &LogWriter, group: u16, from: u64, bytes: usize) -> Vec<(u64, u64)> {
+    let mut row = Vec::new();
+    loop {
+        let next = RaftIndex::new(row.last().map_or(from, |(index, _)| index + 1));
+        let entries = writer.reader().entries(GroupId::new(group), next, RaftIndex::new(u64::MAX), bytes).await;
+        if entries.is_empty() {
+            return row;
+        }
+        for entry in entries {
+            assert_eq!(entry.payload, payload(group, entry.index.get(), entry.payload.len()));
+            row.push((entry.index.get(), entry.term));
+        }
+    }
+}
+
+#[test]
+fn what_this_start_wrote_can_be_read_again() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        let (mut seq, mut written) = (BatchSeq::NONE, 0);
+        for index in 1..=300 {
+            for group in 1..=3 {
+                let size = (index as usize * 977 + usize::from(group)) % 9_000;
+                writer.push(&entry(group, 1, index, &payload(group, index, size)));
+                written += size;
+            }
+            seq = submit(&mut writer).await;
+        }
+        writer.watch().durable(seq).await.expect("durable");
+        assert!(written as u64 > 10 * SEGMENT_BYTES);
+        for bytes in [1, 100_000, usize::MAX] {
+            for group in 1..=3 {
+                let row = read_again(&writer, group, 1, bytes).await;
+                assert_eq!(row, (1..=300).map(|index| (index, 1)).collect::<Vec<_>>());
+            }
+        }
+        let upto = RaftIndex::new(40);
+        let some = writer.reader().entries(GROUP, RaftIndex::new(38), upto, usize::MAX).await;
+        assert_eq!(some.iter().map(|entry| entry.index.get()).collect::<Vec<_>>(), [38, 39, 40]);
+        // A later leader overrides the end, in a batch of its own and within one.
+        for (term, index) in [(2, 299), (3, 298), (3, 299), (4, 299)] {
+            writer.push(&entry(1, term, index, &payload(1, index, 10)));
+            if term != 3 {
+                seq = submit(&mut writer).await;
+            }
+        }
+        writer.watch().durable(seq).await.expect("durable");
+        assert_eq!(read_again(&writer, 1, 297, 1).await, [(297, 1), (298, 3), (299, 4)]);
+        assert_eq!(read_again(&writer, 2, 299, 1).await, [(299, 1), (300, 1)]);
+        writer.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn what_is_given_up_or_of_an_earlier_start_can_not_be_read_again() {
+    let dir = TestDir::new();
+    executor().run(async {
+        let mut writer = open(&dir.0, recovered(&dir.0)).await;
+        let mut seq = BatchSeq::NONE;
+        for index in 1..=100 {
+            push(&mut writer, index, 20_000);
+            seq = submit(&mut writer).await;
+        }
+        writer.push(&mark(1, 90, 1));
+        writer.compact(&[(GROUP, RaftIndex::new(90))]);
+        submit(&mut writer).await;
+        writer.watch().durable(seq.next()).await.expect("durable");
+        while writer.reader().first(GROUP) <= Some(RaftIndex::new(1)) || writer.is_tidying() {
+            writer.tick();
+            sleep(Duration::from_millis(1)).await;
+        }
+        let first = writer.reader().first(GROUP).expect("something is left").get();
+        assert!((2..=91).contains(&first), "{first}");
+        assert_eq!(read_again(&writer, 1, 1, usize::MAX).await, []);
+        assert_eq!(read_again(&writer, 1, first, usize::MAX).await.len() as u64, 101 - first);
+        writer.close().await.expect("closed");
+    });
+    let found = recover(&OsDisk::default(), &dir.0, IDENTITY, &|_| Some(position(90, 1))).expect("a good log");
+    executor().run(async {
+        let mut writer = open(&dir.0, found).await;
+        push(&mut writer, 101, 10);
+        let seq = submit(&mut writer).await;
+        writer.watch().durable(seq).await.expect("durable");
+        assert_eq!(read_again(&writer, 1, 100, usize::MAX).await, []);
+        assert_eq!(read_again(&writer, 1, 101, usize::MAX).await, [(101, 1)]);
+        writer.close().await.expect("closed");
+    });
+}

@@ -25,6 +25,9 @@ const FORMAT_STEP_BLOCKS: u32 = 64;
 /// A file that only holds space: for the small segment of a start that finds the disk full.
 const BALLAST: &str = "ballast";
 
+/// A file that only exists while the device is looked at.
+const PROBE: &str = "probe";
+
 /// The part of a segment's size that such a start makes do with, and that the ballast holds.
 const EMERGENCY_DIVISOR: u32 = 16;
 
@@ -177,6 +180,21 @@ impl Folder {
     async fn sync(&self) -> io::Result<()> {
         sync_dir(&self.path).await
     }
+}
+
+/// Has glommio learn, on this thread and before it opens any other file below `dir`, whether the device can be polled. It
+/// finds out once per device by reading from the first file, and takes it that it can when that file is empty, as a new
+/// segment is: then no read succeeds, and the core spins while it writes.
+pub(super) async fn learn_device(dir: &Path) -> io::Result<()> {
+    let path = dir.join(PROBE);
+    if let Err(error) = std::fs::write(&path, [0; BLOCK]) {
+        // What is there of it is of no use, and is overwritten by the next start if it stays.
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
+    let opened = OpenOptions::new().read(true).dma_open(&path).await.map_err(system);
+    remove(&path).await.map_err(system)?;
+    opened?.close().await.map_err(system)
 }
 
 fn emergency_blocks(blocks: u32) -> u32 {

@@ -1,6 +1,7 @@
 //! What the pure layer asks for, done on glommio: writes and fdatasyncs, files made ready and given up, snapshots.
 
 mod files;
+mod reader;
 mod snapshot;
 mod writer;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use glommio::GlommioError;
 use thiserror::Error;
 
+pub use reader::LogReader;
 pub use snapshot::{SnapshotWriter, prune_snapshots};
 pub use writer::{LogOptions, LogWatch, LogWriter, Seen};
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use glommio::io::{DmaBuffer, DmaFile};
 use glommio::{TaskQueueHandle, spawn_local, spawn_local_into};
 
-use super::files::{Folder, sync_dir, write_all};
+use super::LogReader;
+use super::files::{Folder, learn_device, sync_dir, write_all};
 use super::{LogError, is_out_of_space, system};
 use crate::appender::{Appender, Closed, Start, WriteTicket};
 use crate::groups::GroupLog;
@@ -19,6 +20,7 @@ use crate::ids::{BatchSeq, CoreId, GroupId, LogIdentity, RaftIndex, SegmentSeq};
 use crate::record::Record;
 use crate::recovery::{Resume, core_dir};
 use crate::segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
+use crate::whereabouts::{Place, Range};
 
 /// When no further segment could be made ready, this part of the current one is left for what must still be written
 /// (votes, commits, snapshot marks): a quarter.
@@ -48,6 +50,7 @@ pub struct Seen(u64);
 /// One core's log. Belongs to the executor that opened it.
 pub struct LogWriter {
     watch: LogWatch,
+    reader: LogReader,
 }
 
 /// A view of a [`LogWriter`], to wait with while others write.
@@ -92,6 +95,11 @@ impl LogWriter {
     ) -> Result<Self, LogError> {
         let path = core_dir(dir, resume.core);
         std::fs::create_dir_all(&path).map_err(|error| LogError::prepare(&path, error))?;
+        match learn_device(&path).await {
+            Err(error) if !is_out_of_space(&error) => return Err(LogError::prepare(&path, error)),
+            // There was a start with more space: no file of its log is empty.
+            _ => {}
+        }
         let (spares, litter) = (std::mem::take(&mut resume.spares), std::mem::take(&mut resume.litter));
         let folder = Folder::open(resume.core, path.clone(), spares, litter).await;
         let folder = folder.map_err(|error| LogError::prepare(&path, error))?;
@@ -110,7 +118,8 @@ impl LogWriter {
             progress: 0,
             wakers: Vec::new(),
         };
-        let mut writer = Self { watch: LogWatch { shared: Rc::new(RefCell::new(shared)) } };
+        let watch = LogWatch { shared: Rc::new(RefCell::new(shared)) };
+        let mut writer = Self { reader: LogReader::new(watch.clone(), path), watch };
         writer.begin(groups).await?;
         Ok(writer)
     }
@@ -194,6 +203,11 @@ impl LogWriter {
         self.watch.clone()
     }
 
+    /// To read again what this start has written.
+    pub fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
     /// Gives up segments that are no longer needed; see [`Appender::compact`] for what the indices mean. Groups of other
     /// cores need not be named: their logs tell.
     pub fn compact(&mut self, upto: &[(GroupId, RaftIndex)]) {
@@ -241,8 +255,10 @@ impl LogWriter {
         shared.out_of_space && shared.appender.room_bytes() < shared.options.segment_bytes / RESERVE_DIVISOR
     }
 
-    /// To be called every half second or so: tries again to make a segment ready after the disk was full.
+    /// To be called every half second or so: tries again to make a segment ready after the disk was full, and lets go of
+    /// what was read and is not needed.
     pub fn tick(&mut self) {
+        self.reader.tidy();
         self.watch.maintain(Retry::Now);
     }
 
@@ -294,6 +310,14 @@ impl LogWatch {
             poll_fn(|cx| self.poll_progress(cx, &mut seen)).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn find(&self, group: GroupId, index: RaftIndex) -> Option<(Place, Range)> {
+        self.shared.borrow().appender.whereabouts().find(group, index)
+    }
+
+    pub(super) fn first(&self, group: GroupId) -> Option<RaftIndex> {
+        self.shared.borrow().appender.whereabouts().first(group)
     }
 
     fn is_busy(&self) -> bool {
