@@ -288,6 +288,11 @@ impl Shard {
         self.group.report_snapshot(peer, arrived);
     }
 
+    /// Answers one of [`Outputs::fetches`]; see [`Group::fetched`].
+    pub fn fetched(&mut self, first: RaftIndex, entries: Vec<LogEntry>, from: RaftIndex) -> Result<(), GroupError> {
+        self.group.fetched(first, entries, from)
+    }
+
     /// Sends `peer` what it lacks now, instead of at the next heartbeat.
     pub fn retry(&mut self, peer: MemberId) {
         self.group.retry(peer);
@@ -358,6 +363,7 @@ impl Shard {
         while let Some(ready) = self.group.ready() {
             self.take(ready, out);
         }
+        out.fetches.extend(self.group.take_fetches().map(|fetch| (self.id, fetch)));
         self.reach.advance(self.delivered());
         self.report_leadership(out);
     }

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use log::{
-    BatchSeq, CoreId, EntryType, GroupId, HardState, LogError, LogWatch, LogWriter, Position, Record, Seen, SegmentSeq,
+    BatchSeq, CoreId, EntryType, GroupId, HardState, LogError, LogReader, LogWatch, LogWriter, Position, Record, Seen,
+    SegmentSeq,
 };
 use raft::prelude::Message;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -152,6 +153,11 @@ impl Disk {
     /// Housekeeping, every half second or so.
     pub(super) fn tick(&mut self) {
         self.writer.tick();
+    }
+
+    /// To read again what this start has written.
+    pub(super) fn reader(&self) -> LogReader {
+        self.writer.reader()
     }
 
     /// Gives up what the snapshots up to these positions make unnecessary.

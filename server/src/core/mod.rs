@@ -7,6 +7,7 @@ mod backup;
 mod deliver;
 mod disk;
 pub(crate) mod feed;
+mod fetch;
 mod forward;
 mod frontier;
 mod heal;
@@ -125,6 +126,7 @@ struct Inner {
     /// The newest frontier noted beside the log.
     frontier_noted: Index,
     transfers: transfer::Transfers,
+    fetches: fetch::Fetches,
     intake: intake::Intake,
     quorum: quorum::QuorumReads,
     watches: watch::Watches,
@@ -302,6 +304,7 @@ impl Inner {
             frontier_heard: Index::ZERO,
             frontier_noted: Index::ZERO,
             transfers: transfer::Transfers::default(),
+            fetches: fetch::Fetches::default(),
             intake: intake::Intake::default(),
             quorum: quorum::QuorumReads::default(),
             watches: watch::Watches::default(),

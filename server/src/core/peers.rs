@@ -30,6 +30,11 @@ impl Peers {
         self.up_since(member).is_some()
     }
 
+    /// Bytes that wait for the member for whom most wait.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.links.as_ref().map_or(0, |links| links.waiting_bytes())
+    }
+
     /// Since when there is a stream to a member; none: there is none now.
     pub(super) fn up_since(&self, member: MemberId) -> Option<Instant> {
         self.links.as_ref().and_then(|links| links.up_since(member))

@@ -239,6 +239,7 @@ impl Inner {
         for snapshot in out.snapshots.drain(..) {
             self.send_state(snapshot);
         }
+        self.fetch(out.fetches.drain(..));
         for (shard, context) in out.confirmed.drain(..) {
             self.confirmed(shard, context);
         }

@@ -16,6 +16,10 @@ pub(crate) struct Traffic {
     pub(crate) sent: Rate,
     /// Frames with entries that were received.
     pub(crate) received: Rate,
+    /// Data of entries that were read again from the log for members that lag.
+    pub(crate) log_read_bytes: Counter,
+    /// Requests for entries that the log did not have any more.
+    pub(crate) log_misses: Counter,
 }
 
 /// One core's traffic with one member.
@@ -71,6 +75,8 @@ impl Traffic {
         }
         self.sent.absorb(&other.sent);
         self.received.absorb(&other.received);
+        self.log_read_bytes.absorb(other.log_read_bytes);
+        self.log_misses.absorb(other.log_misses);
     }
 }
 
@@ -231,6 +237,16 @@ pub(super) fn export(page: &mut Page, traffic: &Traffic) {
         for (member, peer) in &traffic.peers {
             samples.labelled(&[(label, &format!("{member:x}"))], of(peer));
         }
+    }
+    for (name, help, count) in [
+        (
+            "uetcd_log_reread_bytes_total",
+            "Data of entries read again from the log on disk, for members that lag.",
+            traffic.log_read_bytes,
+        ),
+        ("uetcd_log_reread_misses_total", "Entries that a member lacked and the log had no more.", traffic.log_misses),
+    ] {
+        page.metric(name, Kind::Counter, help).value(count.get());
     }
     let help = "From an entry's way out to the news that a member has it on its disk: the average of all.";
     let mut samples = page.metric("uetcd_replication_seconds_average", Kind::Gauge, help);

@@ -76,6 +76,11 @@ impl Link {
         Ok(())
     }
 
+    /// Bytes that no write has taken yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.outbox.borrow().waiting_bytes()
+    }
+
     /// Exchanges what is to be sent for a buffer that has been sent.
     pub(super) fn take(&self, sent: &mut Vec<u8>) {
         self.outbox.borrow_mut().take(sent);

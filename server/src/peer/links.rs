@@ -140,6 +140,11 @@ impl Links {
         Ok(())
     }
 
+    /// Bytes that wait for the member for whom most wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.outgoing.borrow().values().map(|link| link.waiting_bytes()).max().unwrap_or(0)
+    }
+
     /// Since when there is a stream to a member; none: there is none now.
     pub(crate) fn up_since(&self, to: MemberId) -> Option<Instant> {
         self.outgoing.borrow().get(&to).and_then(|link| link.up_since())

@@ -41,6 +41,10 @@ impl Outbox {
         Ok(())
     }
 
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

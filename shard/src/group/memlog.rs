@@ -6,6 +6,7 @@ use raft::prelude::{Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::members::Members;
+use super::older::Older;
 use crate::ids::{RaftIndex, Term};
 
 /// raft's view of the log. Everything in here is also on its way to the disk, or there already.
@@ -22,6 +23,8 @@ pub(super) struct MemLog {
     applied: (RaftIndex, Term),
     members: Members,
     kept_bytes: usize,
+    /// What is not here any more.
+    older: Older,
 }
 
 impl MemLog {
@@ -29,13 +32,20 @@ impl MemLog {
         for (at, entry) in entries.iter().enumerate() {
             assert_eq!(entry.index, base.0.0 + 1 + at as u64, "a gap in the recovered log");
         }
-        Self { base, entries, hard, applied: base, members, kept_bytes: 0 }
+        let older = Older::new(base.0.0 + 1 + entries.len() as u64, (base.0.0, base.1.0));
+        Self { base, entries, hard, applied: base, members, kept_bytes: 0, older }
     }
 
     /// Starts over from a snapshot that was accepted.
     pub(super) fn reset(&mut self, base: (RaftIndex, Term), members: Members) {
         self.entries.clear();
         (self.base, self.applied, self.members, self.kept_bytes) = (base, base, members, 0);
+        self.older = Older::new(base.0.0 + 1, (base.0.0, base.1.0));
+    }
+
+    /// What has left the memory.
+    pub(super) fn older(&mut self) -> &mut Older {
+        &mut self.older
     }
 
     /// Position of the last entry that is not here any more.
@@ -74,6 +84,7 @@ impl MemLog {
             }
             if let Some(entry) = self.entries.pop_front() {
                 self.kept_bytes -= entry.data.len();
+                self.older.push(entry.index, entry.term);
                 self.base = (RaftIndex(entry.index), Term(entry.term));
             }
         }
@@ -95,11 +106,11 @@ impl Storage for MemLog {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         let base = self.base.0.0;
         if low <= base {
-            return Err(Error::Store(StorageError::Compacted));
+            return self.older.entries(low, high.min(base + 1), context);
         }
         assert!(high <= self.last() + 1, "entries up to {high} asked, the last is {}", self.last());
         let range = (low - base - 1) as usize..(high - base - 1) as usize;
@@ -111,7 +122,7 @@ impl Storage for MemLog {
     fn term(&self, index: u64) -> raft::Result<u64> {
         let base = self.base.0.0;
         match index.checked_sub(base) {
-            None => Err(Error::Store(StorageError::Compacted)),
+            None => self.older.term(index).ok_or(Error::Store(StorageError::Compacted)),
             Some(0) => Ok(self.base.1.0),
             Some(nth) => {
                 let entry = self.entries.get(nth as usize - 1);
@@ -121,7 +132,7 @@ impl Storage for MemLog {
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.base.0.0 + 1)
+        Ok(self.older.floor().min(self.base.0.0 + 1))
     }
 
     fn last_index(&self) -> raft::Result<u64> {

@@ -12,6 +12,7 @@ mod changes;
 mod members;
 mod memlog;
 mod messages;
+mod older;
 mod pull;
 mod seed;
 mod status;
@@ -32,7 +33,7 @@ use changes::{last_change, last_change_of};
 pub use members::{ChangeRefused, MemberChange, Members, PeerState};
 use memlog::MemLog;
 use pull::Pull;
-pub use seed::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Ready, TAIL_BYTES, Vote};
+pub use seed::{Fetch, GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Ready, TAIL_BYTES, Vote};
 pub use status::{Reached, Role, Status};
 use timeouts::Timeouts;
 
@@ -103,6 +104,9 @@ pub enum GroupError {
     /// A message that no peer of the same version sends.
     #[error("a peer's message makes no sense: {0}")]
     Nonsense(&'static str),
+    /// The log on disk gave back others than were written there.
+    #[error("the log on disk gave back wrong entries at {0}")]
+    WrongEntries(RaftIndex),
 }
 
 impl Group {
@@ -297,6 +301,33 @@ impl Group {
             progress.resume();
             raft.send_append(peer.0);
         }
+    }
+
+    /// Entries that members who lag need and that are not in memory any more, asked for since the last call. Each is
+    /// answered with [`Group::fetched`] sooner or later; raft waits for nothing meanwhile.
+    pub fn take_fetches(&mut self) -> impl Iterator<Item = Fetch> {
+        self.node.mut_store().older().take_asked()
+    }
+
+    /// Answers a [`Fetch`]: consecutive entries from its first position on, as many as there are; none if the log on disk
+    /// begins only at `from` now (the member will be sent a snapshot). An error if these are not the entries that were
+    /// written: they are not used, nor is the log asked for any others of that time.
+    pub fn fetched(&mut self, first: RaftIndex, entries: Vec<LogEntry>, from: RaftIndex) -> Result<(), GroupError> {
+        let base = self.node.store().base();
+        let older = self.node.mut_store().older();
+        let Some(context) = older.answer(first.0) else { return Ok(()) };
+        let entries: Vec<Entry> = entries.into_iter().map(seed::to_raft).collect();
+        let right = older.are_right(first.0, &entries);
+        if !right {
+            older.raise_floor(base.0 + 1);
+        } else if entries.is_empty() {
+            older.raise_floor(from.0.clamp(first.0 + 1, base.0 + 1));
+        } else {
+            older.lend(Some((first.0, entries)));
+        }
+        self.node.on_entries_fetched(context);
+        self.node.mut_store().older().lend(None);
+        if right { Ok(()) } else { Err(GroupError::WrongEntries(first)) }
     }
 
     /// Appends `data` to the log of the group, which this member must lead surely; returns its position.

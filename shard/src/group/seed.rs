@@ -14,7 +14,7 @@ pub const LOG_START: (RaftIndex, Term) = (RaftIndex(1), Term(1));
 pub const LOG_NOTHING: (RaftIndex, Term) = (RaftIndex(0), Term(0));
 
 /// Applied entries kept in memory for members that lag, in bytes of their data, per group: a second or two of a busy
-/// group. Whoever lags more gets a snapshot.
+/// group. Whoever lags more gets what the log on disk has (see [`Fetch`]), or a snapshot.
 pub const TAIL_BYTES: usize = 4 << 20;
 
 /// One entry as it is kept in the log.
@@ -28,6 +28,17 @@ pub struct LogEntry {
     pub conf_change: bool,
     /// The batch (see [`crate::command::Batch`]), or a conf change, or nothing: a new leader's first entry.
     pub data: Bytes,
+}
+
+/// Entries that raft wants and that are only on the disk: all are committed, applied and durable there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The first one.
+    pub first: RaftIndex,
+    /// The last one of use; fewer will do.
+    pub upto: RaftIndex,
+    /// How much data is of use, in bytes; but at least one entry.
+    pub max_bytes: usize,
 }
 
 /// What raft must not forget besides its entries.

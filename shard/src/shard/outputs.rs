@@ -5,7 +5,7 @@ use std::rc::Rc;
 use raft::prelude::Message;
 
 use crate::event::Event;
-use crate::group::{LogEntry, Vote};
+use crate::group::{Fetch, LogEntry, Vote};
 use crate::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use crate::refusal::Refusal;
 use crate::regime::Report;
@@ -54,6 +54,8 @@ pub struct Outputs {
     pub after_durable: Vec<(ShardId, Message)>,
     /// Snapshots to be sent.
     pub snapshots: Vec<SnapshotToSend>,
+    /// To be read from the log on disk, without haste, and answered with [`crate::shard::Shard::fetched`].
+    pub fetches: Vec<(ShardId, Fetch)>,
     /// For the regime (see [`crate::regime`]); a loss has to close the order at once.
     pub reports: Vec<Report>,
     /// Contexts of the quorum rounds that were confirmed.

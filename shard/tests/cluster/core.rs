@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use shard::command::{Batch, Command, Numbered};
-use shard::ids::{Index, MemberId, ShardId};
+use shard::group::Fetch;
+use shard::ids::{Index, MemberId, RaftIndex, ShardId};
 use shard::order::Order;
 use shard::regime::Report;
 use shard::shard::{Applied, Outputs, Shard};
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) shards: Vec<Shard>,
     pub(crate) queue: Queue,
     pub(crate) mail: VecDeque<Mail>,
+    /// What groups want from the log on disk.
+    pub(crate) fetches: VecDeque<(ShardId, Fetch)>,
     /// Commands of clients, here or elsewhere, that wait for a turn.
     pub(crate) commands: Vec<(ShardId, u64, u64, Command)>,
     /// Steps that it sleeps through.
@@ -44,6 +47,7 @@ pub(crate) struct Who {
     pub(crate) me: MemberId,
     pub(crate) process: u64,
     pub(crate) bug: Option<Bug>,
+    pub(crate) reads_log: bool,
 }
 
 /// What a turn has led to, for the node.
@@ -100,11 +104,17 @@ impl Core {
         let mut out = Outputs::default();
         for shard in &mut self.shards {
             shard.advance(&mut out);
+            for (_, fetch) in out.fetches.extract_if(.., |_| !who.reads_log) {
+                let nothing = shard.fetched(fetch.first, Vec::new(), RaftIndex(u64::MAX));
+                nothing.expect("nothing is not wrong");
+            }
+            shard.advance(&mut out);
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             let uncommitted = shard.oldest_uncommitted().filter(|_| who.bug != Some(Bug::EarlyVisible));
             order.publish_uncommitted(shard.id(), uncommitted);
             order.publish_reached(shard.id(), shard.reached());
         }
+        self.fetches.extend(out.fetches);
         for report in out.reports {
             if matches!(report, Report::Lost(_)) && who.bug != Some(Bug::Thaw) {
                 order.close();

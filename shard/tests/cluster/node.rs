@@ -77,8 +77,14 @@ impl Node {
             order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             seats[at % cores].push(shard);
         }
-        let core =
-            |shards| Core { shards, queue: VecDeque::new(), mail: VecDeque::new(), commands: Vec::new(), asleep: 0 };
+        let core = |shards| Core {
+            shards,
+            queue: VecDeque::new(),
+            mail: VecDeque::new(),
+            fetches: VecDeque::new(),
+            commands: Vec::new(),
+            asleep: 0,
+        };
         self.running = Some(Running {
             process,
             order,

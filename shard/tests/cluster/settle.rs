@@ -132,6 +132,7 @@ impl World {
                     (0..100).for_each(|_| self.sync(at, core));
                     self.turn(at, core);
                     (0..50).for_each(|_| self.read_mail(at, core));
+                    (0..4).for_each(|_| self.read_log(at, core));
                     self.turn(at, core);
                 }
             }

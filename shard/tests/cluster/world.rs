@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shard::command::Command;
-use shard::ids::{MemberId, ShardId};
+use shard::ids::{MemberId, RaftIndex, ShardId};
 
 use crate::core::{READS, Turn, Who};
 use crate::network::{Network, Payload};
@@ -31,6 +31,9 @@ pub(crate) struct Counts {
     pub(crate) removed: u64,
     pub(crate) lost: u64,
     pub(crate) rounds_to_rest: u64,
+    /// Times that the log on disk had what a member lacked, and had it no more.
+    pub(crate) fetched: u64,
+    pub(crate) not_fetched: u64,
 }
 
 pub(crate) struct World {
@@ -107,6 +110,7 @@ impl World {
             92..94 => self.note_shown(at, core),
             94 => self.snapshot(at, core),
             95 => self.ask_read(at, core),
+            96..99 => self.read_log(at, core),
             _ => {}
         }
         self.turn(at, core);
@@ -114,10 +118,10 @@ impl World {
 
     /// Takes from the core what it has ready, and checks everything.
     pub(crate) fn turn(&mut self, at: usize, core: usize) {
-        let bug = self.plan.bug;
+        let (bug, reads_log) = (self.plan.bug, self.plan.log_read_entries > 0);
         let node = &mut self.nodes[at];
         let Some(running) = &mut node.running else { return };
-        let who = Who { me: node.id, process: running.process, bug };
+        let who = Who { me: node.id, process: running.process, bug, reads_log };
         let mut turn = Turn::default();
         running.cores[core].submit(&running.order, self.now);
         running.cores[core].turn(core, who, &running.order, &mut self.net, &mut turn);
@@ -257,6 +261,22 @@ impl World {
         self.next_ticket += 1;
         running.reads.insert(context, self.truth.last_acknowledged());
         running.cores[core].shards[0].confirm(context);
+    }
+
+    /// Reads from the log on disk what a group wants; a part of it, at times.
+    pub(crate) fn read_log(&mut self, at: usize, core: usize) {
+        let node = &mut self.nodes[at];
+        let Some(running) = &mut node.running else { return };
+        let Some((id, fetch)) = running.cores[core].fetches.pop_front() else { return };
+        let disk = &node.disk[usize::from(id.0)];
+        let some = 1 + self.faults.below(self.plan.log_read_entries);
+        let stored = disk.entries.range(fetch.first.0..=fetch.upto.0).take(some);
+        let there = disk.entries.contains_key(&fetch.first.0);
+        let entries = stored.filter(|_| there).map(|(_, entry)| entry.clone()).collect();
+        let from = disk.entries.first_key_value().map_or(fetch.upto.0 + 1, |(first, _)| *first);
+        *(if there { &mut self.counts.fetched } else { &mut self.counts.not_fetched }) += 1;
+        let answered = running.cores[core].shard(id).fetched(fetch.first, entries, RaftIndex(from));
+        answered.expect("what was written is what is read");
     }
 
     /// Looks at what the core's logs have come to.

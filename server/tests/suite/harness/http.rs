@@ -317,6 +317,13 @@ impl Client {
         }
     }
 
+    /// What `/metrics` says of a name without labels; 0 if nothing.
+    pub(crate) fn metric(&mut self, name: &str) -> u64 {
+        let page = self.get("/metrics").text();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("a number"))
+    }
+
     /// The current number of watchers.
     pub(crate) fn watchers(&mut self) -> u64 {
         self.get("/v2/stats/store").json()["watchers"].as_u64().expect("watchers is a number")
