@@ -1,0 +1,77 @@
+//! The values of flags.
+
+use std::time::Duration;
+
+use super::spec::{Flag, Kind};
+use super::{duration, flags};
+
+/// What was typed for the flags of one command. Every value has passed its flag's check.
+#[derive(Debug)]
+pub(crate) struct Values {
+    flags: &'static [Flag],
+    /// Long name, spelling used, value.
+    given: Vec<(&'static str, String, String)>,
+}
+
+impl Values {
+    /// Nothing typed yet.
+    pub(super) fn of(flags: &'static [Flag]) -> Self {
+        Self { flags, given: Vec::new() }
+    }
+
+    pub(super) fn put(&mut self, flag: &Flag, spelling: &str, value: String) {
+        self.given.push((flag.names[0], spelling.to_owned(), value));
+    }
+
+    /// Both spellings of one flag, in the order in which etcdctl complains of them.
+    pub(super) fn two_forms(&self) -> Option<String> {
+        self.flags.iter().find_map(|flag| {
+            let used = |name: &str| self.given.iter().any(|(_, spelling, _)| spelling == name);
+            let used: Vec<_> = flag.names.iter().copied().filter(|name| used(name)).collect();
+            (used.len() > 1).then(|| format!("{} {}", used[1], used[0]))
+        })
+    }
+
+    fn last(&self, name: &str) -> Option<&str> {
+        self.given.iter().rev().find(|(long, ..)| *long == name).map(|(.., value)| value.as_str())
+    }
+
+    fn flag(&self, name: &str, kind: Kind) -> &'static Flag {
+        let flag = self.flags.iter().find(|flag| flag.names[0] == name);
+        let flag = flag.unwrap_or_else(|| panic!("no flag {name} in the table"));
+        assert_eq!(flag.kind, kind, "{name}");
+        flag
+    }
+
+    /// The text of a flag; its default, or nothing, when it was not given.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        let flag = self.flag(name, Kind::Text);
+        self.last(name).unwrap_or(flag.default)
+    }
+
+    /// All values of a flag that may be given often.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        self.flag(name, Kind::List);
+        self.given.iter().filter(|(long, ..)| *long == name).map(|(.., value)| value.clone()).collect()
+    }
+
+    /// Whether a flag was given.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.flag(name, Kind::Bool);
+        self.last(name).and_then(flags::to_bool).unwrap_or(false)
+    }
+
+    /// A number.
+    pub(crate) fn int(&self, name: &str) -> i64 {
+        let flag = self.flag(name, Kind::Int);
+        let text = self.last(name).unwrap_or(flag.default);
+        flags::integer(text).unwrap_or_else(|_| panic!("{name}={text} passed its check"))
+    }
+
+    /// A time; zero when a negative one was given.
+    pub(crate) fn duration(&self, name: &str) -> Duration {
+        let flag = self.flag(name, Kind::Duration);
+        let text = self.last(name).unwrap_or(flag.default);
+        duration::parse(text).unwrap_or_else(|| panic!("{name}={text} passed its check"))
+    }
+}

@@ -1,0 +1,49 @@
+//! Completions for shells, from the same table.
+
+use std::io;
+
+use clap_complete::Shell;
+
+use super::spec::{Command, Flag, Kind, Manner};
+use super::table::{COMMANDS, GLOBAL_FLAGS};
+
+/// Writes the completions for `shell`.
+///
+/// # Errors
+/// The names of the shells that there are, when it is none of them.
+pub(crate) fn write(manner: Manner, shell: &str, out: &mut dyn io::Write) -> Result<(), String> {
+    let shell: Shell =
+        shell.parse().map_err(|_| format!("unknown shell {shell:?}: bash, zsh, fish, elvish or powershell"))?;
+    let name = manner.name();
+    let mut program = clap::Command::new(name).args(GLOBAL_FLAGS.iter().map(argument));
+    program = program.subcommands(COMMANDS.iter().map(command));
+    clap_complete::generate(shell, &mut program, name, out);
+    Ok(())
+}
+
+fn command(command: &'static Command) -> clap::Command {
+    clap::Command::new(command.name)
+        .about(command.usage)
+        .args(command.flags.iter().map(argument))
+        .subcommands(command.members().iter().map(self::command))
+}
+
+fn argument(flag: &'static Flag) -> clap::Arg {
+    let action = match flag.kind {
+        Kind::Bool => clap::ArgAction::SetTrue,
+        _ => clap::ArgAction::Append,
+    };
+    let mut argument = clap::Arg::new(flag.names[0]).help(flag.usage.replace('`', "")).action(action);
+    for name in flag.names {
+        let mut letters = name.chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) => argument = argument.short(letter),
+            _ if argument.get_long().is_none() => argument = argument.long(*name),
+            _ => argument = argument.visible_alias(*name),
+        }
+    }
+    if flag.names[0].ends_with("file") || flag.names[0].ends_with("dir") || ["state", "snap"].contains(&flag.names[0]) {
+        argument = argument.value_hint(clap::ValueHint::AnyPath);
+    }
+    argument
+}

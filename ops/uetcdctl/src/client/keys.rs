@@ -1,0 +1,208 @@
+//! The keys API.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use super::members::null_is_empty;
+use super::{ApiError, Client, Deadline, Error, Method, Reply, Request};
+use crate::text::form_escape;
+
+/// A key, or a directory with what is in it as far as it was asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Node {
+    /// Empty for the root.
+    pub key: String,
+    pub dir: bool,
+    pub value: String,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub nodes: Vec<Node>,
+    #[serde(rename = "createdIndex")]
+    pub created_index: u64,
+    #[serde(rename = "modifiedIndex")]
+    pub modified_index: u64,
+    /// RFC 3339; there only with a time to live.
+    pub expiration: Option<String>,
+    /// Seconds, rounded up; 0 for none.
+    pub ttl: i64,
+}
+
+/// What a request did, or found.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Response {
+    pub action: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub node: Node,
+    #[serde(rename = "prevNode")]
+    pub prev_node: Option<Node>,
+    /// `X-Etcd-Index`.
+    #[serde(skip)]
+    pub index: u64,
+    /// `X-Etcd-Cluster-Id`.
+    #[serde(skip)]
+    pub cluster_id: String,
+}
+
+fn null_is_default<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Node, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// How to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Read {
+    pub recursive: bool,
+    pub sorted: bool,
+    pub quorum: bool,
+}
+
+/// What must hold for a write to happen. Empty and zero are no condition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition {
+    /// `true`: the key must be there; `false`: it must not.
+    pub exists: Option<bool>,
+    pub value: String,
+    pub index: u64,
+}
+
+/// What to write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Write {
+    /// `None` for a directory.
+    pub value: Option<Vec<u8>>,
+    /// Seconds; none when it is zero or less.
+    pub ttl: i64,
+    /// Only the time to live changes, and nobody is notified.
+    pub refresh: bool,
+    pub condition: Condition,
+}
+
+/// The keys API of one cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys<'a> {
+    client: &'a Client,
+}
+
+impl<'a> Keys<'a> {
+    /// The API of this cluster.
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads a key or a directory.
+    ///
+    /// # Errors
+    /// `Api` when the server refuses, and as [`Client::send`]; here and below.
+    pub(crate) fn get(self, key: &str, how: Read, deadline: Deadline) -> Result<Response, Error> {
+        let Read { recursive, sorted, quorum } = how;
+        let query = format!("quorum={quorum}&recursive={recursive}&sorted={sorted}");
+        self.ask(&Request { query, ..Request::new(Method::Get, path(key)) }, deadline)
+    }
+
+    /// Writes a key or a directory.
+    pub(crate) fn put(self, key: &str, write: &Write, deadline: Deadline) -> Result<Response, Error> {
+        let mut query = Vec::new();
+        if write.value.is_none() {
+            query.push("dir=true".to_owned());
+        }
+        if let Some(exists) = write.condition.exists {
+            query.push(format!("prevExist={exists}"));
+        }
+        query.extend(compare(&write.condition));
+        let request = Request { query: query.join("&"), ..Request::new(Method::Put, path(key)) };
+        self.ask(&with_form(request, write), deadline)
+    }
+
+    /// Makes a key below a directory, with a name that comes after all others.
+    pub(crate) fn post(self, directory: &str, write: &Write, deadline: Deadline) -> Result<Response, Error> {
+        self.ask(&with_form(Request::new(Method::Post, path(directory)), write), deadline)
+    }
+
+    /// Removes a key or a directory.
+    pub(crate) fn delete(
+        self,
+        key: &str,
+        dir: bool,
+        recursive: bool,
+        condition: &Condition,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
+        let mut query = Vec::new();
+        if dir {
+            query.push("dir=true".to_owned());
+        }
+        query.extend(compare(condition));
+        if recursive {
+            query.push("recursive=true".to_owned());
+        }
+        let form = Some("application/x-www-form-urlencoded");
+        let request = Request { query: query.join("&"), content_type: form, ..Request::new(Method::Delete, path(key)) };
+        self.ask(&request, deadline)
+    }
+
+    /// Waits for the first event with an index of at least `from`; 0 stands for the next one.
+    pub(crate) fn wait(self, key: &str, recursive: bool, from: u64) -> Result<Response, Error> {
+        let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
+        let request = Request { query, waits: true, ..Request::new(Method::Get, path(key)) };
+        loop {
+            match self.ask(&request, Deadline::NEVER) {
+                // The server ended the wait without an event: it was stopped, or a proxy lost patience.
+                Err(Error::EmptyBody) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn ask(self, request: &Request, deadline: Deadline) -> Result<Response, Error> {
+        read(&self.client.send(request, deadline)?)
+    }
+}
+
+fn path(key: &str) -> String {
+    let slash = if key.is_empty() || key.starts_with('/') { "" } else { "/" };
+    format!("/v2/keys{slash}{key}")
+}
+
+fn compare(condition: &Condition) -> Vec<String> {
+    let mut query = Vec::new();
+    if condition.index != 0 {
+        query.push(format!("prevIndex={}", condition.index));
+    }
+    if !condition.value.is_empty() {
+        query.push(format!("prevValue={}", form_escape(condition.value.as_bytes())));
+    }
+    query
+}
+
+fn with_form(request: Request, write: &Write) -> Request {
+    let mut form = String::new();
+    let mut field = |name: &str, value: &str| {
+        let between = if form.is_empty() { "" } else { "&" };
+        let _ = write!(form, "{between}{name}={value}");
+    };
+    if write.refresh {
+        field("refresh", "true");
+    }
+    if write.ttl > 0 {
+        field("ttl", &write.ttl.to_string());
+    }
+    if let Some(value) = write.value.as_ref().filter(|_| !write.refresh) {
+        field("value", &form_escape(value));
+    }
+    Request { body: Some(form.into_bytes()), content_type: Some("application/x-www-form-urlencoded"), ..request }
+}
+
+fn read(reply: &Reply) -> Result<Response, Error> {
+    if reply.status != 200 && reply.status != 201 {
+        let refused = serde_json::from_slice::<ApiError>(&reply.body);
+        return Err(refused.map_or(Error::InvalidJson, Error::Api));
+    }
+    if reply.body.is_empty() {
+        return Err(Error::EmptyBody);
+    }
+    let mut response: Response = serde_json::from_slice(&reply.body).map_err(|_| Error::InvalidJson)?;
+    response.index = reply.index.unwrap_or(0);
+    response.cluster_id.clone_from(&reply.cluster_id);
+    Ok(response)
+}

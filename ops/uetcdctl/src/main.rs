@@ -1,0 +1,49 @@
+//! `uetcdctl`: the command line for uetcd, and for any other etcd v2 server. Called `etcdctl`, it stands in for etcd's own.
+//!
+//! `cli` reads the command line, `settings` turns flags and environment into a `client`, and `commands` has a module for each command.
+
+mod cli;
+mod client;
+mod commands;
+mod failed;
+mod mirror;
+mod output;
+mod prompt;
+mod screen;
+mod settings;
+mod text;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use cli::Manner;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let manner = Manner::of(&words.next().unwrap_or_default().to_string_lossy());
+    let words = match words.map(OsString::into_string).collect::<Result<Vec<_>, _>>() {
+        Ok(words) => words,
+        Err(word) => {
+            screen::complain(&format!("{}: not UTF-8; a value can come on standard input\n", word.display()));
+            return ExitCode::from(failed::Code::BadArguments as u8);
+        }
+    };
+    let call = match cli::parse(manner, &words) {
+        Ok(call) => call,
+        Err(answer) => {
+            screen::say_text(&answer.out);
+            screen::complain(&answer.err);
+            return ExitCode::from(answer.code);
+        }
+    };
+    match commands::run(call) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            screen::complain(&failed.text);
+            if let Some(hint) = failed.hint().filter(|_| manner == Manner::Own) {
+                screen::complain(&format!("hint: {hint}\n"));
+            }
+            ExitCode::from(failed.code as u8)
+        }
+    }
+}
