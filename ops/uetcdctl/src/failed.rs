@@ -76,6 +76,7 @@ fn hint_for(trouble: Trouble, endpoint: &str) -> String {
         Trouble::Connection => {
             format!("nothing serves at {endpoint}: start the server, or name another with --endpoints http://HOST:PORT")
         }
+        Trouble::Closed => format!("{endpoint} closed the connection: does it speak https, or http?"),
         Trouble::Name => format!("the host of {endpoint} has no address: check its spelling and /etc/resolv.conf"),
         Trouble::Silence => {
             format!("{endpoint} did not answer in time: see cluster-health, or wait longer with --timeout 10s")

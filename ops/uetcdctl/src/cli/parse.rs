@@ -96,7 +96,7 @@ fn two_forms(values: &Values) -> Option<String> {
 /// `help`, `help COMMAND` and, where etcdctl stops at the group, `help GROUP COMMAND`.
 fn help_of(manner: Manner, topics: &[String]) -> Answer {
     let Some((topic, below)) = topics.split_first() else { return Answer::help(help::program(manner)) };
-    if is_help(topic) {
+    if is_help(topic.trim_start_matches('-')) {
         // etcdctl's help of `help` leaves the name out.
         let name = if manner == Manner::DropIn { String::new() } else { format!("{} help", manner.name()) };
         return Answer::help(help::command(manner, &name, &HELP));

@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Trouble {
     /// No connection, or it broke.
     Connection,
+    /// It ended without an answer.
+    Closed,
     /// The name has no address.
     Name,
     /// No answer in time.
@@ -72,7 +74,7 @@ pub(crate) enum Error {
     #[error("client: response body is empty")]
     EmptyBody,
     /// An answer that is no etcd's.
-    #[error("client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint.")]
+    #[error("client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint")]
     InvalidJson,
     /// Another refusal, in the server's words or ours.
     #[error("{0}")]
@@ -80,11 +82,6 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The number of the server's refusal; 0 for every other failure.
-    pub(crate) fn code(&self) -> u64 {
-        if let Self::Api(error) = self { error.code } else { 0 }
-    }
-
     /// Nobody could be reached, as opposed to somebody who answered something useless.
     pub(crate) fn is_connection(&self) -> bool {
         match self {

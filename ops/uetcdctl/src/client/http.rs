@@ -247,10 +247,7 @@ fn explain(endpoint: &Endpoint, error: &ureq::Error) -> Error {
         ureq::Error::Timeout(_) => {
             failed(endpoint, format!("client: endpoint {endpoint} exceeded header timeout"), Trouble::Silence)
         }
-        ureq::Error::HostNotFound => {
-            let text = format!("dial tcp: lookup {}{}: no such host", endpoint.host(), super::srv::on_server());
-            failed(endpoint, text, Trouble::Name)
-        }
+        ureq::Error::HostNotFound => unknown_host(endpoint),
         ureq::Error::Io(error) => explain_io(endpoint, error),
         ureq::Error::Rustls(error) => failed(endpoint, explain_tls(error), Trouble::Tls),
         ureq::Error::Tls(error) => failed(endpoint, format!("tls: {error}"), Trouble::Tls),
@@ -262,10 +259,15 @@ fn failed(endpoint: &Endpoint, text: String, trouble: Trouble) -> Error {
     Error::Cluster(vec![Attempt { text, endpoint: endpoint.to_string(), trouble }])
 }
 
+fn unknown_host(endpoint: &Endpoint) -> Error {
+    let text = format!("dial tcp: lookup {}{}: no such host", endpoint.host(), super::srv::on_server());
+    failed(endpoint, text, Trouble::Name)
+}
+
 fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
     match error.kind() {
-        UnexpectedEof => failed(endpoint, "EOF".to_owned(), Trouble::Connection),
+        UnexpectedEof => failed(endpoint, "EOF".to_owned(), Trouble::Closed),
         ConnectionReset | BrokenPipe | ConnectionAborted => {
             let text = format!("read tcp {}: {}", address(endpoint), os_text(error));
             failed(endpoint, text, Trouble::Connection)
@@ -274,6 +276,8 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
         TimedOut if error.raw_os_error().is_none() => {
             failed(endpoint, format!("client: endpoint {endpoint} exceeded header timeout"), Trouble::Silence)
         }
+        // That is how the standard library says that the C library found no address.
+        _ if error.to_string().starts_with("failed to lookup address") => unknown_host(endpoint),
         _ if error.raw_os_error().is_none() => failed(endpoint, error.to_string(), Trouble::Other),
         _ => {
             let text = format!("dial tcp {}: connect: {}", address(endpoint), os_text(error));

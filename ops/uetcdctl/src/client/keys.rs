@@ -100,6 +100,12 @@ impl<'a> Keys<'a> {
         self.ask(&Request { query, ..Request::new(Method::Get, path(key)) }, deadline)
     }
 
+    /// Reads all that is below a directory, as of one moment; only the deadline limits how long that takes.
+    pub(crate) fn tree(self, key: &str, deadline: Deadline) -> Result<Response, Error> {
+        let query = "quorum=true&recursive=true&sorted=false".to_owned();
+        self.ask(&Request { query, waits: true, ..Request::new(Method::Get, path(key)) }, deadline)
+    }
+
     /// Writes a key or a directory.
     pub(crate) fn put(self, key: &str, write: &Write, deadline: Deadline) -> Result<Response, Error> {
         let mut query = Vec::new();

@@ -1,7 +1,182 @@
-//! mirror
+//! `mirror`: copies a running cluster's keys into another, and follows its changes.
+//!
+//! One round is: list the source, list the copy, make good what differs, then apply every event from the listing's index on. When the source has
+//! forgotten events that were not read yet, or is another cluster than before, the next round begins. Hidden keys (`_name`) are in no listing and
+//! in no recursive watch; they are copied by naming their directory.
+
+mod apply;
+mod diff;
+mod follow;
+mod progress;
+mod refresh;
+mod state;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Deadline, Error, Keys, Node};
 use crate::commands::Call;
-use crate::failed::Failed;
-/// x
-pub(crate) fn run(_call: &Call) -> Result<(), Failed> {
-    Ok(())
+use crate::failed::{Code, Failed};
+use apply::Applier;
+use follow::HistoryLost;
+use progress::Progress;
+use refresh::Leases;
+use state::{Kept, State};
+
+/// Longest wait for a listing: a large tree takes a while.
+const LISTING_PATIENCE: Duration = Duration::from_mins(5);
+/// Pause before the source is asked again after it could not be reached.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is copied to where.
+#[derive(Debug)]
+struct Plan {
+    /// The directory to copy, without a slash at its end; empty for the root.
+    from: String,
+    /// What replaces it in the copy's keys.
+    to: String,
+    /// Leave alone what only the copy has.
+    keep: bool,
+    once: bool,
+    workers: usize,
+}
+
+impl Plan {
+    /// The copy's key for one of the source's.
+    fn key(&self, source_key: &str) -> String {
+        let below = source_key.strip_prefix(&self.from).unwrap_or(source_key);
+        format!("{}{below}", self.to)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Either cluster refuses; the source's being away for a while is none.
+pub(crate) fn run(call: &Call) -> Result<(), Failed> {
+    let plan = plan(call)?;
+    let from = call.flags.text("from");
+    if from.is_empty() {
+        return Err(Failed::said("Provide the endpoints of the cluster to copy with --from"));
+    }
+    let source = Arc::new(call.settings.connect_to(from, call.flags.text("from-username"))?);
+    let copy = call.settings.connect()?;
+    let path = Some(call.flags.text("state")).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let state = State::open(path, &plan.from, &plan.to).map_err(Failed::said)?;
+    state.save_on_signals().map_err(Failed::said)?;
+    let progress = Arc::new(Progress::new());
+    let session = Session { plan: &plan, source: &source, copy: &copy, state: &state, progress: &progress };
+    session.run()
+}
+
+fn plan(call: &Call) -> Result<Plan, Failed> {
+    let from = match call.words.as_slice() {
+        [] => String::new(),
+        [key] => bare(key),
+        _ => return Err(Failed::said("Provide a single directory to copy")),
+    };
+    let to = match call.flags.text("to") {
+        "" => from.clone(),
+        key => bare(key),
+    };
+    let workers = usize::try_from(call.flags.int("workers")).unwrap_or(0).clamp(1, 64);
+    Ok(Plan { from, to, keep: call.flags.is_set("keep"), once: call.flags.is_set("once"), workers })
+}
+
+fn bare(key: &str) -> String {
+    crate::text::clean_path(key).trim_end_matches('/').to_owned()
+}
+
+struct Session<'a> {
+    plan: &'a Plan,
+    source: &'a Arc<Client>,
+    copy: &'a Client,
+    state: &'a State,
+    progress: &'a Arc<Progress>,
+}
+
+impl Session<'_> {
+    fn run(&self) -> Result<(), Failed> {
+        let leases = Leases::default();
+        let applier = Applier::new(self.plan, Keys::new(self.copy), &leases);
+        std::thread::scope(|scope| {
+            let keeper = scope.spawn(|| refresh::keep_alive(self.plan, self.source, self.copy, &leases));
+            let result = self.rounds(&applier, &leases);
+            leases.close();
+            keeper.join().expect("panics abort");
+            result
+        })
+    }
+
+    /// Round after round, until the copy was wanted only once, or the copy fails.
+    fn rounds(&self, applier: &Applier<'_>, leases: &Leases) -> Result<(), Failed> {
+        let mut resumed = if self.plan.once { None } else { self.state.kept() };
+        loop {
+            let kept = match resumed.take() {
+                Some(kept) => self.resume(kept, leases)?,
+                None => None,
+            };
+            let kept = match kept {
+                Some(kept) => kept,
+                None => self.copy_all(applier, leases)?,
+            };
+            if self.plan.once {
+                return Ok(());
+            }
+            let HistoryLost(why) = follow::follow(self.plan, self.source, applier, self.state, self.progress, kept)?;
+            self.progress.say(&format!("{why}: compares everything again"));
+        }
+    }
+
+    /// Whether an earlier run's place is one in the history of what the source is now.
+    fn resume(&self, kept: Kept, leases: &Leases) -> Result<Option<Kept>, Failed> {
+        let (tree, now) = self.listing(self.source, &self.plan.from, "source")?;
+        if now.index < kept.index || now.cluster != kept.cluster {
+            self.progress.say("the source is not what it was: compares everything again");
+            return Ok(None);
+        }
+        self.progress.say(&format!("goes on at index {}", kept.index));
+        leases.load(self.plan, &tree);
+        Ok(Some(kept))
+    }
+
+    /// Makes the copy equal to what the source is now.
+    fn copy_all(&self, applier: &Applier<'_>, leases: &Leases) -> Result<Kept, Failed> {
+        let begun = Instant::now();
+        let (there, kept) = self.listing(self.source, &self.plan.from, "source")?;
+        let (here, _) = self.listing(self.copy, &self.plan.to, "copy")?;
+        let work = diff::differences(self.plan, &there, &here, self.plan.keep);
+        self.progress.begin(work.len());
+        applier.make_good(work, begun, self.progress).map_err(|error| Failed::error(Code::Server, error))?;
+        leases.load(self.plan, &there);
+        self.state.advance(&kept);
+        self.state.save().map_err(Failed::said)?;
+        self.progress.copied(kept.index);
+        Ok(kept)
+    }
+
+    /// A whole tree, and the index at which it was so. A directory that is not there is an empty one.
+    fn listing(&self, client: &Client, key: &str, which: &str) -> Result<(Node, Kept), Failed> {
+        loop {
+            let key = if key.is_empty() { "/" } else { key };
+            match Keys::new(client).tree(key, Deadline::within(LISTING_PATIENCE)) {
+                Ok(response) => {
+                    let kept = Kept { index: response.index, cluster: response.cluster_id };
+                    return Ok((response.node, kept));
+                }
+                Err(Error::Api(error)) if error.code == 100 => {
+                    return Ok((
+                        Node { dir: true, ..Node::default() },
+                        Kept { index: error.index, cluster: String::new() },
+                    ));
+                }
+                Err(Error::Cluster(attempts)) if which == "source" && !self.plan.once => {
+                    self.progress.away(&Error::Cluster(attempts));
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+                Err(error) => return Err(Failed::error(Code::Server, error)),
+            }
+        }
+    }
 }

@@ -1,0 +1,131 @@
+//! Changes to the copy.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::Plan;
+use super::diff::{Change, Work};
+use super::progress::Progress;
+use super::refresh::Leases;
+use crate::client::{Condition, Deadline, Error, Keys, Response, Write};
+
+/// Longest wait for one change: an election in the copy's cluster is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a change is tried again while the copy's cluster can not serve.
+const TRIES: u32 = 10;
+
+const KEY_NOT_FOUND: u64 = 100;
+const NOT_A_FILE: u64 = 102;
+const NOT_A_DIRECTORY: u64 = 104;
+
+pub(super) struct Applier<'a> {
+    plan: &'a Plan,
+    copy: Keys<'a>,
+    leases: &'a Leases,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(plan: &'a Plan, copy: Keys<'a>, leases: &'a Leases) -> Self {
+        Self { plan, copy, leases }
+    }
+
+    /// Makes all changes, files several at a time. `listed` is when the times to live were so.
+    pub(super) fn make_good(&self, work: Work, listed: Instant, progress: &Progress) -> Result<(), Error> {
+        for change in work.removals.iter().chain(&work.directories) {
+            self.change(change, listed)?;
+            progress.done(1);
+        }
+        let left = Mutex::new(work.files.into_iter());
+        let next = || left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        let work = || -> Result<(), Error> {
+            while let Some(change) = next() {
+                self.change(&change, listed)?;
+                progress.done(1);
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.plan.workers).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("panics abort"))
+        })
+    }
+
+    fn change(&self, change: &Change, listed: Instant) -> Result<(), Error> {
+        // One that is about to expire gets its last second: its end comes as an event.
+        let left = |ttl: i64| if ttl == 0 { 0 } else { (ttl - listed.elapsed().as_secs() as i64).max(1) };
+        match change {
+            Change::Remove { key } => self.remove(key),
+            Change::Directory { key, ttl } => self.directory(key, left(*ttl)),
+            Change::File { key, value, ttl } => self.file(key, value, left(*ttl)),
+        }
+    }
+
+    /// Repeats one of the source's events. Events that were repeated before are no harm, as long as all that came after them follow.
+    pub(super) fn event(&self, event: &Response) -> Result<(), Error> {
+        let key = self.plan.key(&event.node.key);
+        self.leases.note(&event.node.key, if is_removal(event) { 0 } else { event.node.ttl });
+        if is_removal(event) {
+            self.remove(&key)
+        } else if event.node.dir {
+            self.directory(&key, event.node.ttl)
+        } else {
+            self.file(&key, &event.node.value, event.node.ttl)
+        }
+    }
+
+    fn file(&self, key: &str, value: &str, ttl: i64) -> Result<(), Error> {
+        let write = Write { value: Some(value.as_bytes().to_vec()), ttl, ..Write::default() };
+        self.forced(key, || self.copy.put(key, &write, Deadline::within(PATIENCE)))
+    }
+
+    fn directory(&self, key: &str, ttl: i64) -> Result<(), Error> {
+        let write = |exists| {
+            let condition = Condition { exists, ..Condition::default() };
+            Write { ttl, condition, ..Write::default() }
+        };
+        self.forced(key, || match self.copy.put(key, &write(Some(true)), Deadline::within(PATIENCE)) {
+            // Not there, or a file, which this replaces.
+            Err(Error::Api(error)) if [KEY_NOT_FOUND, NOT_A_DIRECTORY].contains(&error.code) => {
+                self.copy.put(key, &write(None), Deadline::within(PATIENCE))
+            }
+            other => other,
+        })
+    }
+
+    fn remove(&self, key: &str) -> Result<(), Error> {
+        let none = Condition::default();
+        match patiently(|| self.copy.delete(key, false, true, &none, Deadline::within(PATIENCE))) {
+            Err(Error::Api(error)) if [KEY_NOT_FOUND, NOT_A_DIRECTORY].contains(&error.code) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Removes what is in the way: a directory where a file is to be, a file where a directory is to be.
+    fn forced(&self, key: &str, write: impl Fn() -> Result<Response, Error>) -> Result<(), Error> {
+        match patiently(&write) {
+            Err(Error::Api(error)) if error.code == NOT_A_FILE => self.remove(key)?,
+            Err(Error::Api(error)) if error.code == NOT_A_DIRECTORY => self.remove(&error.cause)?,
+            other => return other.map(drop),
+        }
+        patiently(write).map(drop)
+    }
+}
+
+/// Whether an event takes its node away.
+fn is_removal(event: &Response) -> bool {
+    matches!(event.action.as_str(), "delete" | "expire" | "compareAndDelete")
+}
+
+/// Tries again while nobody can serve: every change may be made twice.
+pub(super) fn patiently(send: impl Fn() -> Result<Response, Error>) -> Result<Response, Error> {
+    let mut tries = 1;
+    loop {
+        match send() {
+            Err(Error::Cluster(_) | Error::Deadline) if tries < TRIES => {
+                std::thread::sleep(Duration::from_millis(500));
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
+}

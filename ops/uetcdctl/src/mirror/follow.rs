@@ -1,0 +1,142 @@
+//! The source's events, in their order.
+//!
+//! One thread reads them, so that a slow copy does not make the source forget what was not read yet; the others repeat them. Events of different
+//! keys directly below the mirrored directory are repeated beside each other, those of one in their order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::sleep;
+
+use super::apply::Applier;
+use super::progress::Progress;
+use super::state::{Kept, State};
+use super::{Plan, RETRY_PAUSE};
+use crate::client::{Client, Error, Keys, Response};
+use crate::failed::{Code, Failed};
+
+/// Events that wait for the copy. With values of a kilobyte that is some 100 MB; beyond it the source's history has to wait.
+const QUEUE_EVENTS_MAX: usize = 65_536;
+/// Events that are repeated together, before it is noted how far the copy has got.
+const BATCH_EVENTS_MAX: usize = 512;
+
+const HISTORY_CLEARED: u64 = 401;
+
+/// Events are missing, for this reason: only a comparison helps.
+#[derive(Debug)]
+pub(super) struct HistoryLost(pub(super) String);
+
+enum Item {
+    Event(Box<Response>),
+    Lost(String),
+    Failed(Error),
+}
+
+/// Repeats all events after `kept`.
+pub(super) fn follow(
+    plan: &Plan,
+    source: &Arc<Client>,
+    applier: &Applier<'_>,
+    state: &State,
+    progress: &Arc<Progress>,
+    kept: Kept,
+) -> Result<HistoryLost, Failed> {
+    let (sender, receiver) = sync_channel(QUEUE_EVENTS_MAX);
+    let key = if plan.from.is_empty() { "/".to_owned() } else { plan.from.clone() };
+    let cluster = kept.cluster.clone();
+    let (source, told) = (Arc::clone(source), Arc::clone(progress));
+    // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
+    std::thread::spawn(move || read(&key, &source, &sender, &told, &kept));
+    repeat(plan, applier, &receiver, state, progress, &cluster)
+}
+
+/// Reads events until none can be read any more, or nobody wants them.
+fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progress, kept: &Kept) {
+    let mut from = kept.index + 1;
+    loop {
+        let item = match Keys::new(source).wait(key, true, from) {
+            Ok(event) if !kept.cluster.is_empty() && event.cluster_id != kept.cluster => {
+                Item::Lost(format!("the source is another cluster now, {}", event.cluster_id))
+            }
+            Ok(event) => {
+                from = event.node.modified_index + 1;
+                Item::Event(Box::new(event))
+            }
+            Err(Error::Api(error)) if error.code == HISTORY_CLEARED => {
+                Item::Lost(format!("the source has forgotten what came after index {}", from - 1))
+            }
+            Err(error @ (Error::Cluster(_) | Error::EmptyBody)) => {
+                progress.away(&error);
+                sleep(RETRY_PAUSE);
+                continue;
+            }
+            Err(error) => Item::Failed(error),
+        };
+        let last = !matches!(item, Item::Event(_));
+        if sender.send(item).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn repeat(
+    plan: &Plan,
+    applier: &Applier<'_>,
+    receiver: &Receiver<Item>,
+    state: &State,
+    progress: &Progress,
+    cluster: &str,
+) -> Result<HistoryLost, Failed> {
+    loop {
+        let mut end = None;
+        let mut batch = Vec::new();
+        let mut item = receiver.recv().ok();
+        while let Some(next) = item {
+            match next {
+                Item::Event(event) => batch.push(*event),
+                Item::Lost(why) => end = Some(Ok(HistoryLost(why))),
+                Item::Failed(error) => end = Some(Err(Failed::error(Code::Server, error))),
+            }
+            item = if batch.len() < BATCH_EVENTS_MAX && end.is_none() { receiver.try_recv().ok() } else { None };
+        }
+        if let Some(index) = batch.last().map(|event| event.node.modified_index) {
+            repeat_batch(plan, applier, &batch).map_err(|error| Failed::error(Code::Server, error))?;
+            state.advance(&Kept { index, cluster: cluster.to_owned() });
+            state.save_now_and_then().map_err(Failed::said)?;
+            progress.followed(batch.len(), index);
+        }
+        if let Some(end) = end {
+            state.save().map_err(Failed::said)?;
+            return end;
+        }
+    }
+}
+
+/// Repeats events, each group on its own thread. An event of the mirrored directory itself concerns all groups, and is repeated alone.
+fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Response]) -> Result<(), Error> {
+    let is_root = |event: &Response| group_of(plan, &event.node.key).is_empty();
+    for part in batch.chunk_by(|a, b| !is_root(a) && !is_root(b)) {
+        let mut groups: BTreeMap<&str, Vec<&Response>> = BTreeMap::new();
+        for event in part {
+            groups.entry(group_of(plan, &event.node.key)).or_default().push(event);
+        }
+        let groups: Vec<_> = groups.into_values().collect();
+        let share = groups.len().div_ceil(plan.workers);
+        let work = |groups: &[Vec<&Response>]| groups.iter().flatten().try_for_each(|event| applier.event(event));
+        if groups.len() == 1 {
+            work(&groups)?;
+            continue;
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = groups.chunks(share).map(|groups| scope.spawn(|| work(groups))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("panics abort"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The name directly below the mirrored directory; empty for the directory itself.
+fn group_of<'a>(plan: &Plan, key: &'a str) -> &'a str {
+    let below = key.strip_prefix(plan.from.as_str()).unwrap_or(key);
+    below.trim_start_matches('/').split('/').next().unwrap_or_default()
+}

@@ -1,0 +1,153 @@
+//! How far the copy has got, in a file that survives the process.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The file is at most so much behind; what lies between is repeated after a crash.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// A place in the source's history.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(super) struct Kept {
+    /// Everything up to this index is in the copy.
+    pub(super) index: u64,
+    /// The source cluster's id; empty when it did not say.
+    pub(super) cluster: String,
+}
+
+/// The file. What is mirrored to where stands in it, so that it is not used for anything else.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+struct Content {
+    from: String,
+    to: String,
+    #[serde(flatten)]
+    kept: Option<Kept>,
+}
+
+/// The state, and the file that it is saved to if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    path: Option<PathBuf>,
+    content: Arc<Mutex<(Content, Instant)>>,
+}
+
+impl State {
+    /// Reads the file, if it is there.
+    ///
+    /// # Errors
+    /// It can not be read, is no state, or is that of another mirror.
+    pub(super) fn open(path: Option<PathBuf>, from: &str, to: &str) -> Result<Self, String> {
+        let fresh = Content { from: from.to_owned(), to: to.to_owned(), kept: None };
+        let content = match &path {
+            Some(path) if path.exists() => load(path, &fresh)?,
+            _ => fresh,
+        };
+        Ok(Self { path, content: Arc::new(Mutex::new((content, Instant::now()))) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Content, Instant)> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where an earlier run ended.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.lock().0.kept.clone()
+    }
+
+    /// Notes that everything up to here is in the copy.
+    pub(super) fn advance(&self, kept: &Kept) {
+        self.lock().0.kept = Some(kept.clone());
+    }
+
+    /// Saves, unless that was done a moment ago.
+    pub(super) fn save_now_and_then(&self) -> Result<(), String> {
+        if self.lock().1.elapsed() < SAVE_EVERY { Ok(()) } else { self.save() }
+    }
+
+    /// Saves.
+    ///
+    /// # Errors
+    /// The file can not be written.
+    pub(super) fn save(&self) -> Result<(), String> {
+        let mut guard = self.lock();
+        guard.1 = Instant::now();
+        let Some(path) = &self.path else { return Ok(()) };
+        if guard.0.kept.is_none() {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&guard.0).expect("strings and numbers");
+        replace(path, &text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// On SIGINT and SIGTERM, saves and ends the process, with status 0.
+    pub(super) fn save_on_signals(&self) -> Result<(), String> {
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("signals can not be caught: {e}"))?;
+        let state = self.clone();
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                let code = match state.save() {
+                    Ok(()) => 0,
+                    Err(why) => {
+                        crate::screen::complain(&format!("{why}\n"));
+                        1
+                    }
+                };
+                std::process::exit(code);
+            }
+        });
+        Ok(())
+    }
+}
+
+fn load(path: &Path, fresh: &Content) -> Result<Content, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let content: Content =
+        serde_json::from_str(&text).map_err(|e| format!("{}: not the state of a mirror: {e}", path.display()))?;
+    if (&content.from, &content.to) != (&fresh.from, &fresh.to) {
+        return Err(format!(
+            "{}: the state of another mirror, of {}/ to {}/; remove it, or name another file",
+            path.display(),
+            content.from,
+            content.to
+        ));
+    }
+    Ok(content)
+}
+
+/// Either the old text is in the file afterwards, or the new one.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = File::create(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_found_again_and_only_by_the_same_mirror() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = Some(home.path().join("state.json"));
+        let state = State::open(path.clone(), "/a", "/b").expect("no file yet");
+        assert_eq!(state.kept(), None);
+        let kept = Kept { index: 7, cluster: "cdf8".into() };
+        state.advance(&kept);
+        state.save().expect("saved");
+        assert_eq!(State::open(path.clone(), "/a", "/b").expect("read").kept(), Some(kept));
+        assert!(State::open(path.clone(), "/a", "/c").is_err());
+        fs::write(path.as_ref().expect("a path"), "{").expect("written");
+        assert!(State::open(path, "/a", "/b").is_err());
+    }
+}
