@@ -42,7 +42,9 @@ fn argument(flag: &'static Flag) -> clap::Arg {
             _ => argument = argument.visible_alias(*name),
         }
     }
-    if flag.names[0].ends_with("file") || flag.names[0].ends_with("dir") || ["state", "snap"].contains(&flag.names[0]) {
+    let is_path =
+        flag.names[0].ends_with("file") || flag.names[0].ends_with("dir") || ["state", "snap"].contains(&flag.names[0]);
+    if is_path && flag.kind == Kind::Text {
         argument = argument.value_hint(clap::ValueHint::AnyPath);
     }
     argument

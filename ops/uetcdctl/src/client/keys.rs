@@ -29,13 +29,12 @@ pub(crate) struct Node {
 }
 
 /// What a request did, or found.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Response {
+    #[serde(default)]
     pub action: String,
-    #[serde(deserialize_with = "null_is_default")]
     pub node: Node,
-    #[serde(rename = "prevNode")]
+    #[serde(default, rename = "prevNode")]
     pub prev_node: Option<Node>,
     /// `X-Etcd-Index`.
     #[serde(skip)]
@@ -43,10 +42,6 @@ pub(crate) struct Response {
     /// `X-Etcd-Cluster-Id`.
     #[serde(skip)]
     pub cluster_id: String,
-}
-
-fn null_is_default<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Node, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// How to read.

@@ -3,6 +3,7 @@
 use super::Call;
 use crate::client::{Condition, Keys, Write};
 use crate::failed::{Code, Failed};
+use crate::output;
 
 pub(super) fn make(call: &Call) -> Result<(), Failed> {
     put(call, Some(false))
@@ -22,5 +23,9 @@ fn put(call: &Call, exists: Option<bool>) -> Result<(), Failed> {
     let condition = Condition { exists, ..Condition::default() };
     let write = Write { ttl: call.flags.int("ttl"), condition, ..Write::default() };
     let done = Keys::new(&client).put(key, &write, call.settings.deadline());
-    done.map(drop).map_err(|error| Failed::error(Code::Server, error))
+    let response = done.map_err(|error| Failed::error(Code::Server, error))?;
+    if call.settings.output() != "simple" {
+        output::key(&response, call.settings.output());
+    }
+    Ok(())
 }

@@ -27,10 +27,15 @@ pub(super) fn list(call: &Call) -> Result<(), Failed> {
         quorum: call.flags.is_set("quorum"),
     };
     let response = Keys::new(&client).get(key, how, call.settings.deadline());
-    let node = response.map_err(|error| Failed::error(Code::Server, error))?.node;
+    let response = response.map_err(|error| Failed::error(Code::Server, error))?;
+    if !["simple", "table"].contains(&call.settings.output()) {
+        output::key(&response, call.settings.output());
+        return Ok(());
+    }
+    let node = &response.node;
     let mut below = Vec::new();
     if !node.dir {
-        below.push(&node);
+        below.push(node);
     }
     for child in &node.nodes {
         flatten(child, &mut below);

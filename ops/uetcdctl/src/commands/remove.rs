@@ -20,7 +20,7 @@ fn delete(call: &Call, dir: bool, recursive: bool, condition: &Condition) -> Res
     let key = call.key()?;
     let response = Keys::new(&client).delete(key, dir, recursive, condition, call.settings.deadline());
     let response = response.map_err(|error| Failed::error(Code::Server, error))?;
-    if !response.node.dir {
+    if !response.node.dir || call.settings.output() != "simple" {
         output::key(&response, call.settings.output());
     }
     Ok(())

@@ -34,7 +34,8 @@ pub(super) fn get(call: &Call) -> Result<(), Failed> {
     let client = connect(call)?;
     let user = Auth::new(&client, call.settings.deadline()).user(name).map_err(Failed::bare)?;
     screen::say(format_args!("User: {}", user.name));
-    screen::say(format_args!("Roles:  {}", user.roles.join(" ")));
+    // etcdctl writes one more blank for each role.
+    screen::say(format_args!("Roles: {}{}", " ".repeat(user.roles.len()), user.roles.join(" ")));
     Ok(())
 }
 
