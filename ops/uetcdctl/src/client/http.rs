@@ -299,8 +299,21 @@ fn explain_tls(error: &rustls::Error) -> String {
             "x509: certificate signed by unknown authority".to_owned()
         }
         Tls::InvalidMessage(_) => "tls: first record does not look like a TLS handshake".to_owned(),
+        Tls::AlertReceived(alert) => format!("remote error: tls: {}", spaced(&format!("{alert:?}"))),
         error => format!("tls: {error}"),
     }
+}
+
+/// `BadCertificate` in words.
+fn spaced(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    words
 }
 
 /// The address that was dialled first, as far as it can be told.

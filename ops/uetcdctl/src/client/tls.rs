@@ -1,5 +1,7 @@
 //! Whom to trust, and what to show.
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Where distributions keep the authorities that they trust.
@@ -50,8 +52,21 @@ fn identity(cert: &str, key: &str) -> Result<ClientCert, String> {
         PemItem::PrivateKey(key) => Some(key),
         _ => None,
     });
-    let key = keys.ok_or_else(|| format!("{key}: no private key in it"))?;
+    let key_file = key;
+    let key = keys.ok_or_else(|| format!("{key_file}: no private key in it"))?;
+    check_pair(&chain, key.der()).map_err(|why| format!("tls: {cert} and {key_file}: {why}"))?;
     Ok(ClientCert::new_with_certs(&chain, key))
+}
+
+/// The HTTP library takes for granted that the two belong together.
+fn check_pair(chain: &[Certificate<'static>], key: &[u8]) -> Result<(), String> {
+    let chain = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
+    let key = PrivateKeyDer::try_from(key.to_vec())?;
+    let pair = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider());
+    pair.map(drop).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "private key does not match public key".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 fn certificates(file: &str, pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {

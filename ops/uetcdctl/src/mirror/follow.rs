@@ -114,6 +114,9 @@ fn repeat(
 
 /// Repeats events, each group on its own thread. An event of the mirrored directory itself concerns all groups, and is repeated alone.
 fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Response]) -> Result<(), Error> {
+    if plan.workers == 1 {
+        return batch.iter().try_for_each(|event| applier.event(event));
+    }
     let is_root = |event: &Response| group_of(plan, &event.node.key).is_empty();
     for part in batch.chunk_by(|a, b| !is_root(a) && !is_root(b)) {
         let mut groups: BTreeMap<&str, Vec<&Response>> = BTreeMap::new();

@@ -8,3 +8,4 @@ mod harness;
 mod mirror;
 mod own;
 mod parity;
+mod tls;

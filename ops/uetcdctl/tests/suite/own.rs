@@ -111,6 +111,9 @@ fn a_reader_that_leaves_ends_the_program_quietly() {
     assert_eq!(err(&ended), "");
 }
 
+/// How etcd 0.4 writes that a node has no time to live.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 #[test]
 fn a_store_of_etcd_0_4_is_imported() {
     let server = etcd();
@@ -121,7 +124,6 @@ fn a_store_of_etcd_0_4_is_imported() {
             "{{\"Path\":\"{path}\",\"CreatedIndex\":1,\"ModifiedIndex\":1,\"ExpireTime\":\"{expires}\",\"ACL\":\"\",\"Value\":\"{value}\",\"Children\":null}}"
         )
     };
-    const NEVER: &str = "0001-01-01T00:00:00Z";
     let store = format!(
         "{{\"Root\":{{\"Path\":\"/\",\"ExpireTime\":\"{NEVER}\",\"Children\":{{\"a\":{},\"gone\":{},\"late\":{},\
          \"_hidden\":{{\"Path\":\"/_hidden\",\"ExpireTime\":\"{NEVER}\",\"Children\":{{\"h\":{}}}}}}}}},\"CurrentIndex\":9}}",
@@ -137,8 +139,8 @@ fn a_store_of_etcd_0_4_is_imported() {
     assert_eq!(client.value("/a").as_deref(), Some("1"));
     assert_eq!(client.value("/_hidden/h").as_deref(), Some("2"));
     assert_eq!(client.value("/gone"), None);
-    let none = run(&server, &["import"]);
-    assert_eq!((out(&none).as_str(), none.status.code()), ("no snapshot file provided (use --snap)\n", Some(1)));
+    let missing = run(&server, &["import"]);
+    assert_eq!((out(&missing).as_str(), missing.status.code()), ("no snapshot file provided (use --snap)\n", Some(1)));
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! TLS: both tools beside each other against an etcd that asks for certificates.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{DropIn, PATIENCE, eventually, need, shell};
+
+/// An authority, and certificates for `server` and `client` that it has signed.
+const MAKE_CERTIFICATES: &str = "set -e
+key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+openssl req -x509 $key -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca
+printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\nextendedKeyUsage=serverAuth,clientAuth\\n' > extensions
+for name in server client; do
+    openssl req $key -keyout $name.key -out $name.csr -subj /CN=$name
+    openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out $name.pem
+done";
+
+/// Lines for both tools; `~` in front of those whose texts are not Go's.
+const LINES: &str = "get k
+--ca-file ca.pem get k
+--ca-file ca.pem --cert-file client.pem --key-file client.key set k v
+--ca-file ca.pem --cert-file client.pem --key-file client.key -o json get /none
+--ca-file ca.pem --cert-file client.pem --key-file client.key cluster-health
+--ca-file ca.pem --cert-file client.pem --key-file client.key member list
+--ca-file client.pem --cert-file client.pem --key-file client.key get k
+~--ca-file ca.pem --cert-file client.pem --key-file server.key get k
+~--ca-file ca.pem --cert-file client.pem --key-file ca.pem get k
+~--ca-file client.key get k";
+
+struct Etcd(Child);
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    listener.local_addr().expect("bound").port()
+}
+
+fn etcd(home: &Path) -> (Etcd, String) {
+    let (client, peer) = (format!("https://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
+    let child = Command::new("etcd")
+        .current_dir(home)
+        .args(["--enable-v2", "--data-dir", "data", "--name", "a", "--client-cert-auth", "--trusted-ca-file", "ca.pem"])
+        .args(["--cert-file", "server.pem", "--key-file", "server.key", "--initial-cluster", &format!("a={peer}")])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("etcd starts");
+    (Etcd(child), client)
+}
+
+#[test]
+fn certificates_are_asked_for_checked_and_shown() {
+    need("openssl");
+    need("etcd");
+    need("etcdctl");
+    let home = tempfile::tempdir().expect("a directory");
+    let made = shell(&format!("cd {} && {MAKE_CERTIFICATES}", home.path().display()));
+    assert!(made.status.success(), "{made:?}");
+    let (_etcd, url) = etcd(home.path());
+    let ours = DropIn::new();
+    let run = |program: &Path, words: &str| {
+        let mut command = Command::new(program);
+        command.current_dir(home.path()).env("ETCDCTL_API", "2").stdin(Stdio::null());
+        command.args(["--endpoints", &url]).args(words.split_whitespace()).output().expect("it starts")
+    };
+    let good = "--ca-file ca.pem --cert-file client.pem --key-file client.key";
+    eventually("etcd serves", PATIENCE, || {
+        run(&ours.path(), &format!("{good} set k 0")).status.success().then_some(())
+    });
+    for line in LINES.lines() {
+        let (words, texts_differ) = line.strip_prefix('~').map_or((line, false), |words| (words, true));
+        let (want, got) = (run(Path::new("etcdctl"), words), run(&ours.path(), words));
+        if texts_differ {
+            assert_eq!(want.status.code(), got.status.code(), "{line}: {got:?}");
+            assert!(!got.stderr.is_empty(), "{line}");
+        } else {
+            assert_eq!(format!("{want:?}"), format!("{got:?}"), "{line}");
+        }
+    }
+}
