@@ -82,6 +82,7 @@ fn hint_for(trouble: Trouble, endpoint: &str) -> String {
             format!("{endpoint} did not answer in time: see cluster-health, or wait longer with --timeout 10s")
         }
         Trouble::Tls => format!("{endpoint} and we do not agree on TLS: https or http? the right --ca-file?"),
+        Trouble::Missing => format!("the server at {endpoint} does not have this"),
         Trouble::Server => {
             format!("{endpoint} can not serve now, most likely for want of a leader: see cluster-health")
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::{Attempt, Deadline, Endpoint, Error, Member, Reply, Request, Wire};
+use super::{Attempt, Deadline, Endpoint, Error, Member, Reply, Request, Trouble, Wire};
 
 /// A client of one cluster; threads may share it.
 #[derive(Debug)]
@@ -100,7 +100,8 @@ fn server_error(endpoint: &Endpoint, status: u16) -> Attempt {
         500 | 503 => format!("client: etcd member {endpoint} has no leader"),
         other => format!("client: etcd member {endpoint} returns server error [{}]", status_text(other)),
     };
-    Attempt { text, endpoint: endpoint.to_string(), trouble: super::error::Trouble::Server }
+    let trouble = if status == 501 { Trouble::Missing } else { Trouble::Server };
+    Attempt { text, endpoint: endpoint.to_string(), trouble }
 }
 
 fn status_text(status: u16) -> &'static str {

@@ -49,7 +49,9 @@ pub(crate) enum Trouble {
     Silence,
     /// The two could not agree on TLS.
     Tls,
-    /// A 5xx status.
+    /// It does not do this: status 501.
+    Missing,
+    /// Another 5xx status.
     Server,
     /// Anything else.
     Other,

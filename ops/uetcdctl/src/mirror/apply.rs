@@ -12,7 +12,7 @@ use crate::client::{Condition, Deadline, Error, Keys, Response, Write};
 /// Longest wait for one change: an election in the copy's cluster is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a change is tried again while the copy's cluster can not serve.
-const TRIES: u32 = 10;
+const TRIES: u32 = 60;
 
 const KEY_NOT_FOUND: u64 = 100;
 const NOT_A_FILE: u64 = 102;

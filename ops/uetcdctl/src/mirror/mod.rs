@@ -62,6 +62,7 @@ pub(crate) fn run(call: &Call) -> Result<(), Failed> {
     }
     let source = Arc::new(call.settings.connect_to(from, call.flags.text("from-username"))?);
     let copy = call.settings.connect()?;
+    refuse_itself(&plan, &source, &copy)?;
     let path = Some(call.flags.text("state")).filter(|path| !path.is_empty()).map(PathBuf::from);
     let state = State::open(path, &plan.from, &plan.to).map_err(Failed::said)?;
     state.save_on_signals().map_err(Failed::said)?;
@@ -82,6 +83,19 @@ fn plan(call: &Call) -> Result<Plan, Failed> {
     };
     let workers = usize::try_from(call.flags.int("workers")).unwrap_or(0).clamp(1, 64);
     Ok(Plan { from, to, keep: call.flags.is_set("keep"), once: call.flags.is_set("once"), workers })
+}
+
+/// A mirror of a directory into itself would follow its own changes for ever.
+fn refuse_itself(plan: &Plan, source: &Client, copy: &Client) -> Result<(), Failed> {
+    let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|below| below.starts_with('/'));
+    let overlap = inside(&plan.from, &plan.to) || inside(&plan.to, &plan.from);
+    let endpoints = copy.endpoints();
+    match source.endpoints().iter().find(|endpoint| endpoints.contains(endpoint)) {
+        Some(endpoint) if overlap => Err(Failed::said(format!(
+            "{endpoint} is in both clusters: --from names the one to copy, --endpoints the one to copy into"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn bare(key: &str) -> String {

@@ -220,10 +220,12 @@ fn what_can_not_work_is_said() {
     let run = |words: &[&str]| uetcdctl(&copy).arg("mirror").args(words).output().expect("uetcdctl starts");
     assert_eq!(run(&[]).status.code(), Some(1));
     assert_eq!(run(&["--from", "http://127.0.0.1:9", "--once"]).status.code(), Some(4));
+    let itself = run(&["--from", &copy.url(""), "/a"]);
+    assert!(String::from_utf8_lossy(&itself.stderr).contains("in both clusters"), "{itself:?}");
     let home = tempfile::tempdir().expect("a directory");
     let state = home.path().join("state");
     std::fs::write(&state, "{\"from\":\"/x\",\"to\":\"/y\"}").expect("written");
-    let output = run(&["--from", &copy.url(""), "--state", state.to_str().expect("UTF-8")]);
+    let output = run(&["--from", "http://127.0.0.1:9", "--state", state.to_str().expect("UTF-8")]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("another mirror"), "{said}");
 }

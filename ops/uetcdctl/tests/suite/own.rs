@@ -73,6 +73,9 @@ fn failures_name_the_endpoint_and_what_to_try() {
     let silent = Canned::Silent.serve();
     let slow = run(&["--endpoints", &silent, "--timeout", "50ms", "get", "k"]);
     assert!(err(&slow).contains("hint: ") && err(&slow).contains("--timeout"), "{slow:?}");
+    let lacking = Canned::http("501 Not Implemented", "", "").serve();
+    let lacking = run(&["--endpoints", &lacking, "--no-sync", "user", "list"]);
+    assert!(err(&lacking).contains("does not have this"), "{lacking:?}");
     let wrong = run(&["--endpoints", "http://127.0.0.1:x", "get", "k"]);
     assert!(err(&wrong).contains("http://127.0.0.1:x") && wrong.status.code() == Some(1), "{wrong:?}");
 }
