@@ -23,6 +23,11 @@ impl Values {
         self.given.push((flag.names[0], spelling.to_owned(), value));
     }
 
+    /// Counts what was typed for a flag of `others` as typed here, and later.
+    pub(super) fn take_over(&mut self, name: &str, others: &Self) {
+        self.given.extend(others.given.iter().filter(|(long, ..)| *long == name).cloned());
+    }
+
     /// Both spellings of one flag, in the order in which etcdctl complains of them.
     pub(super) fn two_forms(&self) -> Option<String> {
         self.flags.iter().find_map(|flag| {

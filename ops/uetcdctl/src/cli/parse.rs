@@ -139,7 +139,7 @@ fn in_group(manner: Manner, globals: Values, group: &'static Command, words: &[S
 
 fn call(
     manner: Manner,
-    globals: Values,
+    mut globals: Values,
     command: &'static Command,
     full_name: &str,
     words: &[String],
@@ -154,6 +154,7 @@ fn call(
     if asked.help {
         return Err(Answer::help(help()));
     }
+    globals.take_over("output", &flags);
     Ok(Invocation { manner, globals, task: &command.task, flags, words })
 }
 

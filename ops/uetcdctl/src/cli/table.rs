@@ -31,6 +31,8 @@ const QUORUM: Flag = Flag::new(&["quorum", "q"], Kind::Bool, "require quorum for
 const AFTER_INDEX: Flag = Flag::new(&["after-index"], Kind::Int, "watch after the given index").or("0");
 const SINCE: Flag =
     Flag::new(&["since"], Kind::Int, "watch from the given index on, the change that has it included").or("0").own();
+const OUTPUT: Flag =
+    Flag::new(&["output", "o"], Kind::Text, "as the global flag: `simple`, `extended`, `json` or `table`").own();
 const ROLES: &[Flag] = &[Flag::new(&["roles"], Kind::List, "List of roles to grant or revoke")];
 
 const SET_MORE: &str = "Set sets the value of a key.\n\n   When <value> begins with '-', <value> is interpreted as a flag.\n   Insert '--' for workaround:\n\n   $ set -- <key> <value>";
@@ -64,10 +66,10 @@ pub(crate) static COMMANDS: &[Command] = &[
         ])
         .examples(&["rm /a", "rm /a --with-value old", "rm -r /dir"]),
     Command::new("rmdir", "removes the key if it is an empty directory or a key-value pair", "<key>", Task::RemoveDir),
-    Command::new("get", "retrieve the value of a key", "<key>", Task::Get).flags(&[SORT, QUORUM]).examples(&[
+    Command::new("get", "retrieve the value of a key", "<key>", Task::Get).flags(&[SORT, QUORUM, OUTPUT]).examples(&[
         "get /a",
         "get --quorum /a",
-        "-o table get /a",
+        "get -o table /a",
     ]),
     Command::new("ls", "retrieve a directory", "[key]", Task::List)
         .flags(&[
@@ -75,8 +77,9 @@ pub(crate) static COMMANDS: &[Command] = &[
             Flag::new(&["recursive", "r"], Kind::Bool, "returns all key names recursively for the given path"),
             Flag::new(&["p"], Kind::Bool, "append slash (/) to directories"),
             QUORUM,
+            OUTPUT,
         ])
-        .examples(&["ls", "ls -r -p /dir", "-o table ls -r /dir"]),
+        .examples(&["ls", "ls -r -p /dir", "ls -o table -r /dir"]),
     Command::new("set", "set the value of a key", "<key> <value>", Task::Set)
         .description(SET_MORE)
         .flags(&[

@@ -30,6 +30,7 @@ fn tables_have_a_column_for_each_thing() {
     assert_eq!(rows[2], ["/dir/a", "one\\ntwo", "4", "4"]);
     assert_eq!(rows[3][..3], ["/dir/b", "three", "1000"]);
     assert!(out(&run(&server, &["-o", "table", "get", "/dir/a"])).contains("one\\ntwo"));
+    assert_eq!(out(&run(&server, &["ls", "-r", "--sort", "/", "-o", "table"])), table, "behind the command too");
 }
 
 #[test]
