@@ -82,13 +82,17 @@ fn bind_one(url: &Url, side: Side) -> Result<Listener, String> {
     }
 }
 
-/// One socket per executor on the same port. That nobody else listens there was found out before
-/// ([`crate::config::prepare::ports`]): with `SO_REUSEPORT`, a second server of the same user would share it.
+/// One socket per executor on the same port. With `SO_REUSEPORT` from the beginning, a second server of the same user
+/// would share it: the first socket listens alone, and lets others join after that.
 fn bind_shared(url: &Url, side: Side, executors: usize) -> Result<Vec<Listener>, String> {
     let Some(mut address) = url.listen_address()? else { return Ok(Vec::new()) };
     let mut listeners = Vec::with_capacity(executors);
-    for _ in 0..executors {
-        let socket = tcp(address, true).map_err(|error| refused(url, &error))?;
+    for nth in 0..executors {
+        let socket = tcp(address, nth > 0).and_then(|socket| {
+            socket.set_reuse_port(executors > 1)?;
+            Ok(socket)
+        });
+        let socket = socket.map_err(|error| refused(url, &error))?;
         // Port 0 asks for any free port; the others follow the first.
         if let Some(bound) = socket.local_addr().ok().and_then(|bound| bound.as_socket()) {
             address = bound;
@@ -124,4 +128,42 @@ fn refused(url: &Url, error: &io::Error) -> String {
     };
     let network = if matches!(url.endpoint(), Endpoint::Unix(_)) { "unix" } else { "tcp" };
     format!("listen {network} {}: {reason}", url.host_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn url(port: u16) -> Url {
+        Url::parse(&format!("http://127.0.0.1:{port}")).expect("a URL")
+    }
+
+    /// Connections that wait at each listener.
+    fn waiting(listeners: Vec<Listener>) -> Vec<usize> {
+        let count = |listener: Listener| {
+            let Place::Tcp(socket) = listener.place else { panic!("a TCP socket") };
+            let socket = TcpListener::from(socket);
+            socket.set_nonblocking(true).expect("it can be set");
+            socket.incoming().take_while(Result::is_ok).count()
+        };
+        listeners.into_iter().map(count).collect()
+    }
+
+    #[test]
+    fn executors_share_a_port_with_each_other_and_with_nobody_else() {
+        let first = bind_shared(&url(0), Side::Client, 3).expect("a free port");
+        let Place::Tcp(socket) = &first[0].place else { panic!("a TCP socket") };
+        let port = TcpListener::from(socket.try_clone().expect("a copy")).local_addr().expect("an address").port();
+        for executors in [1, 3] {
+            let second = bind_shared(&url(port), Side::Client, executors);
+            let reason = second.expect_err("the port is taken");
+            assert_eq!(reason, format!("listen tcp 127.0.0.1:{port}: bind: address already in use"));
+        }
+        let clients: Vec<_> = (0..60).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("connected")).collect();
+        let waiting = waiting(first);
+        assert_eq!(waiting.iter().sum::<usize>(), clients.len());
+        assert!(waiting.iter().all(|count| *count > 0), "{waiting:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! The addresses to listen on, tried before anything else is done.
 //!
 //! The executors share each port with `SO_REUSEPORT`, under which a second server of the same user would be let in
-//! without a word and take half of the connections. So each address is first bound without it, all at the same time.
+//! without a word and take half of the connections. So each address is first bound without it, all at the same time. (Who
+//! comes in the moment between is turned away by [`crate::listen`].)
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -166,6 +166,7 @@ impl Script {
         let plan = plan.args(["--listen-peer-urls", &urls.join(",")]);
         let url = urls[0].clone();
         let id = self.insist("a member is added", |script, via| {
+            script.answers(via)?;
             let answer = add(&script.cluster, via, &url);
             match answer.status {
                 201 => answer.json()["id"].as_str().map(str::to_owned),
