@@ -21,7 +21,12 @@ impl Inner {
     pub(super) fn keep_members(&mut self) {
         let system = self.node.system();
         let lingers = |shard: &Shard| shard.group().members().all().any(|member| system.removed().contains(&member));
-        self.node.lingering[self.me].store(self.shards.iter().any(lingers), Ordering::Release);
+        let (linger, lingering) = (self.shards.iter().any(lingers), &self.node.lingering[self.me]);
+        lingering.store(linger, Ordering::Release);
+        if !linger && !std::sync::Arc::ptr_eq(&system, &self.node.system()) {
+            // Another member was removed meanwhile, and looked for in vain in what is stale now.
+            lingering.store(true, Ordering::Release);
+        }
         if !self.node.order.is_open() {
             return;
         }

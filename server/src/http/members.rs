@@ -1,6 +1,7 @@
 //! `/v2/members`: who is in the cluster. Checks and texts in etcd's order.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use net::document::{self, Kind, Value};
 use shard::command::{Command, SystemCommand};
@@ -127,9 +128,26 @@ pub(super) fn remove(core: &Core, id: &[u8]) -> Decision {
 pub(super) async fn change(core: &Rc<Core>, command: SystemCommand, done: Page) -> Page {
     let failed = || Page::message(500, "Internal Server Error");
     match core.propose_and_wait(SYSTEM_SHARD, Command::System(command.clone())).await {
-        Some(200) => done,
+        Some(200) => {
+            if let SystemCommand::RemoveMember { id } = command {
+                let_go(core, MemberId(id)).await;
+            }
+            done
+        }
         Some(400..500) => overtaken(&core.node.system(), &command).unwrap_or_else(failed),
         _ => failed(),
+    }
+}
+
+/// Waits until no group of this member counts on one that was removed: whoever is told that it is gone may switch off
+/// another one in the next moment. No longer than any request waits, for what is decided is decided; and not for this member
+/// itself, which may not be told how it ends.
+async fn let_go(core: &Rc<Core>, removed: MemberId) {
+    const GLANCE: Duration = Duration::from_millis(5);
+    let node = &core.node;
+    let begun = Instant::now();
+    while removed.0 != node.member && node.has_lingering() && begun.elapsed() < node.config.request_timeout() {
+        glommio::timer::sleep(GLANCE).await;
     }
 }
 

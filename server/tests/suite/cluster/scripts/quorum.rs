@@ -34,7 +34,8 @@ impl Quorum {
 
     fn stands(&self, members: &BTreeSet<usize>, running: &BTreeSet<usize>) -> bool {
         let old: BTreeSet<usize> = members.difference(&self.fresh).chain(&self.leaving).copied().collect();
-        [members, &old].iter().all(|voters| 2 * running.intersection(voters).count() > voters.len())
+        let both: BTreeSet<usize> = members.union(&self.leaving).copied().collect();
+        [members, &old, &both].iter().all(|voters| 2 * running.intersection(voters).count() > voters.len())
     }
 }
 
@@ -50,6 +51,8 @@ fn both_the_old_and_the_new_members_count() {
     assert!(!joined.bears_loss_of(0) && joined.bears_loss_of(1), "the first may be the only voter still");
     let shrunk = Quorum { members: set(&[0, 1]), running: set(&[0, 1]), leaving: set(&[2]), ..Quorum::default() };
     assert!(!shrunk.bears_loss_of(0));
+    let exchanged = Quorum { members: set(&[0, 2, 3]), running: set(&[0, 2, 3]), fresh: set(&[3]), leaving: set(&[1]) };
+    assert!(!exchanged.bears_loss_of(3), "four may count, and two of them be left");
     let alone = Quorum { members: set(&[0]), running: set(&[0]), ..Quorum::default() };
     assert!(!alone.bears_loss_of(0) && !alone.bears_removal_of(0));
 }

@@ -217,11 +217,13 @@ impl Script {
 
     fn remove(&mut self, nth: usize) {
         let listed = self.listed.remove(&nth).expect("a member");
-        self.insist_removed(&listed.id, Some(nth));
+        let is_gone = self.insist_removed(&listed.id, Some(nth));
         self.quorum.members.remove(&nth);
         self.quorum.fresh.remove(&nth);
-        self.quorum.leaving.insert(nth);
-        self.changes("Remove", &listed.id, nth);
+        if !is_gone {
+            self.quorum.leaving.insert(nth);
+            self.changes("Remove", &listed.id, nth);
+        }
         let ran = self.quorum.running.remove(&nth);
         // Now and then another one dies before all groups have made the change.
         let victim = self.quorum.running.iter().copied().find(|&other| self.quorum.bears_loss_of(other));
@@ -280,15 +282,17 @@ impl Script {
         eventually(what, PATIENCE, || attempt(self, members.next().expect("somebody runs")))
     }
 
-    fn insist_removed(&mut self, id: &str, except: Option<usize>) {
+    /// True if no group counts on it any more, which 204 promises.
+    fn insist_removed(&mut self, id: &str, except: Option<usize>) -> bool {
         self.insist("a member is removed", |script, via| {
             if Some(via) == except {
                 return None;
             }
             script.answers(via)?;
             // 410: an attempt that failed had been carried out.
-            matches!(remove(&script.cluster, via, id).status, 204 | 410).then_some(())
-        });
+            let status = remove(&script.cluster, via, id).status;
+            matches!(status, 204 | 410).then_some(status == 204)
+        })
     }
 
     fn insist_moved(&mut self, listed: &mut Listed) {
