@@ -34,6 +34,7 @@ fn a_form_is_decoded_in_place() {
         authorization: Some(b"Basic cm9vdDpy"),
         accept: Some(b"*/*"),
         accept_encoding: Some(b"gzip"),
+        lines: &input["PUT /v2/keys/a%20b?prevExist=true HTTP/1.1\r\n".len()..input.len() - "\r\nvalue=1GET".len()],
         body: Body::Bytes(b"value=1"),
     };
     assert_eq!((request, consumed), (want, input.len() - 3));

@@ -58,6 +58,11 @@ impl ChunkDecoder {
     /// Decodes what is there of `input` and appends the data to `out`. An unfinished size line is left for the next
     /// call.
     pub(crate) fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, ChunkError> {
+        self.decode_to(input, &mut |data| out.extend_from_slice(data))
+    }
+
+    /// As [`Self::decode`], with the data given away piece by piece; no piece is empty.
+    pub(crate) fn decode_to(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, ChunkError> {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
@@ -75,6 +80,11 @@ impl ChunkDecoder {
         }
     }
 
+    /// Whether everything that was begun is complete: no chunk, and nothing of the body's end.
+    pub(crate) fn is_between_chunks(&self) -> bool {
+        self.state == State::Size
+    }
+
     fn read_size(&mut self, rest: &[u8]) -> Result<Option<usize>, ChunkError> {
         let Some(line_feed) = memchr::memchr(b'\n', &rest[..rest.len().min(LINE_MAX)]) else {
             return if rest.len() < LINE_MAX { Ok(None) } else { Err(ChunkError::Malformed) };
@@ -89,9 +99,11 @@ impl ChunkDecoder {
         Ok(Some(line_feed + 1))
     }
 
-    fn copy_data(&mut self, rest: &[u8], remaining: u64, out: &mut Vec<u8>) -> Option<usize> {
+    fn copy_data(&mut self, rest: &[u8], remaining: u64, out: &mut impl FnMut(&[u8])) -> Option<usize> {
         let taken = rest.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
-        out.extend_from_slice(&rest[..taken]);
+        if taken > 0 {
+            out(&rest[..taken]);
+        }
         let remaining = remaining - taken as u64;
         self.state = if remaining == 0 { State::DataEnd } else { State::Data(remaining) };
         (taken > 0).then_some(taken)

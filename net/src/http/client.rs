@@ -28,7 +28,7 @@ pub enum ResponseError {
 
 /// How a response's body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     Sized(u64),
     Chunked,
     UntilClose,
@@ -46,6 +46,10 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    pub(super) const fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// The first field of this name, in any case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         let found = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
@@ -156,22 +160,40 @@ enum Remaining {
 impl BodyDecoder {
     /// Appends what is there of the body to `out`, which the caller bounds and empties.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<BodyProgress, ResponseError> {
+        self.decode_to(input, &mut |data| out.extend_from_slice(data))
+    }
+
+    /// As [`Self::decode`], with the data given away piece by piece; no piece is empty.
+    pub(super) fn decode_to(
+        &mut self,
+        input: &[u8],
+        out: &mut impl FnMut(&[u8]),
+    ) -> Result<BodyProgress, ResponseError> {
         match &mut self.0 {
             Remaining::Bytes(remaining) => {
                 let taken = input.len().min(usize::try_from(*remaining).unwrap_or(usize::MAX));
-                out.extend_from_slice(&input[..taken]);
+                if taken > 0 {
+                    out(&input[..taken]);
+                }
                 *remaining -= taken as u64;
                 Ok(BodyProgress { consumed: taken, finished: *remaining == 0 })
             }
-            Remaining::Chunks(decoder) => match decoder.decode(input, out) {
+            Remaining::Chunks(decoder) => match decoder.decode_to(input, out) {
                 Ok(progress) => Ok(BodyProgress { consumed: progress.consumed, finished: progress.finished }),
                 Err(ChunkError::Malformed | ChunkError::TooLarge) => Err(ResponseError::Framing),
             },
             Remaining::UntilClose => {
-                out.extend_from_slice(input);
+                if !input.is_empty() {
+                    out(input);
+                }
                 Ok(BodyProgress { consumed: input.len(), finished: false })
             }
         }
+    }
+
+    /// True if the body is in chunks, and those that were begun are complete.
+    pub(super) fn is_between_chunks(&self) -> bool {
+        matches!(&self.0, Remaining::Chunks(decoder) if decoder.is_between_chunks())
     }
 
     /// True if the end of the connection is the end of the body, rather than a truncation.

@@ -43,11 +43,14 @@ pub(crate) struct Head<'a> {
     pub(crate) authorization: Option<&'a [u8]>,
     pub(crate) accept: Option<&'a [u8]>,
     pub(crate) accept_encoding: Option<&'a [u8]>,
+    /// The field lines, each with its CRLF.
+    pub(crate) lines: &'a [u8],
 }
 
 /// Parses `head`: a request line, field lines, and the empty line, which is the first in it. Every line ends in CRLF.
 pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
     let (method, uri, version, mut rest) = parse_request_line(head)?;
+    let lines = rest.strip_suffix(LINE_END).unwrap_or(rest);
     let mut fields = Fields::default();
     while rest != LINE_END {
         rest = fields.take(rest)?;
@@ -67,6 +70,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
         authorization: fields.authorization,
         accept: fields.accept,
         accept_encoding: fields.accept_encoding,
+        lines,
     })
 }
 

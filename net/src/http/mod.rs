@@ -3,6 +3,7 @@
 pub mod client;
 pub mod date;
 pub mod reject;
+pub mod relay;
 pub mod request;
 pub mod response;
 pub mod status;

@@ -161,6 +161,8 @@ pub struct Request<'a> {
     pub accept: Option<&'a [u8]>,
     /// `Accept-Encoding`.
     pub accept_encoding: Option<&'a [u8]>,
+    /// All field lines as they came, checked, each with its CRLF: for [`super::relay`].
+    pub lines: &'a [u8],
     /// The body; empty when there is none.
     pub body: Body<'a>,
 }
@@ -367,6 +369,7 @@ fn assemble<'a>(head: &Head<'a>, body: Body<'a>) -> Request<'a> {
         authorization: head.authorization,
         accept: head.accept,
         accept_encoding: head.accept_encoding,
+        lines: head.lines,
         body,
     }
 }

@@ -193,9 +193,10 @@ impl<'a> Head<'a> {
     /// The headers that etcd's handlers set, in alphabetical order.
     fn write_own_headers(&self, out: &mut Vec<u8>) {
         if let Some(origin) = self.cors_origin {
-            out.extend_from_slice(b"\r\nAccess-Control-Allow-Headers: accept, content-type, authorization");
-            out.extend_from_slice(b"\r\nAccess-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE");
-            header(out, b"\r\nAccess-Control-Allow-Origin: ", origin);
+            for (name, value) in cors_fields(origin) {
+                header(out, b"\r\n", name.as_bytes());
+                header(out, b": ", value);
+            }
         }
         if let Some(methods) = self.allow {
             header(out, b"\r\nAllow: ", methods.as_bytes());
@@ -229,6 +230,15 @@ impl<'a> Head<'a> {
             decimal::push_u64(out, term);
         }
     }
+}
+
+/// The names and values of the headers that allow `origin`, in alphabetical order.
+pub(super) const fn cors_fields(origin: &[u8]) -> [(&'static str, &[u8]); 3] {
+    [
+        ("Access-Control-Allow-Headers", b"accept, content-type, authorization"),
+        ("Access-Control-Allow-Methods", b"POST, GET, OPTIONS, PUT, DELETE"),
+        ("Access-Control-Allow-Origin", origin),
+    ]
 }
 
 fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
