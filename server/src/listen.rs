@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::prepare::Role;
 use crate::config::{Config, Endpoint, Url};
 
 /// Connections that may wait to be accepted, per executor.
@@ -42,13 +43,13 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-/// Binds all listen URLs; returns the listeners of each executor. The TCP ports for clients and peers are shared by all
+/// Binds all listen URLs; returns the listeners of each executor. A proxy has no port for peers. The TCP ports for clients and peers are shared by all
 /// executors (`SO_REUSEPORT`), everything else is for the first one.
 ///
 /// The error is etcd's: `listen tcp 127.0.0.1:2379: bind: address already in use`.
-pub(crate) fn bind_all(config: &Config) -> Result<Vec<Vec<Listener>>, String> {
+pub(crate) fn bind_all(config: &Config, role: Role) -> Result<Vec<Vec<Listener>>, String> {
     let mut executors: Vec<Vec<Listener>> = config.cores.iter().map(|_| Vec::new()).collect();
-    let peers = config.listen_peer.iter().map(|url| (url, Side::Peer));
+    let peers = config.listen_peer.iter().map(|url| (url, Side::Peer)).filter(|_| role == Role::Member);
     let clients = config.listen_client.iter().map(|url| (url, Side::Client));
     for (url, side) in peers.chain(clients) {
         if url.listen_address()?.is_some() {

@@ -19,6 +19,7 @@ mod logging;
 mod metrics;
 mod page;
 mod peer;
+mod proxy;
 mod recovery;
 mod repair;
 mod restore;
@@ -39,6 +40,7 @@ use signal_hook::consts::{SIGALRM, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::birth::Birth;
+use crate::config::prepare::Role;
 use crate::config::{Config, Machine, Outcome, prepare};
 use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
 }
 
 /// Why the server ends although nothing is wrong.
-enum Reason {
+pub(crate) enum Reason {
     Signal(i32),
     /// This member was removed from the cluster.
     Removed,
@@ -98,6 +100,11 @@ fn run(config: Config) -> Result<Reason, End> {
     }
     prepare::io_uring()?;
     prepare::locked_memory(config.cores.len())?.iter().for_each(logging::emit);
+    let (role, said) = prepare::role(&config)?;
+    if role == Role::Proxy {
+        said.iter().for_each(logging::emit);
+        return proxy::run(config, proxy::Source::Flags);
+    }
     let descriptors = prepare::descriptors()?;
     let listening = prepare::ports(&config)?;
     let directory = prepare::directory(&config)?;
@@ -113,7 +120,7 @@ fn run(config: Config) -> Result<Reason, End> {
         birth
     };
     let ReadBack { mut found, birth, repaired } = repair::read_back(&config, &data, birth, noted)?;
-    let mut listeners = listen::bind_all(&config).map_err(Fatal::Other)?;
+    let mut listeners = listen::bind_all(&config, Role::Member).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);
 
     let cores = config.cores.len();
@@ -169,7 +176,7 @@ fn write_backup(config: &Config, file: &Path) -> Result<(), End> {
 }
 
 /// Signals that mean nothing to a Go program, etcd among them, do not end this one either.
-fn ignore_stray_signals() -> std::io::Result<()> {
+pub(crate) fn ignore_stray_signals() -> std::io::Result<()> {
     for signal in [SIGUSR1, SIGUSR2, SIGALRM] {
         signal_hook::flag::register(signal, Arc::default())?;
     }

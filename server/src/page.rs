@@ -1,5 +1,8 @@
 //! A finished response of everything that is not the key space.
 
+use net::http::response::{Head, content_type};
+use net::http::status::Status;
+
 /// How the body is labelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -42,6 +45,23 @@ impl Page {
     /// `{"message":"…"}` of `/v2/members`.
     pub(crate) fn message(status: u16, text: &str) -> Self {
         Self::of_cluster(status, crate::http::message_body(text))
+    }
+
+    /// The head, without what only the sender knows.
+    pub(crate) fn head(&self) -> Head<'static> {
+        let status = Status::from_code(self.status).unwrap_or(Status::InternalServerError);
+        let head = match self.kind {
+            Kind::Nothing => Head::new(status),
+            Kind::Json => Head::json(status),
+            Kind::JsonUtf8 => Head::new(status).content_type(content_type::JSON_UTF8),
+            Kind::Sniffed => Head::new(status).sniffed_type(content_type::TEXT),
+            Kind::Error => Head::plain_error(status),
+            Kind::Metrics => Head::new(status).content_type(content_type::METRICS),
+        };
+        match self.allow {
+            Some(methods) => head.allow(methods),
+            None => head,
+        }
     }
 
     pub(crate) fn not_found() -> Self {

@@ -188,9 +188,8 @@ impl BodyRelay {
     /// What becomes of the client's connection after the body.
     pub const fn next(&self) -> Next {
         match self.coding {
-            Coding::Bare => Next::Close,
             Coding::AsItCame | Coding::Chunks if self.exchange.keep_alive => Next::KeepAlive,
-            Coding::AsItCame | Coding::Chunks => Next::Close,
+            Coding::AsItCame | Coding::Chunks | Coding::Bare => Next::Close,
         }
     }
 }
@@ -211,7 +210,7 @@ fn write_fields(out: &mut Vec<u8>, answer: &ResponseHead, additions: Additions<'
     let passes = |name: &str| {
         let is_cors =
             |name: &str| name.get(..21).is_some_and(|start| start.eq_ignore_ascii_case("access-control-allow-"));
-        !is_one_of(name.as_bytes(), &HOP_BY_HOP) && !(cors.is_some() && is_cors(name))
+        !(is_one_of(name.as_bytes(), &HOP_BY_HOP) || cors.is_some() && is_cors(name))
     };
     let mut fields: Vec<(&str, &[u8])> = answer.fields().filter(|(name, _)| passes(name)).collect();
     if answer.field("Date").is_none() {

@@ -37,12 +37,12 @@ impl Exit {
     }
 
     /// Anything else that makes it impossible to start.
-    pub(super) fn critical(package: &'static str, text: impl Into<String>) -> Self {
+    pub(crate) fn critical(package: &'static str, text: impl Into<String>) -> Self {
         Self { status: 1, log: vec![LogLine::new(Severity::Critical, package, text)], ..Self::default() }
     }
 
     /// Something of etcd that this version cannot do, for it speaks plain text.
-    pub(super) fn unsupported(what: &str) -> Self {
+    pub(crate) fn unsupported(what: &str) -> Self {
         Self::unsupported_for(what, PLAIN_TEXT)
     }
 

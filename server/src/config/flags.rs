@@ -138,12 +138,12 @@ const CLUSTERING: &[Flag] = &[
 ];
 
 const PROXY: &[Flag] = &[
-    refused("proxy", PROXIES, "off", "proxy mode setting ('off', 'readonly' or 'on')."),
-    nothing("proxy-failure-wait", Kind::Uint, "5000"),
-    nothing("proxy-refresh-interval", Kind::Uint, "30000"),
-    nothing("proxy-dial-timeout", Kind::Uint, "1000"),
-    nothing("proxy-write-timeout", Kind::Uint, "5000"),
-    nothing("proxy-read-timeout", Kind::Uint, "0"),
+    works("proxy", PROXIES, "off", "proxy mode setting ('off', 'readonly' or 'on')."),
+    works("proxy-failure-wait", Kind::Uint, "5000", "time (in milliseconds) a failed endpoint is left alone."),
+    works("proxy-refresh-interval", Kind::Uint, "30000", "time (in milliseconds) between refreshes of the endpoints."),
+    works("proxy-dial-timeout", Kind::Uint, "1000", "time (in milliseconds) for a dial to timeout, 0 to disable."),
+    works("proxy-write-timeout", Kind::Uint, "5000", "time (in milliseconds) for a write to timeout, 0 to disable."),
+    works("proxy-read-timeout", Kind::Uint, "0", "time (in milliseconds) for a read to timeout, 0 to disable."),
 ];
 
 const SECURITY: &[Flag] = &[

@@ -24,21 +24,21 @@ const CLUSTER_VERSIONS: std::ops::RangeInclusive<(u64, u64)> = (2, 2)..=(2, 3);
 
 /// A cluster as one of its members describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Running {
+pub(crate) struct Running {
     pub(super) id: ClusterId,
-    pub(super) members: Vec<RunningMember>,
+    pub(crate) members: Vec<RunningMember>,
 }
 
 /// One of its members: what stands in the answer to `/members`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct RunningMember {
+pub(crate) struct RunningMember {
     pub(super) id: u64,
     #[serde(rename = "peerURLs")]
-    pub(super) peer_urls: Vec<String>,
+    pub(crate) peer_urls: Vec<String>,
     pub(super) name: String,
     #[serde(rename = "clientURLs")]
-    pub(super) client_urls: Vec<String>,
+    pub(crate) client_urls: Vec<String>,
 }
 
 /// What stands in the answer to `/version`.
@@ -51,7 +51,7 @@ struct Version {
 }
 
 /// Asks these peer URLs, in order, who is in the cluster; the first answer counts. What went wrong is added to `log`.
-pub(super) fn running(urls: &[Url], limit: Duration, fetch: Fetch<'_>, log: &mut Vec<LogLine>) -> Option<Running> {
+pub(crate) fn running(urls: &[Url], limit: Duration, fetch: Fetch<'_>, log: &mut Vec<LogLine>) -> Option<Running> {
     let warning = |text| LogLine::new(Severity::Warning, "etcdserver", text);
     urls.iter().find_map(|url| {
         let described = fetch(url, "/members", limit)

@@ -33,7 +33,7 @@ pub(crate) use banner::settings;
 pub(crate) use bootstrap::{Founder, InitialCluster, found};
 pub(crate) use command::{Machine, load};
 pub(crate) use exit::Exit;
-pub(crate) use join::promised_to;
+pub(crate) use join::{promised_to, running};
 pub(crate) use remote::fetch;
 pub(crate) use urls::{Endpoint, Url, Urls};
 
@@ -102,6 +102,9 @@ pub(crate) struct Config {
     /// `--write-backup`: put the state that is there into this file, and end.
     pub(crate) write_backup: Option<PathBuf>,
 
+    /// `--proxy` and what goes with it.
+    pub(crate) proxying: Proxying,
+
     /// `--cors`.
     pub(crate) cors: Cors,
     /// `--debug`, `--log-*`.
@@ -136,6 +139,34 @@ pub(crate) struct Scrub {
     pub(crate) bytes_per_second: u64,
     /// From the begin of one round to the begin of the next.
     pub(crate) interval: Duration,
+}
+
+/// Whether requests are sent on to the members of a cluster, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proxying {
+    /// `--proxy`.
+    pub(crate) mode: ProxyMode,
+    /// `--proxy-failure-wait`: how long a member that failed is asked nothing.
+    pub(crate) failure_wait: Duration,
+    /// `--proxy-refresh-interval`: how often the members are asked who they are.
+    pub(crate) refresh_interval: Duration,
+    /// `--proxy-dial-timeout`; `None`: as long as the kernel tries.
+    pub(crate) dial_timeout: Option<Duration>,
+    /// `--proxy-write-timeout`: how long a member may take nothing of a request; `None`: for ever.
+    pub(crate) write_timeout: Option<Duration>,
+    /// `--proxy-read-timeout`: how long a member may send nothing of an answer; `None`: for ever.
+    pub(crate) read_timeout: Option<Duration>,
+}
+
+/// The values of `--proxy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyMode {
+    /// This is a member, unless the data directory is a proxy's.
+    Off,
+    /// Everything is sent on.
+    On,
+    /// Only GET is.
+    Readonly,
 }
 
 /// How the members of a new cluster are found.

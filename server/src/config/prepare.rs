@@ -1,12 +1,12 @@
 //! What the machine must offer before the server can run: each check says in one line what is missing and what to do.
 //!
 //! These run after the configuration is read and logging is on, in this order: [`io_uring`], [`locked_memory`],
-//! [`descriptors`], [`ports()`], [`directory()`].
+//! [`role()`], [`descriptors`], [`ports()`], [`directory()`].
 
 mod directory;
 mod limits;
 mod ports;
 
-pub(crate) use directory::directory;
+pub(crate) use directory::{Role, directory, proxy_directory, role};
 pub(crate) use limits::{cpus, descriptors, io_uring, locked_memory};
-pub(crate) use ports::ports;
+pub(crate) use ports::{ports, proxy_ports};

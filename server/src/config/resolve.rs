@@ -7,7 +7,7 @@ use super::command::{Machine, Values};
 use super::flags::{self, Effect, Flag};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
-use super::{Bootstrap, Config, Cors, Exit, InitialCluster, Scrub, banner, tls};
+use super::{Bootstrap, Config, Cors, Exit, InitialCluster, ProxyMode, Proxying, Scrub, banner, tls};
 use crate::logging::{LogLine, Output, Settings, Severity};
 
 /// The longest election timeout that etcd takes, in milliseconds.
@@ -26,6 +26,8 @@ const SPIN_US_MAX: u64 = 1_000_000;
 const HISTORY_EVENTS_MAX: u64 = 1 << 32;
 /// A TiB per second: no disk is faster.
 const SCRUB_RATE_MAX: u64 = 1 << 20;
+/// A proxy asks the members no more often: etcd asks without a pause when told 0.
+const REFRESH_MS_MIN: u64 = 100;
 /// A year.
 const SCRUB_INTERVAL_S_MAX: u64 = 31_536_000;
 
@@ -74,6 +76,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         force_new_cluster: values.bool("force-new-cluster"),
         restore_backup: path(values, "restore-backup"),
         write_backup: path(values, "write-backup"),
+        proxying: proxying(values),
         cors: cors(values),
         logging,
         cores,
@@ -91,6 +94,22 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
 
 fn path(values: &Values, flag: &str) -> Option<PathBuf> {
     Some(values.text(flag)).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn proxying(values: &Values) -> Proxying {
+    let time = |flag| Some(Duration::from_millis(values.uint(flag))).filter(|time| !time.is_zero());
+    Proxying {
+        mode: match values.text("proxy") {
+            "on" => ProxyMode::On,
+            "readonly" => ProxyMode::Readonly,
+            _ => ProxyMode::Off,
+        },
+        failure_wait: Duration::from_millis(values.uint("proxy-failure-wait")),
+        refresh_interval: Duration::from_millis(values.uint("proxy-refresh-interval").max(REFRESH_MS_MIN)),
+        dial_timeout: time("proxy-dial-timeout"),
+        write_timeout: time("proxy-write-timeout"),
+        read_timeout: time("proxy-read-timeout"),
+    }
 }
 
 fn scrub(values: &Values) -> Result<Option<Scrub>, Exit> {

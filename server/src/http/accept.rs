@@ -21,7 +21,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// After a failed accept (no descriptors left, say): long enough not to spin, short enough not to be noticed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What the connections of an executor need.
+/// What becomes of the connections that an executor accepts.
+pub(crate) trait Service: Clone + 'static {
+    /// A connection was accepted.
+    fn accepted(&self);
+    /// One could not be.
+    fn refused(&self);
+    /// Serves a connection until it ends.
+    fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, opened: Opened<S>) -> impl Future<Output = ()>;
+}
+
+/// What the connections of a member's executor need.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) core: Rc<Core>,
@@ -29,9 +39,26 @@ pub(crate) struct Served {
     pub(crate) links: Rc<Links>,
 }
 
+impl Service for Served {
+    fn accepted(&self) {
+        self.core.count(|metrics| metrics.accepted.inc());
+    }
+
+    fn refused(&self) {
+        self.core.count(|metrics| metrics.refused.inc());
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(self, opened: Opened<S>) {
+        match opened.side {
+            Side::Peer => serve_peer(self, opened.stream, opened.socket).await,
+            Side::Client | Side::Metrics => connection::serve(self.core, self.registry, opened).await,
+        }
+    }
+}
+
 /// Accepts from a listener until the task is cancelled. `permits` is what the connections may number; who comes beyond it
 /// waits in the kernel's queue, as with etcd.
-pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Listener) {
+pub(crate) async fn accept(service: impl Service, permits: Rc<Semaphore>, listener: Listener) {
     let side = listener.side;
     match listener.place {
         Place::Tcp(socket) => {
@@ -43,9 +70,9 @@ pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Lis
                     Ok(stream) => {
                         set_options(&stream);
                         let socket = Some(stream.as_raw_fd());
-                        start(&served, stream, socket, side, permit);
+                        start(&service, Opened { stream, socket, side, first: Vec::new() }, permit);
                     }
-                    Err(error) => refused(&served.core, &error).await,
+                    Err(error) => refused(&service, &error).await,
                 }
             }
         }
@@ -61,8 +88,8 @@ pub(crate) async fn accept(served: Served, permits: Rc<Semaphore>, listener: Lis
             loop {
                 let Ok(permit) = permits.acquire_static_permit(1).await else { return };
                 match listener.accept().await {
-                    Ok(stream) => start(&served, stream, None, side, permit),
-                    Err(error) => refused(&served.core, &error).await,
+                    Ok(stream) => start(&service, Opened { stream, socket: None, side, first: Vec::new() }, permit),
+                    Err(error) => refused(&service, &error).await,
                 }
             }
         }
@@ -88,21 +115,15 @@ fn set_options(stream: &TcpStream) {
     let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
 }
 
-fn start<S, P>(served: &Served, stream: S, socket: Option<RawFd>, side: Side, permit: P)
+fn start<S, P>(service: &impl Service, opened: Opened<S>, permit: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     P: 'static,
 {
-    served.core.count(|metrics| metrics.accepted.inc());
-    let served = served.clone();
+    service.accepted();
+    let service = service.clone();
     glommio::spawn_local(async move {
-        match side {
-            Side::Peer => serve_peer(served, stream, socket).await,
-            Side::Client | Side::Metrics => {
-                let opened = Opened { stream, socket, side, first: Vec::new() };
-                connection::serve(served.core, served.registry, opened).await;
-            }
-        }
+        service.serve(opened).await;
         drop(permit);
     })
     .detach();
@@ -122,8 +143,8 @@ where
     }
 }
 
-async fn refused(core: &Rc<Core>, error: &glommio::GlommioError<()>) {
-    core.count(|metrics| metrics.refused.inc());
+async fn refused(service: &impl Service, error: &glommio::GlommioError<()>) {
+    service.refused();
     tracing::warn!(target: "etcdhttp", "a connection could not be accepted: {error}. Raise the limit of open files if there are none left");
     glommio::timer::sleep(RETRY).await;
 }

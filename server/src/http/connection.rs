@@ -45,14 +45,14 @@ struct Connection<S> {
 }
 
 /// A stream that was accepted.
-pub(super) struct Opened<S> {
-    pub(super) stream: S,
+pub(crate) struct Opened<S> {
+    pub(crate) stream: S,
     /// Its descriptor, if it tells.
-    pub(super) socket: Option<RawFd>,
+    pub(crate) socket: Option<RawFd>,
     /// Whom it is from.
-    pub(super) side: Side,
+    pub(crate) side: Side,
     /// Bytes that have been read from it already.
-    pub(super) first: Vec<u8>,
+    pub(crate) first: Vec<u8>,
 }
 
 /// Serves a connection until it ends.

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 /// Whether the other side of an open socket has shut down or reset. Does not block.
-pub(super) fn is_gone(socket: RawFd) -> bool {
+pub(crate) fn is_gone(socket: RawFd) -> bool {
     let mut asked = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one entry, which outlives the call.
     let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };

@@ -14,6 +14,9 @@ mod streaming;
 mod vars;
 mod watching;
 
-pub(crate) use accept::{Served, accept};
+pub(crate) use accept::{Served, Service, accept};
+pub(crate) use connection::Opened;
+pub(crate) use hangup::is_gone;
 pub(crate) use pages::message_body;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{Registered, Registry};
+pub(crate) use session::{Grant, allowed, grant};

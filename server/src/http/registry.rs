@@ -6,13 +6,13 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// How long a request may take to arrive, and an answer to be taken, before the bytes it has moved are credited.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes per second that a slow but honest peer must move beyond [`PATIENCE`].
-pub(super) const SLOWEST_BYTES_PER_SECOND: u64 = 32 * 1024;
+pub(crate) const SLOWEST_BYTES_PER_SECOND: u64 = 32 * 1024;
 
 /// What others may want of a connection.
 #[derive(Default)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Until when what is under way must be done.
     deadline: Cell<Option<Instant>>,
     expired: Cell<bool>,
@@ -23,28 +23,28 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Something that began at `since` and has moved `bytes` must be done in time. Cleared with [`Entry::at_ease`].
-    pub(super) fn hurry(&self, since: Instant, bytes: u64) {
+    pub(crate) fn hurry(&self, since: Instant, bytes: u64) {
         let credit = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND);
         self.deadline.set(Some(since + PATIENCE + credit));
     }
 
     /// Whether input wakes the connection; if not, every sweep does.
-    pub(super) fn listen(&self, listens: bool) {
+    pub(crate) fn listen(&self, listens: bool) {
         self.deaf.set(!listens);
     }
 
     /// Nothing is under way.
-    pub(super) fn at_ease(&self) {
+    pub(crate) fn at_ease(&self) {
         self.deadline.set(None);
     }
 
     /// The time is over: the connection is to be closed.
-    pub(super) fn is_expired(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.expired.get()
     }
 
     /// Whom to wake.
-    pub(super) fn register(&self, waker: &Waker) {
+    pub(crate) fn register(&self, waker: &Waker) {
         let mut current = self.waker.borrow_mut();
         if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
             *current = Some(waker.clone());
@@ -68,21 +68,21 @@ pub(crate) struct Registry {
 }
 
 /// A connection's place; it leaves when this is dropped.
-pub(super) struct Registered {
+pub(crate) struct Registered {
     registry: Rc<Registry>,
     at: usize,
-    pub(super) entry: Rc<Entry>,
+    pub(crate) entry: Rc<Entry>,
 }
 
 impl Registered {
     /// See [`Registry::hear_no_more`].
-    pub(super) fn hears_no_more(&self) -> bool {
+    pub(crate) fn hears_no_more(&self) -> bool {
         self.registry.hears_no_more.get()
     }
 }
 
 impl Registry {
-    pub(super) fn enter(self: &Rc<Self>) -> Registered {
+    pub(crate) fn enter(self: &Rc<Self>) -> Registered {
         let entry = Rc::new(Entry::default());
         let mut entries = self.entries.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {

@@ -22,7 +22,7 @@ use crate::core::lane::Lane;
 use crate::core::message::{Answer, KeysAnswer};
 use crate::listen::Side;
 use crate::metrics;
-use crate::page::{Kind, Page};
+use crate::page::Page;
 
 /// Requests in flight on one connection: with bodies of up to 10 MiB this is the most memory a client can pin.
 pub(super) const IN_FLIGHT_MAX: usize = 64;
@@ -85,7 +85,7 @@ pub(super) struct Pending {
 
 /// Whom the CORS headers of an answer allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(crate) enum Grant {
     Nobody,
     Anybody,
     /// The origin at this position of the configured list.
@@ -364,19 +364,9 @@ impl Session {
 
     /// What must be remembered of a request.
     pub(super) fn pending_of(&self, request: &Request<'_>, counted: Option<metrics::Method>) -> Pending {
-        let cors = if self.side == Side::Client { self.grant(request.origin) } else { Grant::Nobody };
+        let cors =
+            if self.side == Side::Client { grant(&self.core.node.config.cors, request.origin) } else { Grant::Nobody };
         Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: Instant::now() }
-    }
-
-    fn grant(&self, origin: Option<&[u8]>) -> Grant {
-        match &self.core.node.config.cors {
-            Cors::Off => Grant::Nobody,
-            Cors::Any => Grant::Anybody,
-            Cors::Origins(listed) => {
-                let found = origin.and_then(|origin| listed.iter().position(|listed| listed.as_bytes() == origin));
-                found.map_or(Grant::Nobody, Grant::Listed)
-            }
-        }
     }
 
     /// Takes a slot for the answer to a request.
@@ -438,21 +428,10 @@ impl Session {
     }
 
     pub(super) fn respond_page(&mut self, pending: &Pending, page: &Page) {
-        let status = Status::from_code(page.status).unwrap_or(Status::InternalServerError);
         let core = Rc::clone(&self.core);
-        let mut head = match page.kind {
-            Kind::Nothing => Head::new(status),
-            Kind::Json => Head::json(status),
-            Kind::JsonUtf8 => Head::new(status).content_type(content_type::JSON_UTF8),
-            Kind::Sniffed => Head::new(status).sniffed_type(content_type::TEXT),
-            Kind::Error => Head::plain_error(status),
-            Kind::Metrics => Head::new(status).content_type(content_type::METRICS),
-        };
+        let mut head = page.head();
         if page.cluster_id {
             head = head.cluster_id(&core.node.cluster_id);
-        }
-        if let Some(allow) = page.allow {
-            head = head.allow(allow);
         }
         self.write(pending, head, &page.body);
     }
@@ -480,8 +459,20 @@ impl Session {
     }
 }
 
+/// Whom the answer to a request from this origin allows.
+pub(crate) fn grant(cors: &Cors, origin: Option<&[u8]>) -> Grant {
+    match cors {
+        Cors::Off => Grant::Nobody,
+        Cors::Any => Grant::Anybody,
+        Cors::Origins(listed) => {
+            let found = origin.and_then(|origin| listed.iter().position(|listed| listed.as_bytes() == origin));
+            found.map_or(Grant::Nobody, Grant::Listed)
+        }
+    }
+}
+
 /// The origin that a grant allows.
-pub(super) fn allowed(cors: &Cors, grant: Grant) -> Option<&[u8]> {
+pub(crate) fn allowed(cors: &Cors, grant: Grant) -> Option<&[u8]> {
     match (grant, cors) {
         (Grant::Anybody, _) => Some(b"*"),
         (Grant::Listed(at), Cors::Origins(listed)) => listed.get(at).map(String::as_bytes),

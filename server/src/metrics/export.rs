@@ -198,7 +198,7 @@ fn shards(page: &mut Page, shards: &[ShardMetrics]) {
     }
 }
 
-fn process_stats(page: &mut Page, process: &ProcessStats) {
+pub(super) fn process_stats(page: &mut Page, process: &ProcessStats) {
     page.metric("process_cpu_seconds_total", Kind::Counter, "Total user and system CPU time spent in seconds.")
         .value(process.cpu_seconds);
     page.metric("process_start_time_seconds", Kind::Gauge, "Start time of the process since unix epoch in seconds.")

@@ -10,6 +10,7 @@ mod export;
 pub(crate) mod labels;
 mod peers;
 mod process;
+pub(crate) mod proxy;
 mod scrub;
 mod text;
 

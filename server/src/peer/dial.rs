@@ -17,6 +17,8 @@ use super::links::Shared;
 use super::stream::{self, Stream, within};
 use crate::config::{Url, go_reason};
 
+/// How long the kernel is given to make a connection.
+const CONNECT: Duration = Duration::from_secs(2);
 /// How long dialling and the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A stream that held for this long was good: after it is lost, dialling begins with short pauses again.
@@ -136,7 +138,7 @@ pub(super) async fn keep(shared: Rc<Shared>, link: Rc<Link>, seed: u64) {
 async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> {
     let hello = shared.local.hello(link.to);
     let (stream, answer) = within(HANDSHAKE, async {
-        let mut stream = stream::connect(url).await?;
+        let mut stream = stream::connect(url, CONNECT).await?.stream;
         stream::write_all(&mut *stream, &hello.encode()).await?;
         let mut answer = [0; HANDSHAKE_BYTES];
         stream::read_exact(&mut *stream, &mut answer).await?;

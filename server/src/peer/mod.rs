@@ -25,6 +25,7 @@ pub(crate) mod translate;
 pub(crate) use inbound::{is_peer, opening};
 pub(crate) use links::{Links, Local};
 pub(crate) use roster::Roster;
+pub(crate) use stream::{Dialled, Stream, connect, within};
 
 use net::peer::{Frame, Refusal, Standing};
 use shard::ids::MemberId;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,8 +13,6 @@ use socket2::SockRef;
 
 use crate::config::{Endpoint, Url};
 
-/// How long the kernel is given to make a connection.
-const CONNECT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay without the peer's acknowledgement: a machine that has vanished answers nothing.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
@@ -25,17 +23,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for S {}
 /// Any of them.
 pub(crate) type Stream = Box<dyn Wire>;
 
-/// Connects to a member's peer URL; tries all addresses of a name.
-pub(super) async fn connect(url: &Url) -> io::Result<Stream> {
+/// A connection that was made.
+pub(crate) struct Dialled {
+    pub(crate) stream: Stream,
+    /// Its descriptor, if it tells.
+    pub(crate) socket: Option<RawFd>,
+}
+
+/// Connects to a URL of a member; tries all addresses of a name, each for as long as `limit`.
+pub(crate) async fn connect(url: &Url, limit: Duration) -> io::Result<Dialled> {
     match url.endpoint() {
-        Endpoint::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(plain)?)),
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(plain)?;
+            Ok(Dialled { stream: Box::new(stream), socket: None })
+        }
         Endpoint::Tcp(host, port) => {
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
             for address in addresses(host, *port).await? {
-                match TcpStream::connect_timeout(address, CONNECT).await {
+                match TcpStream::connect_timeout(address, limit).await {
                     Ok(stream) => {
                         set_options(&stream);
-                        return Ok(Box::new(stream));
+                        let socket = Some(stream.as_raw_fd());
+                        return Ok(Dialled { stream: Box::new(stream), socket });
                     }
                     Err(error) => last = plain(error),
                 }
@@ -68,7 +77,7 @@ fn plain(error: glommio::GlommioError<()>) -> io::Error {
 }
 
 /// Ends with an error if `work` takes longer than `limit`.
-pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     futures_lite::future::or(work, async {
         glommio::timer::sleep(limit).await;
         Err(io::ErrorKind::TimedOut.into())

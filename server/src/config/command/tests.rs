@@ -180,7 +180,6 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
             "--initial-cluster a=foo",
             "C etcdmain: error setting up initial cluster: URL scheme must be http, https, unix, or unixs: foo",
         ),
-        ("--proxy on", &format!("C etcdmain: -proxy {unsupported}")),
         ("--auto-tls", &format!("C etcdmain: -auto-tls {unsupported}")),
         (
             "--host-whitelist a.com",

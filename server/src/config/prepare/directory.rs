@@ -3,10 +3,29 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::super::{Bootstrap, Config, Exit, go_reason};
+use super::super::{Bootstrap, Config, Exit, ProxyMode, go_reason};
 use crate::logging::{LogLine, Severity};
+
+/// What the process is, by what its data directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Of a cluster.
+    Member,
+    /// Of a cluster that it is no member of.
+    Proxy,
+}
+
+/// Looks what the process is, and changes nothing. A directory that was used stays what it was, whatever `--proxy` says.
+/// The lines are those to be logged of a proxy's directory; [`directory`] has them of a member's.
+///
+/// Source: etcd 2.3, its texts included.
+pub(crate) fn role(config: &Config) -> Result<(Role, Vec<LogLine>), Exit> {
+    let mut log = Vec::new();
+    let role = identify(config, &mut log)?;
+    Ok((role, log))
+}
 
 /// A data directory that can be used.
 #[derive(Debug)]
@@ -55,7 +74,7 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
 }
 
 /// What `DATA` holds decides what the process is.
-fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<(), Exit> {
+fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<Role, Exit> {
     let dir = config.data_dir.display();
     let listed = names(&config.data_dir);
     // etcd leaves the reason out.
@@ -69,7 +88,11 @@ fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<(), Exit> {
     }
     match (has("member"), has("proxy")) {
         (true, true) => Err(Exit::critical("etcdmain", "invalid datadir. Both member and proxy directories exist.")),
-        (false, true) => Err(Exit::unsupported(&format!("a data dir of a proxy ({dir})"))),
+        (false, true) => {
+            let text = "the server is already initialized as proxy before, starting as etcd proxy...";
+            log.push(LogLine::new(Severity::Notice, "etcdmain", text));
+            Ok(Role::Proxy)
+        }
         (true, false) if written_by_etcd(config) => {
             let text =
                 format!("data dir {dir} was written by etcd, whose files uetcd cannot read: choose another -data-dir");
@@ -78,9 +101,10 @@ fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<(), Exit> {
         (true, false) => {
             let text = "the server is already initialized as member before, starting as etcd member...";
             log.push(LogLine::new(Severity::Notice, "etcdmain", text));
-            Ok(())
+            Ok(Role::Member)
         }
-        (false, false) => Ok(()),
+        (false, false) if config.proxying.mode == ProxyMode::Off => Ok(Role::Member),
+        (false, false) => Ok(Role::Proxy),
     }
 }
 
@@ -110,6 +134,18 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
         .collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
+}
+
+/// Makes a proxy's directory. What a start as a member has made and not used goes.
+pub(crate) fn proxy_directory(config: &Config) -> Result<PathBuf, Exit> {
+    // Each of them only if it is empty.
+    for unused in [config.member_dir().join("wal"), config.member_dir().join("snap"), config.member_dir()] {
+        let _ = fs::remove_dir(unused);
+    }
+    let dir = config.data_dir.join("proxy");
+    let made = make(&dir).and_then(|()| touch(&dir));
+    made.map_err(|text| Exit::critical("etcdmain", format!("cannot access data directory: {text}")))?;
+    Ok(dir)
 }
 
 fn create(config: &Config) -> Result<(), Exit> {
@@ -147,7 +183,6 @@ fn touch(dir: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::config::command::tests::{config_of, lines};
@@ -223,6 +258,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_directory_was_it_stays() {
+        for (name, files, flag, want) in [
+            ("new member", &[][..], "off", Role::Member),
+            ("new proxy", &[], "on", Role::Proxy),
+            ("new reader", &[], "readonly", Role::Proxy),
+            ("old member", &["member/wal/x"], "on", Role::Member),
+            ("old proxy", &["proxy/cluster"], "off", Role::Proxy),
+        ] {
+            let scratch = Scratch::new(name).with(files);
+            let (role, log) = role(&scratch.config(&["--proxy", flag])).expect(name);
+            assert_eq!(role, want, "{name}");
+            let said = lines(&log).contains("is already initialized as");
+            assert_eq!(said, !files.is_empty(), "{name}: {}", lines(&log));
+        }
+    }
+
+    #[test]
+    fn a_proxy_replaces_what_a_member_has_not_used() {
+        let scratch = Scratch::new("overflow");
+        let config = scratch.config(&[]);
+        directory(&config).expect("can be made");
+        let dir = proxy_directory(&config).expect("can be made");
+        assert_eq!(fs::metadata(&dir).expect("was made").permissions().mode() & 0o777, 0o700);
+        assert_eq!(names(&config.data_dir).expect("is there"), ["proxy"]);
+        assert_eq!(role(&config).expect("usable").0, Role::Proxy);
+    }
+
+    #[test]
     fn what_cannot_be_used_is_refused_with_the_reason() {
         for (name, files, want) in [
             (
@@ -230,7 +293,6 @@ mod tests {
                 &["member/wal/x", "proxy/cluster"][..],
                 "C etcdmain: invalid datadir. Both member and proxy directories exist.\n",
             ),
-            ("proxy", &["proxy/cluster"], "C etcdmain: a data dir of a proxy (DIR) is not supported by uetcd"),
             (
                 "no log",
                 &["member/snap/x"],

@@ -19,14 +19,27 @@ use crate::logging::{LogLine, Severity};
 pub(crate) fn ports(config: &Config) -> Result<Vec<LogLine>, Exit> {
     let peers = config.listen_peer.iter().map(|url| (url, "peers"));
     let clients = config.listen_client.iter().map(|url| (url, "client requests"));
-    let metrics = config.listen_metrics.iter().map(|url| (url, "metrics"));
+    try_all(peers.chain(clients).chain(metrics(config)), "")
+}
+
+/// The same for a proxy, which has no peers.
+pub(crate) fn proxy_ports(config: &Config) -> Result<Vec<LogLine>, Exit> {
+    let clients = config.listen_client.iter().map(|url| (url, "client requests"));
+    try_all(clients.chain(metrics(config)), "proxy: ")
+}
+
+fn metrics(config: &Config) -> impl Iterator<Item = (&Url, &'static str)> {
+    config.listen_metrics.iter().map(|url| (url, "metrics"))
+}
+
+fn try_all<'a>(urls: impl Iterator<Item = (&'a Url, &'static str)>, who: &str) -> Result<Vec<LogLine>, Exit> {
     let mut held = Vec::new();
     let mut log = Vec::new();
-    for (url, whom) in peers.chain(clients).chain(metrics) {
+    for (url, whom) in urls {
         match hold(url) {
             Ok(listener) => {
-                held.push((listener, format!("stopping listening for {whom} on {url}")));
-                log.push(line(format!("listening for {whom} on {url}")));
+                held.push((listener, format!("{who}stopping listening for {whom} on {url}")));
+                log.push(line(format!("{who}listening for {whom} on {url}")));
             }
             Err(text) => {
                 log.extend(held.into_iter().map(|(_, text)| line(text)));

@@ -1,0 +1,151 @@
+//! Proxy mode: no member, but a door to all of them.
+//!
+//! [`run`] is all that others need. It learns the cluster from peer URLs ([`refresh`], [`cluster_file`]), keeps its members in
+//! an order ([`director`], [`endpoint`]), and starts one executor per core; each accepts clients ([`connection`], [`client`]),
+//! decides what becomes of a request ([`plan`]), and sends on what is for a member ([`forward`], [`upstream`]). Who hangs is
+//! found out by [`probe`].
+//!
+//! A connection handles one request at a time. A request is read whole, within the limits that members have, and its answer
+//! passes as it comes, so that a connection holds no more of it than one read.
+//!
+//! Behaviour and texts are those of etcd 2.3's proxy; what is different is in `docs/differences.md`.
+
+mod client;
+mod cluster_file;
+mod connection;
+mod director;
+mod endpoint;
+mod executor;
+mod forward;
+mod front;
+mod plan;
+mod probe;
+mod refresh;
+mod upstream;
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::prepare::{self, Role};
+use crate::config::{Bootstrap, Config, Exit, Url};
+use crate::failure::{End, Fatal};
+use crate::listen;
+use crate::logging;
+use crate::{Reason, ignore_stray_signals};
+use cluster_file::ClusterFile;
+use director::Director;
+use executor::Seed;
+use front::Shared;
+use refresh::{Refresher, shown};
+
+/// Where a proxy without a cluster file learns of its cluster.
+pub(crate) enum Source {
+    /// From the flags: the peer URLs in `--initial-cluster`, or its default.
+    Flags,
+    /// From these peer URLs: those of a cluster that was full when this process wanted to become a member of it. What its
+    /// directory has of a member must hold no data.
+    #[expect(dead_code, reason = "discovery will find them")]
+    PeerUrls(Vec<Url>),
+}
+
+/// Serves as a proxy until a signal comes. `io_uring` and locked memory have been looked after.
+///
+/// A cluster file that is there wins over `source`. Makes the directory, asks the members once (that nobody answers is no
+/// reason not to start), binds the client URLs, and serves.
+pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
+    let descriptors = prepare::descriptors()?;
+    let listening = prepare::proxy_ports(&config)?;
+    let mut file = ClusterFile::new(prepare::proxy_directory(&config)?);
+    let peers = peer_urls(&config, source, &mut file)?;
+    let director = Arc::new(Director::new(Instant::now()));
+    let mut refresher = Refresher::new(Arc::clone(&director), config.proxying, file, peers);
+    refresher.refresh();
+    let mut listeners = listen::bind_all(&config, Role::Proxy).map_err(Fatal::Other)?;
+    listening.iter().for_each(logging::emit);
+
+    let cores = config.cores.len();
+    // Each client may need a connection to a member.
+    let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize / 2).div_ceil(cores);
+    let shared = Arc::new(Shared::new(config, director));
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
+    ignore_stray_signals().map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
+    let (alive, ended) = channel();
+    let mut executors = Vec::with_capacity(cores);
+    for me in 0..cores {
+        let listeners = std::mem::take(&mut listeners[me]);
+        let seed = Seed { me, shared: Arc::clone(&shared), listeners, connections, alive: alive.clone() };
+        executors.push(executor::start(seed)?);
+    }
+    drop(alive);
+    let (stop, stopped) = channel();
+    let refreshing = move || refresher.run(&stopped);
+    // It may be in the middle of asking when the process ends: nobody waits for it.
+    let thread = thread::Builder::new().name("uetcd-refresh".to_owned()).spawn(refreshing);
+    thread.map_err(|error| Fatal::Other(format!("the members can not be asked: no thread: {error}")))?;
+    // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    let reason = wait(signals);
+    drop(stop);
+    shared.stop();
+    while ended.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {}
+    for executor in executors {
+        if executor.join().is_err() {
+            return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
+        }
+    }
+    Ok(reason)
+}
+
+/// Waits for a signal.
+fn wait(mut signals: Signals) -> Reason {
+    let signal = signals.forever().next().unwrap_or(SIGTERM);
+    let name = if signal == SIGINT { "interrupt" } else { "terminated" };
+    crate::notice!("osutil", "received {name} signal, shutting down...");
+    Reason::Signal(signal)
+}
+
+/// Whom to ask for the members: what the file says, or else `source`.
+fn peer_urls(config: &Config, source: Source, file: &mut ClusterFile) -> Result<Vec<Url>, End> {
+    let path = file.path();
+    let path = path.display();
+    if let Some(texts) = file.read()? {
+        let what = match &config.bootstrap {
+            Bootstrap::Static(_) => None,
+            Bootstrap::Discovery(_) => Some("discovery token"),
+            Bootstrap::Srv(_) => Some("DNS SRV discovery"),
+        };
+        if let Some(what) = what {
+            tracing::warn!(
+                target: "etcdmain",
+                "{what} ignored since the proxy has already been initialized. Valid cluster file found at \"{path}\""
+            );
+        }
+        let urls: Result<Vec<Url>, String> = texts.iter().map(|text| Url::parse(text)).collect();
+        let urls = urls.map_err(|reason| Fatal::Other(format!("proxy: {path}: {reason}")))?;
+        tracing::info!(target: "etcdmain", "proxy: using peer urls {} from cluster file \"{path}\"", shown(&urls));
+        return plain(urls);
+    }
+    let urls = match (source, &config.bootstrap) {
+        (Source::PeerUrls(urls), _) => urls,
+        (Source::Flags, Bootstrap::Static(cluster)) => {
+            cluster.members().flat_map(|(_, urls)| urls.iter().cloned()).collect()
+        }
+        (Source::Flags, Bootstrap::Discovery(_)) => return Err(Exit::unsupported("-discovery").into()),
+        (Source::Flags, Bootstrap::Srv(_)) => return Err(Exit::unsupported("-discovery-srv").into()),
+    };
+    tracing::info!(target: "etcdmain", "proxy: using peer urls {} ", shown(&urls));
+    plain(urls)
+}
+
+/// Those of a cluster that speaks plain text.
+fn plain(urls: Vec<Url>) -> Result<Vec<Url>, End> {
+    match urls.iter().find(|url| url.scheme().is_tls()) {
+        Some(url) => Err(Exit::unsupported(&format!("TLS ({url})")).into()),
+        None => Ok(urls),
+    }
+}

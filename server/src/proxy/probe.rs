@@ -1,0 +1,71 @@
+//! Finding out who hangs.
+//!
+//! A member that has stopped (or its machine, or the network to it) takes connections and answers nothing, so no failed
+//! exchange gives it away; and a member may well take long to answer, or have no event for a watch. So one that is waited
+//! for and says nothing for [`SILENCE`] is asked for its version on a connection of its own, which needs no quorum. If it
+//! does not answer within [`PATIENCE`], it hangs: who waits for it is told, and it is left alone until it answers.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use net::http::client::decode_head;
+
+use super::endpoint::Endpoint;
+use super::front::Front;
+use super::upstream::Upstream;
+use crate::peer::within;
+
+/// How long a member that is waited for may say nothing.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long it has for its version.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// From one look to the next.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Looks after all endpoints until it is cancelled; one executor does it for all.
+pub(super) async fn keep(front: Rc<Front>) {
+    loop {
+        glommio::timer::sleep(GLANCE).await;
+        let known = front.shared.director.known();
+        let suspects = known.into_iter().filter(|endpoint| is_suspect(endpoint));
+        let probes: Vec<_> =
+            suspects.map(|endpoint| glommio::spawn_local(probe(Rc::clone(&front), endpoint))).collect();
+        for probe in probes {
+            probe.await;
+        }
+    }
+}
+
+fn is_suspect(endpoint: &Endpoint) -> bool {
+    endpoint.is_hung() && endpoint.is_listed() || endpoint.silence().is_some_and(|silence| silence >= SILENCE)
+}
+
+async fn probe(front: Rc<Front>, endpoint: Arc<Endpoint>) {
+    match within(PATIENCE, ask(&front, &endpoint)).await {
+        Ok(()) => endpoint.revive(),
+        Err(_) => front.shared.director.give_up(&endpoint),
+    }
+}
+
+/// Whatever it answers, it answers.
+async fn ask(front: &Front, endpoint: &Arc<Endpoint>) -> io::Result<()> {
+    let mut upstream = Upstream::dial(endpoint, Some(PATIENCE)).await?;
+    let host = endpoint.url().host_port();
+    let request = format!("GET /version HTTP/1.1\r\nHost: {host}\r\nUser-Agent: uetcd\r\nConnection: close\r\n\r\n");
+    let mut written = 0;
+    while written < request.len() {
+        written += upstream.write(&request.as_bytes()[written..], None).await?;
+    }
+    while decode_head(&upstream.input, false).map_err(io::Error::other)?.is_none() {
+        let read = poll_fn(|cx| match upstream.poll_read(cx, &mut front.scratch()) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            read => read,
+        });
+        read.await?;
+    }
+    Ok(())
+}
