@@ -86,7 +86,7 @@ pub(super) fn plan(front: &Front, asker: &Asker, request: &Request<'_>) -> Plan 
         Body::Bytes(body) => Plan::Forward(job(front, asker, request, &path, body)),
         Body::TooLarge | Body::Unread => {
             let text = "proxy: failed to read request body: http: request body too large";
-            let answer = answer(front, &message(500, text), request.exchange().closing(), cors);
+            let answer = answer(front, &message(413, text), request.exchange().closing(), cors);
             Plan::Answer(Answer { lingers: true, ..answer })
         }
     }

@@ -31,6 +31,7 @@ mod mass_expiry;
 mod memory;
 mod order;
 mod pipelines;
+mod proxy;
 mod replay;
 mod restart_index;
 mod scrub;

@@ -11,14 +11,14 @@ use super::netns::Net;
 use crate::harness::{Client, Ended, Flavor, PATIENCE, Plan, Server, eventually};
 
 /// The election timeout of these clusters unless a test says otherwise, in milliseconds: etcd's default.
-pub(super) const ELECTION_MS: u64 = 1000;
+pub(crate) const ELECTION_MS: u64 = 1000;
 
 /// Groups of a cluster that is started without `--shards`.
 const SHARDS: usize = 16;
 
 /// What every member is started with.
 #[derive(Clone)]
-pub(super) struct Setup {
+pub(crate) struct Setup {
     heartbeat_ms: u64,
     election_ms: u64,
     args: Vec<String>,
@@ -27,19 +27,19 @@ pub(super) struct Setup {
 
 impl Setup {
     /// etcd's default heartbeat and election timeout.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new(), net: None }
     }
 
     /// Another election timeout, and a heartbeat of a tenth of it.
-    pub(super) fn election_ms(mut self, timeout: u64) -> Self {
+    pub(crate) fn election_ms(mut self, timeout: u64) -> Self {
         self.election_ms = timeout;
         self.heartbeat_ms = timeout / 10;
         self
     }
 
     /// Adds arguments for all members.
-    pub(super) fn args(mut self, args: &[&str]) -> Self {
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self
     }
@@ -51,7 +51,7 @@ impl Setup {
     }
 
     /// A new cluster of so many members, able to write.
-    pub(super) fn start(self, members: usize) -> Cluster {
+    pub(crate) fn start(self, members: usize) -> Cluster {
         let cluster = self.launch(members);
         cluster.wait_writable();
         cluster.wait_published();
@@ -59,7 +59,7 @@ impl Setup {
     }
 
     /// A new cluster of so many members that have just been started.
-    pub(super) fn launch(self, members: usize) -> Cluster {
+    pub(crate) fn launch(self, members: usize) -> Cluster {
         let plans: Vec<Plan> = (0..members).map(|nth| self.plan(nth)).collect();
         let pieces: Vec<String> = (0..).zip(&plans).map(|(nth, plan)| piece(nth, plan)).collect();
         let initial = ["--initial-cluster", &pieces.join(",")].map(str::to_owned);
@@ -107,111 +107,111 @@ impl Member {
 }
 
 /// A running cluster; members are known by their number. Dropping it kills every process and fails the test if one had ended by itself.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     members: Vec<Member>,
     setup: Setup,
 }
 
 impl Cluster {
     /// Three members with etcd's default timeouts.
-    pub(super) fn of(members: usize) -> Self {
+    pub(crate) fn of(members: usize) -> Self {
         Setup::new().start(members)
     }
 
     /// Members that were ever there.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
     /// The election timeout.
-    pub(super) fn election(&self) -> Duration {
+    pub(crate) fn election(&self) -> Duration {
         Duration::from_millis(self.setup.election_ms)
     }
 
     /// How long a request that nobody can serve is kept: etcd's rule.
-    pub(super) fn request_timeout(&self) -> Duration {
+    pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(5) + 2 * self.election()
     }
 
     /// The client address of a member, running or not.
-    pub(super) fn address(&self, nth: usize) -> SocketAddr {
+    pub(crate) fn address(&self, nth: usize) -> SocketAddr {
         self.members[nth].plan.address()
     }
 
     /// The client addresses of all members.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         (0..self.len()).map(|nth| self.address(nth)).collect()
     }
 
     /// A client of a member.
-    pub(super) fn client(&self, nth: usize) -> Client {
+    pub(crate) fn client(&self, nth: usize) -> Client {
         Client::new(self.address(nth))
     }
 
     /// The process of a member that runs.
-    pub(super) fn server(&self, nth: usize) -> &Server {
+    pub(crate) fn server(&self, nth: usize) -> &Server {
         self.members[nth].server.as_ref().expect("the member runs")
     }
 
     /// The peer URL of a member, running or not.
-    pub(super) fn peer_url(&self, nth: usize) -> String {
+    pub(crate) fn peer_url(&self, nth: usize) -> String {
         self.members[nth].plan.peer_url()
     }
 
     /// Where a member keeps its data.
-    pub(super) fn data(&self, nth: usize) -> &Path {
+    pub(crate) fn data(&self, nth: usize) -> &Path {
         self.members[nth].plan.data()
     }
 
     /// Members that run and are not paused.
-    pub(super) fn up(&self) -> Vec<usize> {
+    pub(crate) fn up(&self) -> Vec<usize> {
         let up = |nth: &usize| self.members[*nth].server.is_some() && !self.members[*nth].paused;
         (0..self.len()).filter(up).collect()
     }
 
     /// Kills a member as a power cut of its process would.
-    pub(super) fn kill(&mut self, nth: usize) {
+    pub(crate) fn kill(&mut self, nth: usize) {
         self.members[nth].server.take().expect("the member runs").kill();
     }
 
     /// Ends a member with SIGTERM.
-    pub(super) fn terminate(&mut self, nth: usize) -> Ended {
+    pub(crate) fn terminate(&mut self, nth: usize) -> Ended {
         self.members[nth].server.take().expect("the member runs").terminate(libc::SIGTERM)
     }
 
     /// Waits until a member has ended by itself.
-    pub(super) fn wait_gone(&mut self, nth: usize) -> Ended {
+    pub(crate) fn wait_gone(&mut self, nth: usize) -> Ended {
         self.members[nth].server.take().expect("the member runs").wait()
     }
 
     /// Starts a member that does not run; does not wait for it.
-    pub(super) fn restart(&mut self, nth: usize) {
+    pub(crate) fn restart(&mut self, nth: usize) {
         let member = &mut self.members[nth];
         assert!(member.server.is_none(), "member {nth} runs");
         member.server = Some(member.plan.launch());
     }
 
     /// As [`Cluster::restart`], with further arguments for this start alone.
-    pub(super) fn restart_with(&mut self, nth: usize, args: &[&str]) {
+    pub(crate) fn restart_with(&mut self, nth: usize, args: &[&str]) {
         let member = &mut self.members[nth];
         assert!(member.server.is_none(), "member {nth} runs");
         member.server = Some(member.plan.clone().args(args.iter().copied()).launch());
     }
 
     /// Stops a member in the middle of whatever it does.
-    pub(super) fn pause(&mut self, nth: usize) {
+    pub(crate) fn pause(&mut self, nth: usize) {
         self.server(nth).signal(libc::SIGSTOP);
         self.members[nth].paused = true;
     }
 
     /// Lets a paused member go on.
-    pub(super) fn resume(&mut self, nth: usize) {
+    pub(crate) fn resume(&mut self, nth: usize) {
         self.server(nth).signal(libc::SIGCONT);
         self.members[nth].paused = false;
     }
 
     /// Starts a further member that joins under a peer URL that was added before; `others` are in its `--initial-cluster` besides itself.
-    pub(super) fn join(&mut self, others: &[usize], plan: Plan) -> usize {
+    pub(crate) fn join(&mut self, others: &[usize], plan: Plan) -> usize {
         let nth = self.len();
         let pieces: Vec<String> =
             others.iter().map(|&other| piece(other, &self.members[other].plan)).chain([piece(nth, &plan)]).collect();
@@ -219,14 +219,14 @@ impl Cluster {
     }
 
     /// Starts a further member with these members, itself among them, as its `--initial-cluster`.
-    pub(super) fn join_as(&mut self, initial_cluster: &str, plan: Plan) -> usize {
+    pub(crate) fn join_as(&mut self, initial_cluster: &str, plan: Plan) -> usize {
         let plan = plan.args(["--initial-cluster-state", "existing", "--initial-cluster", initial_cluster]);
         self.members.push(Member::launch(plan));
         self.len() - 1
     }
 
     /// Starts a member that was removed once more, without its data, under the URL that was added again.
-    pub(super) fn rejoin(&mut self, nth: usize) {
+    pub(crate) fn rejoin(&mut self, nth: usize) {
         assert!(self.members[nth].server.is_none(), "member {nth} runs");
         let pieces: Vec<String> =
             self.up().into_iter().chain([nth]).map(|other| piece(other, &self.members[other].plan)).collect();
@@ -238,7 +238,7 @@ impl Cluster {
     }
 
     /// Waits until a member has its vote in all groups. etcd gives it at once.
-    pub(super) fn wait_voter(&self, nth: usize) {
+    pub(crate) fn wait_voter(&self, nth: usize) {
         if Flavor::under_test() == Flavor::Etcd {
             return;
         }
@@ -254,17 +254,17 @@ impl Cluster {
     }
 
     /// The plan of the next member: its ports are fixed, nothing runs.
-    pub(super) fn next_plan(&self) -> Plan {
+    pub(crate) fn next_plan(&self) -> Plan {
         self.setup.plan(self.len())
     }
 
     /// Waits until all members that run agree on a primary.
-    pub(super) fn primary(&self) -> usize {
+    pub(crate) fn primary(&self) -> usize {
         self.primary_among(&self.up())
     }
 
     /// Waits until these members agree that one of them is the primary.
-    pub(super) fn primary_among(&self, members: &[usize]) -> usize {
+    pub(crate) fn primary_among(&self, members: &[usize]) -> usize {
         let mut clients: Vec<Client> = members.iter().map(|&nth| impatient(self.address(nth))).collect();
         eventually("the members name the same primary", PATIENCE, || {
             let named: Option<Vec<usize>> = clients.iter_mut().map(|client| self.named_by(client)).collect();
@@ -281,13 +281,13 @@ impl Cluster {
     }
 
     /// Members that are not the primary, and run.
-    pub(super) fn followers(&self) -> Vec<usize> {
+    pub(crate) fn followers(&self) -> Vec<usize> {
         let primary = self.primary();
         self.up().into_iter().filter(|&nth| nth != primary).collect()
     }
 
     /// Waits until every member that runs takes a write.
-    pub(super) fn wait_writable(&self) {
+    pub(crate) fn wait_writable(&self) {
         for nth in self.up() {
             let mut client = impatient(self.address(nth));
             eventually("a member takes writes", PATIENCE, || {
@@ -298,7 +298,7 @@ impl Cluster {
     }
 
     /// Waits until every member that runs knows the client URLs of all members.
-    pub(super) fn wait_published(&self) {
+    pub(crate) fn wait_published(&self) {
         for nth in self.up() {
             let mut client = impatient(self.address(nth));
             eventually("the members have published", PATIENCE, || {
@@ -310,7 +310,7 @@ impl Cluster {
     }
 
     /// Waits until the members that run show the same; that listing.
-    pub(super) fn wait_converged(&self) -> Value {
+    pub(crate) fn wait_converged(&self) -> Value {
         let mut clients: Vec<Client> = self.up().into_iter().map(|nth| self.client(nth)).collect();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -331,7 +331,7 @@ impl Cluster {
     }
 
     /// The id of a member as member 0 .. of this cluster sees it.
-    pub(super) fn id(&self, via: usize, nth: usize) -> String {
+    pub(crate) fn id(&self, via: usize, nth: usize) -> String {
         let listed = self.client(via).get("/v2/members").json();
         let members = listed["members"].as_array().expect("a list");
         let url = self.peer_url(nth);
@@ -345,7 +345,7 @@ fn last_word(text: &str) -> &str {
 }
 
 /// A client for members that may be gone or paused.
-pub(super) fn impatient(address: SocketAddr) -> Client {
+pub(crate) fn impatient(address: SocketAddr) -> Client {
     Client::new(address).patient(Duration::from_secs(1))
 }
 

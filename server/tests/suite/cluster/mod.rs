@@ -26,3 +26,5 @@ mod rolling;
 mod scripts;
 mod tail;
 mod ttl;
+
+pub(crate) use members::{Cluster, Setup};

@@ -149,6 +149,11 @@ impl Connection {
         Ok((size > 0).then_some(data))
     }
 
+    /// Reads so many bytes and forgets them.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.stream.read_exact(&mut vec![0; bytes]).expect("as many bytes as were announced");
+    }
+
     /// The next event of a stream: one chunk holding one JSON document and a newline.
     pub(crate) fn event(&mut self) -> io::Result<serde_json::Value> {
         let chunk = self.chunk()?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;

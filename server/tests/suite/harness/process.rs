@@ -46,6 +46,9 @@ impl Flavor {
     }
 }
 
+/// What etcd says when it serves: as a member, and as a proxy.
+const READY: [&str; 2] = ["ready to serve client requests", "proxy started listening on client requests"];
+
 /// How a process ended and what it said.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -450,7 +453,8 @@ impl Server {
 
     fn is_ready(&self, client: &mut Client) -> bool {
         // etcd publishes its attributes again on every start, which moves the index: wait for it, or indices would race with the test.
-        (self.flavor() == Flavor::Uetcd || self.log().contains("ready to serve client requests"))
+        let is_ready = |log: String| READY.iter().any(|line| log.contains(line));
+        (self.flavor() == Flavor::Uetcd || is_ready(self.log()))
             && client.attempt("GET", "/v2/keys/", None).is_ok_and(|r| r.status == 200 && r.index() >= 3)
             && client.attempt("GET", "/health", None).is_ok_and(|r| r.status == 200)
     }
