@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::in_front_of;
-use crate::harness::{Connection, PATIENCE, Server, env_number, eventually, uetcd_only};
+use crate::harness::{Connection, Flavor, PATIENCE, Server, env_number, eventually, uetcd_only};
 
 /// Idle watches unless `SUITE_PROXY_WATCHES` says otherwise.
 const IDLE: u64 = 1000;
@@ -67,6 +67,10 @@ fn a_client_that_hangs_up_ends_its_watch_at_the_member() {
     wait_watchers(&server, 50);
     drop(watches);
     wait_watchers(&server, 0);
+    if server.flavor() == Flavor::Etcd {
+        // It does not notice in the following case.
+        return;
+    }
     // Also one that has sent much ahead, which is not read.
     let mut ahead = watch(&proxy, "/v2/keys/a?wait=true");
     wait_watchers(&server, 1);
