@@ -68,7 +68,7 @@ fn answers_pass_unchanged_with_their_headers_in_alphabetical_order() {
         let plain = anonymous(ask(&mut to_member, method, target, body.as_deref()));
         let passed = anonymous(ask(&mut to_proxy, method, target, body.as_deref()));
         if direct.flavor() == Flavor::Etcd && target.contains("wait=true") {
-            // Its proxy holds a short answer back until it is complete, and states its length.
+            // proxy-flush: its proxy holds a short answer back until it is complete, and states its length.
             assert_eq!(passed.body, plain.body, "{method} {target}");
         } else {
             assert_eq!(passed, sorted(plain), "{method} {target}");

@@ -31,6 +31,9 @@ fn first_asked(proxy: &Server, cluster: &Cluster) -> usize {
     (0..cluster.len()).find(is_first).expect("one of the members")
 }
 
+/// Chooses a member; the other argument is the one that is asked first.
+type Choice = fn(&Cluster, usize) -> usize;
+
 /// What the clients have seen.
 #[derive(Default)]
 struct Seen {
@@ -70,8 +73,7 @@ impl Seen {
 
 #[test]
 fn the_death_of_any_member_costs_a_connection_one_request_at_most() {
-    uetcd_only!("etcd's proxy repeats writes that may have been executed");
-    type Choice = fn(&Cluster, usize) -> usize;
+    uetcd_only!("proxy-repeats: etcd's repeats writes that may have been executed");
     let victims: [(&str, Choice); 3] = [
         ("the one that is asked first", |_, first| first),
         ("the primary", |cluster, _| cluster.primary()),
@@ -145,7 +147,7 @@ fn current_index(address: SocketAddr) -> u64 {
 
 #[test]
 fn a_member_that_hangs_is_found_out_and_asked_again_when_it_answers() {
-    uetcd_only!("etcd's proxy waits for ever");
+    uetcd_only!("proxy-hung: etcd's waits for ever");
     let mut cluster = Cluster::of(3);
     let proxy = in_front_of_all(&cluster);
     let hung = first_asked(&proxy, &cluster);
@@ -179,7 +181,7 @@ fn a_member_that_hangs_is_found_out_and_asked_again_when_it_answers() {
 /// Takes connections as long as the kernel does, and never answers.
 #[test]
 fn a_client_url_where_nobody_answers_is_passed_over() {
-    uetcd_only!("etcd's proxy waits for ever");
+    uetcd_only!("proxy-hung: etcd's waits for ever");
     let deaf = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let refusing = {
         let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

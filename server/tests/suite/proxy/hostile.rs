@@ -6,7 +6,7 @@ use crate::hostile::assert_refused;
 
 #[test]
 fn every_hostile_request_is_refused_at_the_door() {
-    uetcd_only!("Go's server is laxer in places");
+    uetcd_only!("proxy-limits: Go's server is laxer in places");
     let mut server = Server::start();
     let mut proxy = in_front_of(&server).start();
     assert_refused(&mut proxy);

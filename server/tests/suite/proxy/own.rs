@@ -98,7 +98,7 @@ fn its_own_metrics_are_counted_under_etcd_s_names() {
 
 #[test]
 fn its_own_cors_headers_stand_once() {
-    uetcd_only!("etcd's stand twice when the member has them, too");
+    uetcd_only!("proxy-cors: etcd's stand twice when the member has them, too");
     let server = Plan::new().args(["--cors", "*"]).start();
     let proxy = in_front_of(&server).args(["--cors", "http://a.example"]).start();
     for (method, target) in [("GET", "/v2/keys/"), ("OPTIONS", "/v2/keys/"), ("GET", "/v2/config/local/proxy")] {
@@ -114,7 +114,7 @@ fn its_own_cors_headers_stand_once() {
 
 #[test]
 fn a_body_that_no_member_would_take_is_refused() {
-    uetcd_only!("etcd's proxy keeps a body of any length in memory");
+    uetcd_only!("proxy-limits: etcd's keeps a body of any length in memory");
     let server = Server::start();
     let proxy = in_front_of(&server).start();
     let mut connection = Connection::open(proxy.address()).expect("it accepts");
@@ -128,7 +128,7 @@ fn a_body_that_no_member_would_take_is_refused() {
 
 #[test]
 fn scrapers_have_their_own_port() {
-    uetcd_only!("etcd's proxy does not open it");
+    uetcd_only!("proxy-limits: etcd's does not open it");
     let server = Server::start();
     let plan = Plan::new().on_quiet_ports();
     let metrics = plan.peer_url();

@@ -43,7 +43,7 @@ fn a_long_poll_is_answered_by_its_event() {
 
 #[test]
 fn heads_and_events_come_at_once() {
-    uetcd_only!("etcd's proxy flushes neither");
+    uetcd_only!("proxy-flush: etcd's sends neither");
     let server = Server::start();
     let proxy = in_front_of(&server).start();
     let mut polling = opened(&proxy, "/v2/keys/s?wait=true&recursive=true");
@@ -82,7 +82,7 @@ fn a_client_that_hangs_up_ends_its_watch_at_the_member() {
 
 #[test]
 fn a_watch_whose_member_dies_ends_in_good_order() {
-    uetcd_only!("etcd's proxy does not even send a head");
+    uetcd_only!("proxy-flush: etcd's does not even send a head");
     let server = Server::start();
     let proxy = in_front_of(&server).start();
     let mut polling = opened(&proxy, "/v2/keys/a?wait=true");
@@ -107,7 +107,7 @@ fn a_watch_whose_member_dies_ends_in_good_order() {
 
 #[test]
 fn a_stop_ends_watches_and_finishes_answers() {
-    uetcd_only!("etcd's proxy cuts them off");
+    uetcd_only!("proxy-ends: etcd's cuts them off");
     let server = Server::start();
     let proxy = in_front_of(&server).start();
     let mut stream = opened(&proxy, "/v2/keys/a?wait=true&stream=true");
