@@ -50,6 +50,9 @@ fn a_request_is_sent_on_without_what_was_for_the_proxy() {
         ),
     ] {
         assert_eq!(sent_on(input, client), want);
+        // It is one request for the next, too: sent on again it gains nothing but one more address.
+        let again = sent_on(want, None);
+        assert_eq!(again.split("\r\n\r\n").nth(1), want.split("\r\n\r\n").nth(1), "{again}");
     }
     let silent = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(sent_on(silent, None), silent);

@@ -4,6 +4,7 @@
 
 mod answers;
 mod failures;
+mod fake;
 mod hostile;
 mod life;
 mod own;
