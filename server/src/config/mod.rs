@@ -208,6 +208,11 @@ impl Config {
         self.data_dir.join("member")
     }
 
+    /// Where a proxy keeps what it knows of its cluster.
+    pub(crate) fn proxy_dir(&self) -> PathBuf {
+        self.data_dir.join("proxy")
+    }
+
     /// How long a client's request may wait for its raft group (etcd: 5 s and two election timeouts).
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(5) + 2 * self.election

@@ -55,13 +55,14 @@ pub(crate) enum Source {
 
 /// Serves as a proxy until a signal comes. `io_uring` and locked memory have been looked after.
 ///
-/// A cluster file that is there wins over `source`. Makes the directory, asks the members once (that nobody answers is no
-/// reason not to start), binds the client URLs, and serves.
+/// A cluster file that is there wins over `source`. Makes the directory once the client URLs are free, asks the members
+/// once (that nobody answers is no reason not to start), binds, and serves.
 pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     let descriptors = prepare::descriptors()?;
-    let listening = prepare::proxy_ports(&config)?;
-    let mut file = ClusterFile::new(prepare::proxy_directory(&config)?);
+    let mut file = ClusterFile::new(config.proxy_dir());
     let peers = peer_urls(&config, source, &mut file)?;
+    let listening = prepare::proxy_ports(&config)?;
+    prepare::proxy_directory(&config)?;
     let director = Arc::new(Director::new(Instant::now()));
     let mut refresher = Refresher::new(Arc::clone(&director), config.proxying, file, peers);
     refresher.refresh();

@@ -104,7 +104,7 @@ const REFUSED_BY_UETCD: &[(&[&str], i32, &str)] = &[
     (&["--shards", "none"], 2, "invalid value \"none\" for flag -shards: parse error"),
     (&["--shards", "0"], 1, "shards"),
     (&["--spin-us", "-1"], 2, "invalid value \"-1\" for flag -spin-us: parse error"),
-    (&["--proxy", "on"], 1, "proxy"),
+    (&["--proxy", "on", "--initial-cluster", "a=https://h:1"], 1, "TLS (https://h:1)"),
     (&["--host-whitelist", "a.com"], 1, "which answers requests whatever host they are for"),
     (&["--listen-client-urls", ""], 2, "invalid value \"\" for flag -listen-client-urls: URL scheme must be http"),
     (&["--config", "x"], 1, "flag \"-config\" is no longer supported - ignoring.\n"),

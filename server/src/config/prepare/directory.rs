@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::{Bootstrap, Config, Exit, ProxyMode, go_reason};
 use crate::logging::{LogLine, Severity};
@@ -137,15 +137,14 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Makes a proxy's directory. What a start as a member has made and not used goes.
-pub(crate) fn proxy_directory(config: &Config) -> Result<PathBuf, Exit> {
+pub(crate) fn proxy_directory(config: &Config) -> Result<(), Exit> {
     // Each of them only if it is empty.
     for unused in [config.member_dir().join("wal"), config.member_dir().join("snap"), config.member_dir()] {
         let _ = fs::remove_dir(unused);
     }
-    let dir = config.data_dir.join("proxy");
+    let dir = config.proxy_dir();
     let made = make(&dir).and_then(|()| touch(&dir));
-    made.map_err(|text| Exit::critical("etcdmain", format!("cannot access data directory: {text}")))?;
-    Ok(dir)
+    made.map_err(|text| Exit::critical("etcdmain", format!("cannot access data directory: {text}")))
 }
 
 fn create(config: &Config) -> Result<(), Exit> {
@@ -183,6 +182,7 @@ fn touch(dir: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::config::command::tests::{config_of, lines};
@@ -279,8 +279,8 @@ mod tests {
         let scratch = Scratch::new("overflow");
         let config = scratch.config(&[]);
         directory(&config).expect("can be made");
-        let dir = proxy_directory(&config).expect("can be made");
-        assert_eq!(fs::metadata(&dir).expect("was made").permissions().mode() & 0o777, 0o700);
+        proxy_directory(&config).expect("can be made");
+        assert_eq!(fs::metadata(config.proxy_dir()).expect("was made").permissions().mode() & 0o777, 0o700);
         assert_eq!(names(&config.data_dir).expect("is there"), ["proxy"]);
         assert_eq!(role(&config).expect("usable").0, Role::Proxy);
     }
