@@ -18,6 +18,8 @@ use crate::metrics::proxy::{ProxyMetrics, encode_proxy};
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;
+/// How often idle connections are asked whether they still are: each costs a system call.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often the same trouble is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,8 @@ pub(super) struct Front {
     endpoints: RefCell<(u64, Rc<[Arc<Endpoint>]>)>,
     /// The director's alarms that have been passed on.
     alarms: Cell<u64>,
+    /// When the idle connections were looked at last.
+    swept: Cell<Instant>,
     /// When each trouble was told last.
     told: RefCell<[Option<Instant>; 3]>,
 }
@@ -92,6 +96,7 @@ impl Front {
             date: RefCell::new(DateCache::new(unix_seconds())),
             endpoints: RefCell::new((0, Rc::new([]))),
             alarms: Cell::new(0),
+            swept: Cell::new(Instant::now()),
             told: RefCell::default(),
         }
     }
@@ -126,12 +131,16 @@ impl Front {
 
     /// What has no event of its own: slow clients, endpoints that were found hung, idle connections that were closed.
     pub(super) fn look_around(&self) {
-        self.registry.sweep(Instant::now());
+        let now = Instant::now();
+        self.registry.sweep(now);
         let alarms = self.shared.director.alarms();
         if self.alarms.replace(alarms) != alarms {
             self.registry.wake_all();
         }
-        self.pool.sweep();
+        if now - self.swept.get() >= SWEEP_EVERY {
+            self.swept.set(now);
+            self.pool.sweep();
+        }
     }
 
     /// Tells of a trouble, unless it was told a moment ago.

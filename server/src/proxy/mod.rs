@@ -64,7 +64,7 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     let listening = prepare::proxy_ports(&config)?;
     prepare::proxy_directory(&config)?;
     let director = Arc::new(Director::new(Instant::now()));
-    let mut refresher = Refresher::new(Arc::clone(&director), config.proxying, file, peers);
+    let mut refresher = Refresher::new(Arc::clone(&director), &config, file, peers);
     refresher.refresh();
     let mut listeners = listen::bind_all(&config, Role::Proxy).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);

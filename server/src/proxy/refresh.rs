@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cluster_file::ClusterFile;
 use super::director::Director;
-use crate::config::{Proxying, Url, fetch, running};
+use crate::config::{Config, Proxying, Url, Urls, fetch, running};
 use crate::logging::{self, LogLine, Severity};
 
 /// How long each member may take to say who is in the cluster.
@@ -24,13 +24,17 @@ pub(super) struct Refresher {
     file: ClusterFile,
     /// Whom to ask.
     peers: Vec<Url>,
+    /// Where the proxy itself listens.
+    own: Urls,
     /// What went wrong the last time, so that it is not said once a second.
     said: Vec<LogLine>,
 }
 
 impl Refresher {
-    pub(super) fn new(director: Arc<Director>, settings: Proxying, file: ClusterFile, peers: Vec<Url>) -> Self {
-        Self { director, settings, file, peers, said: Vec::new() }
+    /// Asks `peers` first; `config` says where the proxy itself listens.
+    pub(super) fn new(director: Arc<Director>, config: &Config, file: ClusterFile, peers: Vec<Url>) -> Self {
+        let (settings, own) = (config.proxying, config.listen_client.clone());
+        Self { director, settings, file, peers, own, said: Vec::new() }
     }
 
     /// Asks until `stop` is closed.
@@ -58,6 +62,7 @@ impl Refresher {
         } else {
             log.push(warning("proxy: could not retrieve cluster information from the given urls".to_owned()));
         }
+        clients.retain(|url| self.is_another(url, &mut log));
         if !peers.is_empty() {
             self.remember(peers, &mut log);
         }
@@ -69,6 +74,17 @@ impl Refresher {
             log.iter().for_each(logging::emit);
         }
         self.said = log;
+    }
+
+    /// Requests would go round, from the proxy to itself. It is the default of members to advertise `localhost`.
+    fn is_another(&self, url: &Url, log: &mut Vec<LogLine>) -> bool {
+        let is_own = self.own.iter().any(|own| own == url);
+        if is_own {
+            log.push(warning(format!(
+                "proxy: {url} is left out: a member advertises it, but this proxy listens there"
+            )));
+        }
+        !is_own
     }
 
     /// The members of tomorrow are found through those of today.

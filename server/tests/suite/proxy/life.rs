@@ -117,3 +117,19 @@ fn members_that_come_and_go_are_followed() {
     });
     assert!(!fs::read_to_string(&file).expect("is there").contains(&cluster.peer_url(0)));
 }
+
+#[test]
+fn a_url_that_is_its_own_is_left_out() {
+    uetcd_only!("proxy-order: etcd's sends requests round and round");
+    let door = Plan::new().on_quiet_ports();
+    let member = Plan::new().on_quiet_ports();
+    let (url, own) = (format!("http://{}", member.address()), format!("http://{}", door.address()));
+    let server = member.args(["--advertise-client-urls", &format!("{url},{own}")]).start();
+    let proxy = in_front_of(&server).args(["--listen-client-urls", &own]).launch();
+    proxy.wait_for_log(&format!("{own} is left out: a member advertises it, but this proxy listens there"));
+    let mut client = crate::harness::Client::new(door.address());
+    let listed =
+        eventually("the proxy listens", PATIENCE, || client.attempt("GET", "/v2/config/local/proxy", None).ok());
+    assert_eq!(listed.text(), format!("{{\"endpoints\":[\"{url}\"]}}\n"));
+    client.set("/a", "1");
+}
