@@ -65,7 +65,7 @@ pub struct Resume {
     /// Segments to give up once compacted: those of this core's log oldest first, and those of cores that this start
     /// does not have.
     pub inherited: Vec<Inherited>,
-    /// Files of this core's folder to recycle.
+    /// Files of this core's folder to recycle, to be taken in this order.
     pub spares: Vec<Spare>,
     /// Files to delete: left from a crash while one was being made.
     pub litter: Vec<PathBuf>,
@@ -240,15 +240,18 @@ impl CoreFiles {
             segments.into_iter().map(|segment| (segment.scan, segment.groups)).unzip();
         let log = read(&self.dir, scans)?;
         let mut tail = self.tail(&log, highest_batch);
+        let mut unused = Vec::new();
         for (header, groups) in self.chain.iter().zip(contents) {
             let file = self.dir.join(file_name(header.seq));
             if header.seq <= log.last_segment {
                 let (seq, birth, blocks) = (header.seq, header.birth, header.blocks);
                 tail.inherited.push(Inherited { core: self.core, seq, birth, file, blocks, groups });
             } else {
-                tail.spares.push(Spare { file, birth: header.birth, blocks: header.blocks });
+                unused.push(Spare { file, birth: header.birth, blocks: header.blocks });
             }
         }
+        // They lose their names in this order: what is left of the chain by a crash must have its begin.
+        tail.spares.extend(unused.into_iter().rev());
         Ok((log, tail))
     }
 

@@ -393,3 +393,18 @@ fn what_was_overridden_pins_nothing_once_that_is_durable() {
     assert_eq!(log.appender.oldest_pin(), None);
     assert_eq!(log.appender.size_bytes(), size);
 }
+
+#[test]
+fn segments_that_were_never_written_to_may_go_one_by_one() {
+    // Of a core without groups: its first segment, and the one that was made ready after it.
+    let mut disk = MemDisk::default();
+    let resume = disk.recover().expect("the log is good").resume(1).remove(0);
+    MemLog::open(&mut disk, resume, &BTreeMap::new(), SEGMENT_BYTES);
+    let spares = disk.recover().expect("the log is good").resume(1).remove(0).spares;
+    assert_eq!(spares.len(), 2);
+    for gone in 0..=spares.len() {
+        let mut disk = disk.clone();
+        spares[..gone].iter().for_each(|spare| drop(disk.files.remove(&spare.file)));
+        assert!(disk.recover().is_ok(), "a crash after {gone} of them are gone");
+    }
+}
