@@ -10,7 +10,7 @@ const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 8081828384858687888990919293949596979899";
 
 /// Appends `number` in decimal.
-pub(crate) fn push_u64(out: &mut Vec<u8>, mut number: u64) {
+pub fn push_u64(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; DIGITS_MAX];
     let mut at = DIGITS_MAX;
     while number >= 100 {
@@ -29,7 +29,7 @@ pub(crate) fn push_u64(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends `number` in decimal, with a `-` when it is negative.
-pub(crate) fn push_i64(out: &mut Vec<u8>, number: i64) {
+pub fn push_i64(out: &mut Vec<u8>, number: i64) {
     if number < 0 {
         out.push(b'-');
     }
@@ -37,12 +37,12 @@ pub(crate) fn push_i64(out: &mut Vec<u8>, number: i64) {
 }
 
 /// The two digits of `number`, which must be below 100.
-pub(crate) fn pair(number: usize) -> &'static [u8] {
+pub fn pair(number: usize) -> &'static [u8] {
     &PAIRS[number * 2..number * 2 + 2]
 }
 
 /// Reads `[0-9]+`; `None` for anything else and for numbers beyond `u64::MAX`.
-pub(crate) fn parse_u64(text: &[u8]) -> Option<u64> {
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

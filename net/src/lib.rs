@@ -12,6 +12,7 @@
 //!
 //! Texts, orders and limits are those of etcd 2.3 and of the Go library it is built with, because clients compare them.
 
+pub mod decimal;
 pub mod document;
 pub mod form;
 pub mod http;
@@ -22,7 +23,6 @@ pub mod router;
 pub mod target;
 
 mod civil;
-mod decimal;
 mod media_type;
 mod percent;
 mod swar;

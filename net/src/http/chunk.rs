@@ -14,7 +14,7 @@ const TRAILERS_MAX: usize = 4096;
 
 /// Why a chunked body cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChunkError {
+pub enum ChunkError {
     /// The coding's grammar is broken, or the trailers are too long.
     Malformed,
     /// The data announced so far exceeds the limit.
@@ -23,11 +23,11 @@ pub(crate) enum ChunkError {
 
 /// How far one call got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Bytes of the input that are done with; the next call's input begins after them.
-    pub(crate) consumed: usize,
+    pub consumed: usize,
     /// True when the final chunk has been read to its end.
-    pub(crate) finished: bool,
+    pub finished: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ enum State {
 
 /// Decodes one chunked body. Its trailers are checked and dropped: nobody here asks for one.
 #[derive(Clone, Debug)]
-pub(crate) struct ChunkDecoder {
+pub struct ChunkDecoder {
     state: State,
     announced: u64,
     limit: u64,
@@ -51,13 +51,13 @@ pub(crate) struct ChunkDecoder {
 
 impl ChunkDecoder {
     /// A decoder at the start of a body that may have up to `limit` bytes of data.
-    pub(crate) const fn new(limit: u64) -> Self {
+    pub const fn new(limit: u64) -> Self {
         Self { state: State::Size, announced: 0, limit }
     }
 
     /// Decodes what is there of `input` and appends the data to `out`. An unfinished size line is left for the next
     /// call.
-    pub(crate) fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, ChunkError> {
+    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, ChunkError> {
         self.decode_to(input, &mut |data| out.extend_from_slice(data))
     }
 

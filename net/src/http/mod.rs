@@ -1,5 +1,6 @@
 //! HTTP/1.1: requests in, responses out, and the reverse for our own clients.
 
+pub mod chunk;
 pub mod client;
 pub mod date;
 pub mod reject;
@@ -8,7 +9,6 @@ pub mod request;
 pub mod response;
 pub mod status;
 
-mod chunk;
 mod head;
 mod incoming;
 mod syntax;
