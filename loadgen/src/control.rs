@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::failure::Failure;
+use crate::pulse::Pulses;
 use crate::record::Window;
 
 /// Shared by all threads of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Control {
+    /// Beaten by the main thread.
+    pub(crate) pulses: Pulses,
     window: OnceLock<Window>,
     stopped: AtomicBool,
     failed: AtomicBool,
@@ -16,6 +19,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
+    /// Before the start of so many threads.
+    pub(crate) fn new(threads: u32) -> Self {
+        Self {
+            pulses: Pulses::new(threads),
+            window: OnceLock::new(),
+            stopped: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }
+    }
+
     /// All threads are ready: the run begins.
     pub(crate) fn start(&self, window: Window) {
         // There is one who starts, and does it once.

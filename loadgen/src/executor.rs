@@ -61,7 +61,9 @@ pub(crate) fn start(
         .spawn(move || async move {
             let recorder = Recorder::new(messages.clone());
             let local = Rc::new(Local::new(stage, Arc::clone(&control), recorder));
+            let pulse = glommio::spawn_local(async move { control.pulses.take(part).await });
             let tally = run(&local, part, &messages).await;
+            drop(pulse);
             // The main thread waits for this, or has gone because of a failure.
             let _ = messages.send(Message::Ended(tally));
         })

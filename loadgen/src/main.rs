@@ -25,6 +25,7 @@ mod driver;
 mod executor;
 mod local;
 mod pace;
+mod pulse;
 mod record;
 mod seat;
 

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clap::ValueEnum;
+
 use crate::cli::{Options, Workload};
 use crate::keys::Distribution;
 use crate::mix::Mix;
@@ -120,14 +122,14 @@ impl Plan {
     pub(crate) fn describe(&self) -> String {
         let hosts: Vec<_> = self.endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect();
         let mut text = format!(
-            "{:?}: {} connections, {} under way each, {} threads, {} keys in {} directories ({:?}), values of {} bytes",
-            self.workload,
+            "{}: {} connections, {} under way each, {} threads, {} keys in {} directories ({}), values of {} bytes",
+            name(self.workload),
             self.connections,
             self.pipeline,
             self.threads,
             self.keys,
             self.directories,
-            self.distribution,
+            name(self.distribution),
             self.sizes
         );
         if self.watchers > 0 {
@@ -140,6 +142,11 @@ impl Plan {
         }
         text + ", on " + &hosts.join(", ")
     }
+}
+
+/// A choice as the command line spells it.
+fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// What depends on the workload unless it is given.

@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn values_stay_the_same_over_versions() {
+        // What an older build has written must be readable; and `bench/src/bin/responder.rs` answers with this one.
+        let mut value = Vec::new();
+        push_pattern(&mut value, 0, 64);
+        assert_eq!(value, b"7fd8d567026ac4ea".repeat(4));
+    }
+
+    #[test]
     fn sizes_are_a_number_or_a_range() {
         let mut random = Random::new(1, 1);
         assert_eq!("64".parse::<Sizes>().map(|sizes| sizes.pick(&mut random)), Ok(64));

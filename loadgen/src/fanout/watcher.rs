@@ -70,27 +70,27 @@ impl Watcher {
     /// Takes events until all writers have ended and everything has come.
     pub(crate) async fn watch(&mut self, watched: &mut Watched) -> Result<(), Failure> {
         loop {
+            // What has come with the head of the answer counts as well.
+            if !self.input.is_empty() && self.take_events(watched)? {
+                self.resume(watched).await?;
+                continue;
+            }
             if self.local.stage.fanout.is_settled() && watched.receipts.missing(&self.local.stage.fanout).is_none() {
                 return Ok(());
             }
-            let is_over = match self.receive().await {
-                Ok(true) => self.take_events(watched)?,
-                Ok(false) => self.wait_no_longer(watched)?,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    watched.resumed += 1;
-                    true
-                }
+            match self.receive().await {
+                Ok(true) => {}
+                Ok(false) => self.look_for_missing(watched)?,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.resume(watched).await?,
                 Err(error) => return Err(self.failure(error.to_string())),
-            };
-            if is_over {
-                self.resume(watched).await?;
             }
         }
     }
 
     /// Goes on behind the last event. Always by asking for one event: etcd's streams from an index in the past hang.
     async fn resume(&mut self, watched: &mut Watched) -> Result<(), Failure> {
-        watched.resumed += u64::from(!self.local.plan.long_poll && self.connection.is_some());
+        // An answer that has ended is the usual thing when one event is asked for; a lost connection never is.
+        watched.resumed += u64::from(!self.local.plan.long_poll || self.connection.is_none());
         let query = format!("?wait=true&recursive=true&waitIndex={}", watched.receipts.index + 1);
         self.ask(&query).await.map(drop)
     }
@@ -188,7 +188,7 @@ impl Watcher {
     }
 
     /// Nothing came. When all is written, what is missing must come in time.
-    fn wait_no_longer(&self, watched: &Watched) -> Result<bool, Failure> {
+    fn look_for_missing(&self, watched: &Watched) -> Result<(), Failure> {
         let fanout = &self.local.stage.fanout;
         if let Some(missing) = watched.receipts.missing(fanout).filter(|_| fanout.is_settled()) {
             if self.seat.is_late() {
@@ -196,7 +196,7 @@ impl Watcher {
             }
             self.seat.wait_from(Instant::now());
         }
-        Ok(false)
+        Ok(())
     }
 
     fn failure(&self, what: String) -> Failure {
