@@ -34,6 +34,8 @@ pub(crate) struct Watcher {
     requests: RequestWriter,
     connection: Option<Connection>,
     input: Vec<u8>,
+    /// The answer that comes in is not to end.
+    streams: bool,
     /// Events of the answer that comes in, and the decoder of its chunks.
     content: Vec<u8>,
     decoder: ChunkDecoder,
@@ -50,6 +52,7 @@ impl Watcher {
             requests,
             connection: None,
             input: Vec::new(),
+            streams: !local.plan.long_poll,
             content: Vec::new(),
             decoder: ChunkDecoder::new(u64::MAX),
         }
@@ -57,11 +60,7 @@ impl Watcher {
 
     /// Begins to watch: returns when the server has said that it does.
     pub(crate) async fn begin(&mut self) -> Result<Watched, Failure> {
-        let query = if self.local.plan.long_poll {
-            "?wait=true&recursive=true"
-        } else {
-            "?wait=true&recursive=true&stream=true"
-        };
+        let query = if self.streams { "?wait=true&recursive=true&stream=true" } else { "?wait=true&recursive=true" };
         let index = self.ask(query).await?;
         let directory = self.local.stage.fanout.directory(self.number);
         Ok(Watched { receipts: Receipts::new(&self.local.stage.fanout, directory, index), resumed: 0 })
@@ -89,8 +88,9 @@ impl Watcher {
 
     /// Goes on behind the last event. Always by asking for one event: etcd's streams from an index in the past hang.
     async fn resume(&mut self, watched: &mut Watched) -> Result<(), Failure> {
-        // An answer that has ended is the usual thing when one event is asked for; a lost connection never is.
-        watched.resumed += u64::from(!self.local.plan.long_poll || self.connection.is_none());
+        // That an answer ends is the usual thing when one event is asked for; a lost connection never is.
+        watched.resumed += u64::from(self.streams || self.connection.is_none());
+        self.streams = false;
         let query = format!("?wait=true&recursive=true&waitIndex={}", watched.receipts.index + 1);
         self.ask(&query).await.map(drop)
     }

@@ -75,7 +75,6 @@ impl Script for CreateDelete {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{answer, ask, stage};
-    use super::*;
 
     #[test]
     fn every_key_is_created_once_and_deleted() {
