@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use crate::failure::Failure;
 use crate::pulse::Pulses;
@@ -14,6 +15,7 @@ pub(crate) struct Control {
     pub(crate) pulses: Pulses,
     window: OnceLock<Window>,
     stopped: AtomicBool,
+    stopped_at: OnceLock<Instant>,
     failed: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
@@ -25,6 +27,7 @@ impl Control {
             pulses: Pulses::new(threads),
             window: OnceLock::new(),
             stopped: AtomicBool::new(false),
+            stopped_at: OnceLock::new(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
@@ -43,12 +46,19 @@ impl Control {
 
     /// No more requests: answers that are under way are waited for.
     pub(crate) fn stop(&self) {
+        // The first time counts.
+        let _ = self.stopped_at.set(Instant::now());
         self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Whether the run ends early.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Since when it ends early.
+    pub(crate) fn stopped_at(&self) -> Option<Instant> {
+        self.stopped_at.get().copied()
     }
 
     /// The run is worth nothing; everybody stops where they are.

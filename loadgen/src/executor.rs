@@ -87,7 +87,7 @@ async fn run(local: &Rc<Local>, part: u32, messages: &Sender<Message>) -> Option
     let pace = pace(local, window, part);
     let drive = |(number, driver)| spawn(local, drive(Rc::clone(local), number, driver, pace.clone()));
     let drivers = drivers.into_iter().map(drive).collect();
-    let watchers = watchers.into_iter().map(|(watcher, watched)| spawn(local, watch(watcher, watched))).collect();
+    let watchers = watchers.into_iter().map(|(watcher, begun)| spawn(local, watch(watcher, begun))).collect();
     let keeping = keep(local, &pace);
     gather(local, drivers).await?;
     let ended = Instant::now();
@@ -96,7 +96,8 @@ async fn run(local: &Rc<Local>, part: u32, messages: &Sender<Message>) -> Option
     let mut tally = local.recorder.borrow_mut().end();
     tally.resumed = resumed;
     if let Pace::Open(schedule) = &pace {
-        schedule.untaken(ended).for_each(|due| tally.add_unsent(ended - due));
+        let end = local.control.stopped_at().map_or(ended, |at| at.min(ended));
+        schedule.untaken(end).for_each(|due| tally.add_unsent(end.saturating_duration_since(due)));
     }
     Some(Box::new(tally))
 }
@@ -139,8 +140,8 @@ async fn prepare(local: Rc<Local>, number: u32) -> Result<(u32, Driver), Failure
 
 async fn begin_watch(local: Rc<Local>, number: u32) -> Result<(Watcher, Watched), Failure> {
     let mut watcher = Watcher::new(&local, number);
-    let watched = watcher.begin().await?;
-    Ok((watcher, watched))
+    let begun = watcher.begin().await?;
+    Ok((watcher, begun))
 }
 
 /// Waits until all threads are ready.
@@ -185,7 +186,7 @@ async fn drive(local: Rc<Local>, number: u32, mut driver: Driver, pace: Pace) ->
 }
 
 /// The watches that ended early.
-async fn watch(mut watcher: Watcher, mut watched: Watched) -> Result<u64, Failure> {
-    watcher.watch(&mut watched).await?;
-    Ok(watched.resumed)
+async fn watch(mut watcher: Watcher, mut begun: Watched) -> Result<u64, Failure> {
+    watcher.watch(&mut begun).await?;
+    Ok(begun.resumed)
 }

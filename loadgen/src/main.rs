@@ -79,10 +79,10 @@ fn main() -> ExitCode {
 
 fn measure(plan: &Arc<Plan>, interrupted: &AtomicBool, progress: Progress) -> Result<Report, failure::Failure> {
     if let Some(sweep) = plan.sweep {
-        let swept = sweep::run(plan, sweep, interrupted, &progress)?;
+        let swept = sweep::run(plan, sweep, interrupted, progress)?;
         return Ok(Report::of_sweep(plan, swept));
     }
-    Ok(Report::of_run(plan, run::run(plan, interrupted, &progress)?))
+    Ok(Report::of_run(plan, run::run(plan, interrupted, progress)?))
 }
 
 fn fail(text: &str, status: u8) -> ExitCode {

@@ -204,7 +204,9 @@ mod tests {
     fn one_connection_is_woken_for_each_request() {
         let (schedule, window) = schedule(1000.0);
         let seats: Vec<_> = (0..3).map(|_| Rc::new(Seat::default())).collect();
-        seats.iter().for_each(|seat| schedule.wait(seat));
+        for seat in &seats {
+            schedule.wait(seat);
+        }
         seats[0].is_idle.set(false);
         schedule.wake(window.begun);
         assert_eq!(seats.iter().map(|seat| seat.is_queued.get()).collect::<Vec<_>>(), [false, false, true]);

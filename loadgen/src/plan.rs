@@ -11,6 +11,9 @@ use crate::mix::Mix;
 use crate::random::mix;
 use crate::value::Sizes;
 
+/// Counters of `--workload cas`: every connection remembers all of them.
+const COUNTERS_MAX: u64 = 10_000;
+
 /// Levels of `--workload deep`.
 const DEEP: u32 = 16;
 
@@ -105,6 +108,9 @@ impl Plan {
         if plan.duration.is_zero() || plan.timeout.is_zero() {
             return Err("--duration and --timeout must be above 0".to_owned());
         }
+        if workload == Workload::Cas && plan.keys > COUNTERS_MAX {
+            return Err(format!("--keys: cas has {COUNTERS_MAX} counters at most"));
+        }
         Ok(plan)
     }
 
@@ -123,29 +129,29 @@ impl Plan {
         let hosts: Vec<_> = self.endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect();
         let mut text = format!(
             "{}: {} connections, {} under way each, {} threads, {} keys in {} directories ({}), values of {} bytes",
-            name(self.workload),
+            name(&self.workload),
             self.connections,
             self.pipeline,
             self.threads,
             self.keys,
             self.directories,
-            name(self.distribution),
+            name(&self.distribution),
             self.sizes
         );
         if self.watchers > 0 {
-            text.push_str(&format!(", {} watchers", self.watchers));
+            text = format!("{text}, {} watchers", self.watchers);
         }
-        match (self.sweep, self.rate) {
-            (Some(sweep), _) => text.push_str(&format!(", open loop at {} to {} per second", sweep.from, sweep.to)),
-            (None, Some(rate)) => text.push_str(&format!(", open loop at {rate} per second")),
-            (None, None) => text.push_str(", closed loop"),
-        }
-        text + ", on " + &hosts.join(", ")
+        let pace = match (self.sweep, self.rate) {
+            (Some(sweep), _) => format!("open loop at {} to {} per second", sweep.from, sweep.to),
+            (None, Some(rate)) => format!("open loop at {rate} per second"),
+            (None, None) => "closed loop".to_owned(),
+        };
+        format!("{text}, {pace}, on {}", hosts.join(", "))
     }
 }
 
 /// A choice as the command line spells it.
-fn name(choice: impl ValueEnum) -> String {
+fn name(choice: &impl ValueEnum) -> String {
     choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
@@ -274,6 +280,7 @@ mod tests {
             &["--prefix", "a/b"],
             &["--prefix", "_a"],
             &["--duration", "0"],
+            &["-w", "cas", "--keys", "10001"],
             &["-w", "mixed", "--mix", "get=x"],
             &["-w", "put", "--mix", "get=1"],
         ] {

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn only_what_was_due_after_the_warm_up_counts() {
         let (mut recorder, window, _receiver) = recorder();
-        recorder.record(Op::Put, window.from - MS, window.from - MS, window.from + MS);
+        recorder.record(Op::Put, window.begun, window.begun, window.from + MS);
         assert!(recorder.tally.of(Op::Put).is_none());
         recorder.record(Op::Put, window.from, window.from + MS, window.from + 3 * MS);
         let put = recorder.tally.of(Op::Put).expect("recorded");

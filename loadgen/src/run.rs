@@ -39,12 +39,14 @@ impl Measured {
 const LOOK_AROUND: Duration = Duration::from_millis(20);
 
 /// Runs `plan` once.
-pub(crate) fn run(plan: &Arc<Plan>, interrupted: &AtomicBool, progress: &Progress) -> Result<Measured, Failure> {
+pub(crate) fn run(plan: &Arc<Plan>, interrupted: &AtomicBool, progress: Progress) -> Result<Measured, Failure> {
     let (control, stage) = (Arc::new(Control::new(plan.threads)), Arc::new(Stage::new(Arc::clone(plan))));
     let (sender, messages) = channel();
     let starts =
         (0..plan.threads).map(|part| executor::start(Arc::clone(&stage), Arc::clone(&control), part, sender.clone()));
-    let threads = starts.collect::<Result<Vec<_>, _>>().inspect_err(|_| control.fail(Failure::Own(String::new())))?;
+    let threads = starts
+        .collect::<Result<Vec<_>, _>>()
+        .inspect_err(|_| control.fail(Failure::Own("another thread could not start".to_owned())))?;
     drop(sender);
     let conductor = Conductor { plan, control: &control, messages: &messages, interrupted, progress };
     let measured = conductor.conduct();
@@ -64,7 +66,7 @@ struct Conductor<'a> {
     control: &'a Control,
     messages: &'a Receiver<Message>,
     interrupted: &'a AtomicBool,
-    progress: &'a Progress,
+    progress: Progress,
 }
 
 impl Conductor<'_> {

@@ -61,7 +61,7 @@ impl Search {
 }
 
 /// Runs at one rate after the other.
-pub(crate) fn run(plan: &Plan, sweep: Sweep, interrupted: &AtomicBool, progress: &Progress) -> Result<Swept, Failure> {
+pub(crate) fn run(plan: &Plan, sweep: Sweep, interrupted: &AtomicBool, progress: Progress) -> Result<Swept, Failure> {
     let (mut search, mut runs) = (Search::new(sweep), Vec::new());
     while let Some(rate) = search.next() {
         let at_rate = Arc::new(Plan { rate: Some(rate), ..plan.clone() }.renamed());

@@ -16,7 +16,7 @@ pub(crate) struct Writer {
     stage: Arc<Stage>,
     requests: RequestWriter,
     random: Random,
-    writer: u32,
+    number: u32,
     next: u64,
 }
 
@@ -28,21 +28,21 @@ pub(super) fn push_directory(stage: &Stage, out: &mut Vec<u8>, directory: u32) {
 }
 
 impl Writer {
-    pub(crate) fn new(stage: Arc<Stage>, writer: u32, requests: RequestWriter) -> Self {
-        let random = Random::new(stage.plan.seed, writer);
-        Self { stage, requests, random, writer, next: 1 }
+    pub(crate) fn new(stage: Arc<Stage>, number: u32, requests: RequestWriter) -> Self {
+        let random = Random::new(stage.plan.seed, number);
+        Self { stage, requests, random, number, next: 1 }
     }
 
     fn push_key(&self, out: &mut Vec<u8>) {
-        push_directory(&self.stage, out, self.stage.fanout.directory(self.writer));
+        push_directory(&self.stage, out, self.stage.fanout.directory(self.number));
         out.extend_from_slice(b"/k");
-        push_u64(out, self.writer.into());
+        push_u64(out, self.number.into());
     }
 }
 
 impl Script for Writer {
     fn next(&mut self, at: Instant, out: &mut Vec<u8>) -> Option<Ask> {
-        let (stage, writer) = (&self.stage, self.writer);
+        let (stage, writer) = (&self.stage, self.number);
         let event = Event { writer, number: self.next, due_ns: stage.fanout.time_of(at) };
         self.next += 1;
         let size = stage.plan.sizes.pick(&mut self.random);
@@ -60,7 +60,7 @@ impl Script for Writer {
 
     fn check(&mut self, ask: Ask, answer: &Answer<'_>) -> Result<Right, String> {
         expect_status(answer, &[200, 201])?;
-        self.stage.fanout.acknowledge(self.writer);
+        self.stage.fanout.acknowledge(self.number);
         Right::change(ask.op, answer)
     }
 

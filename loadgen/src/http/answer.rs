@@ -121,8 +121,8 @@ impl AnswerReader {
                 Ok((taken, *remaining == 0))
             }
             State::Chunks(decoder) => {
-                let decoded = decoder.decode(input, &mut self.body);
-                let progress = decoded.map_err(|_| Malformed("a body in chunks is not well-formed"))?;
+                let result = decoder.decode(input, &mut self.body);
+                let progress = result.map_err(|_| Malformed("a body in chunks is not well-formed"))?;
                 Ok((progress.consumed, progress.finished))
             }
             State::Head | State::Done => unreachable!("a body follows its head"),

@@ -18,13 +18,12 @@ svg text.legend { font-weight: 600; } svg text.guide { fill: var(--guide); }
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
-    let mut style = STYLE.to_owned();
-    for class in ["c0", "c1", "c2", "c3", "c4"] {
-        let colour = format!("var(--{class})");
-        style += &format!(
-            "polyline.{class} {{ stroke: {colour}; }} circle.{class}, svg text.{class} {{ fill: {colour}; }}\n"
-        );
-    }
+    let colours = ["c0", "c1", "c2", "c3", "c4"].map(|class| {
+        format!(
+            "polyline.{class} {{ stroke: var(--{class}); }} circle.{class}, svg text.{class} {{ fill: var(--{class}); }}\n"
+        )
+    });
+    let style = STYLE.to_owned() + &colours.concat();
     let drawn: String = plots::plots(report).iter().map(super::svg::Plot::draw).collect();
     let numbers = table::text(report);
     let numbers = numbers.split_once('\n').map_or(numbers.as_str(), |(_, rest)| rest);

@@ -91,7 +91,7 @@ impl Range {
         match self.scale {
             Scale::Linear => {
                 let step = nice_step(self.max / MARKS);
-                (0..).map(|n| f64::from(n) * step).take_while(|v| *v <= self.max).map(|v| (v, number(v))).collect()
+                (0..=(self.max / step) as u32).map(|n| f64::from(n) * step).map(|v| (v, number(v))).collect()
             }
             Scale::Log => {
                 let decades = self.min as i32..=self.max as i32;

@@ -100,7 +100,7 @@ impl Script for Ttl {
         if ask.op == Op::Get {
             return Ok(Right::read(ask.op));
         }
-        if !body::LIFETIME.number(answer.body).is_some_and(|ttl| ttl <= self.stage.plan.ttl_s) {
+        if body::LIFETIME.number(answer.body).is_none_or(|ttl| ttl > self.stage.plan.ttl_s) {
             return Err(wrong("another time to live", answer));
         }
         self.alive.push_back((ask.number, Instant::now()));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::harness::{Flavor, Plan, document, finish, loadgen, number, report, start};
+use crate::harness::{Flavor, Plan, Server, document, finish, loadgen, number, report, start};
 
 /// Requests per second of each run.
 const RATE: u64 = 60;
@@ -81,7 +81,7 @@ fn all_workloads_run_against_etcd() {
 #[test]
 fn a_closed_loop_keeps_every_connection_of_every_endpoint_busy() {
     let servers = [Plan::of(Flavor::Uetcd).start(), Plan::of(Flavor::Uetcd).start()];
-    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address()).collect();
+    let addresses: Vec<SocketAddr> = servers.iter().map(Server::address).collect();
     let arguments = ["-w", "put", "-c", "6", "-t", "2", "--pipeline", "8", "-d", "300ms", "--keys", "100"];
     let document = report(&addresses, &arguments);
     let answered = number(&document, "/requests");

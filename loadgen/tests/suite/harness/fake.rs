@@ -103,7 +103,7 @@ impl Fake {
         }
         let mut index = state.index;
         match reply {
-            Reply::WrongValue => value = "wrong".to_owned(),
+            Reply::WrongValue => "wrong".clone_into(&mut value),
             Reply::IndexBack => index = 1,
             Reply::Error => status = 500,
             Reply::Silence => return (String::new(), false),
