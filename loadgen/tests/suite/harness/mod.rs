@@ -54,7 +54,10 @@ pub(crate) fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut()
 pub(crate) fn loadgen(endpoints: &[SocketAddr], arguments: &[&str]) -> Command {
     let mut command = Command::new(LOADGEN);
     let list: Vec<_> = endpoints.iter().map(SocketAddr::to_string).collect();
-    command.arg("--endpoints").arg(list.join(",")).args(["--warm-up", "100ms"]).args(arguments);
+    command.arg("--endpoints").arg(list.join(",")).args(arguments);
+    if !arguments.contains(&"--warm-up") {
+        command.args(["--warm-up", "100ms"]);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
