@@ -50,14 +50,19 @@ impl Search {
         match (self.good, self.bad) {
             (None, None) => Some(self.sweep.from),
             (None, Some(_)) => None,
-            (Some(good), None) => (good < self.sweep.to * 0.999).then(|| (good * self.factor).min(self.sweep.to)),
-            (Some(good), Some(bad)) => (bad / good > CLOSE_ENOUGH).then(|| (good * bad).sqrt()),
+            (Some(good), None) => (good < self.sweep.to * 0.999).then(|| round(good * self.factor).min(self.sweep.to)),
+            (Some(good), Some(bad)) => (bad / good > CLOSE_ENOUGH).then(|| round((good * bad).sqrt())),
         }
     }
 
     fn tell(&mut self, rate: f64, is_good: bool) {
         *(if is_good { &mut self.good } else { &mut self.bad }) = Some(rate);
     }
+}
+
+/// Whole numbers are easier to read; small rates stay as they are.
+fn round(rate: f64) -> f64 {
+    if rate < 100.0 { rate } else { rate.round() }
 }
 
 /// Runs at one rate after the other.
