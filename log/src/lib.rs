@@ -53,7 +53,7 @@ pub use scrub::{Checked, Sealed, check_segment, check_snapshot, sealed_segments}
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
-    SNAPSHOT_CHUNK_MAX, SnapshotEncoder, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, read_snapshot,
-    set_aside, snapshot_file_name, tidy_snapshots, visit_snapshot, write_snapshot,
+    SNAPSHOT_CHUNK_MAX, SnapshotEncoder, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, list_snapshots_on,
+    read_snapshot, set_aside, snapshot_file_name, tidy_snapshots, visit_snapshot, visit_snapshot_on, write_snapshot,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};

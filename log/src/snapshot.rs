@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::disk::{Disk, OsDisk};
 use crate::ids::{GroupId, Position, RaftIndex};
 use crate::sector::BLOCK;
 
@@ -25,7 +26,7 @@ mod read;
 mod write;
 
 pub(crate) use read::verify;
-pub use read::{read_snapshot, visit_snapshot};
+pub use read::{read_snapshot, visit_snapshot, visit_snapshot_on};
 pub use write::write_snapshot;
 
 /// Largest chunk: small enough that writing one never holds a core up.
@@ -188,10 +189,13 @@ fn file_of(path: PathBuf) -> Option<SnapshotFile> {
 /// The snapshots in `dir` (`DATA/member/snap`), by group, the newest of a group first. What does not look like one is
 /// passed over. Blocks.
 pub fn list_snapshots(dir: &Path) -> io::Result<Vec<SnapshotFile>> {
-    let mut files = Vec::new();
-    for entry in dir.read_dir()? {
-        files.extend(file_of(entry?.path()));
-    }
+    list_snapshots_on(&OsDisk::new(1), dir)
+}
+
+/// As [`list_snapshots`], on any disk.
+pub fn list_snapshots_on(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<SnapshotFile>> {
+    let names = disk.names(dir)?.into_iter();
+    let mut files: Vec<SnapshotFile> = names.filter_map(|name| file_of(dir.join(name))).collect();
     files.sort_by(|a, b| a.group.cmp(&b.group).then(b.index.cmp(&a.index)).then(a.copy.cmp(&b.copy)));
     Ok(files)
 }

@@ -9,7 +9,7 @@ use super::{
     CHUNK_HEAD, CHUNK_MAGIC, HEAD, MAGIC, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, TRAILER, TRAILER_MAGIC,
     VERSION, file_of,
 };
-use crate::disk::OsDisk;
+use crate::disk::{Disk, OsDisk};
 use crate::ids::{GroupId, Position, RaftIndex};
 use crate::sector::{BLOCK, u16_at, u32_at, u64_at};
 use crate::steps::FileSteps;
@@ -29,8 +29,16 @@ pub fn read_snapshot(path: &Path) -> Result<(SnapshotHead, Vec<Bytes>), Snapshot
 /// As [`read_snapshot`], with a few MiB of memory: every chunk is handed to `visit`. What is wrong with the file may be found
 /// when some have been. Blocks.
 pub fn visit_snapshot(path: &Path, visit: &mut dyn FnMut(&[u8])) -> Result<SnapshotHead, SnapshotError> {
-    let (disk, mut pace) = (OsDisk::new(1), |_| {});
-    verify(FileSteps::new(&disk, path, STEP_BYTES, &mut pace), visit)
+    visit_snapshot_on(&OsDisk::new(1), path, visit)
+}
+
+/// As [`visit_snapshot`], from any disk.
+pub fn visit_snapshot_on(
+    disk: &dyn Disk,
+    path: &Path,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<SnapshotHead, SnapshotError> {
+    verify(FileSteps::new(disk, path, STEP_BYTES, &mut |_| {}), visit)
 }
 
 /// Reads a snapshot to its end and hands every verified chunk to `visit`. Damage may be found after some were.
@@ -164,7 +172,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::super::SnapshotEncoder;
     use super::*;
-    use crate::disk::{Disk, FileBytes};
+    use crate::disk::FileBytes;
 
     /// A disk of one file.
     struct OneFile(Vec<u8>);

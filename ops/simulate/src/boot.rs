@@ -1,0 +1,202 @@
+//! A start: from what is on the disk to shards that run, in the order of the server's `recovery.rs`, `repair.rs` and
+//! `executor.rs`. The power can go at any call.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use log::{BegunLogs, GroupId, GroupLog, Position, Recovered, RecoveryError, recover};
+use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Members, Vote};
+use shard::history::HistoryLimits;
+use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
+use shard::order::Order;
+use shard::regime::Regimes;
+use shard::shard::{Shard, validate};
+use shard::snapshot::Restore;
+use shard::store::Store;
+
+use crate::checkers::{Mirror, Watcher};
+use crate::core::Core;
+use crate::counts::{Counts, Happened};
+use crate::disk::{Call, Fault};
+use crate::files::LOGS;
+use crate::node::{Node, Running};
+use crate::plan::{ELECTION_TICKS, Plan};
+use crate::random::Random;
+use crate::snapshots::{self, Found, Seat, unfinished};
+use crate::store::{CoreLog, position};
+
+/// What a start needs besides the disk.
+pub(crate) struct Start<'a> {
+    pub(crate) plan: &'a Plan,
+    /// All members that there are.
+    pub(crate) members: Vec<MemberId>,
+    pub(crate) process: u64,
+    pub(crate) random: &'a mut Random,
+    pub(crate) counts: &'a mut Counts,
+}
+
+/// Why a start did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    Disk(Fault),
+    Log(RecoveryError),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::Disk(fault)
+    }
+}
+
+impl Node {
+    /// Starts from what is durable.
+    pub(crate) fn boot(&mut self, start: &mut Start<'_>) -> Result<(), Stopped> {
+        let (found, mut recovered) = match self.read_back(start) {
+            Err(Stopped::Log(error)) if start.members.len() > 1 && error.is_damage() => {
+                start.counts.count(Happened::Damaged);
+                start.counts.count(Happened::Repaired);
+                (self.joined, self.forgetful, self.noted) = (true, true, None);
+                self.disk.remove_all(Path::new(LOGS));
+                self.read_back(start)?
+            }
+            read => read?,
+        };
+        start.counts.add(Happened::TornTail, recovered.torn.len() as u64);
+        let cores = 1 + start.random.below(start.plan.cores_max);
+        let logs = start.plan.shards.min(cores) as u16;
+        let begun = BegunLogs { epoch: recovered.epoch, logs };
+        let groups = std::mem::take(&mut recovered.groups);
+        let identity = self.identity();
+        let segment_bytes = (start.plan.segment_blocks * log::BLOCK) as u64;
+        let seeds: Vec<Seed> = found.into_iter().zip(0..).map(|(found, at)| Seed::new(at, found, &groups)).collect();
+        let mut opened = Vec::new();
+        for resume in recovered.resume(cores as u16) {
+            let core = usize::from(resume.core.get());
+            let mine = seeds.iter().skip(core).step_by(cores).map(|seed| (GroupId::new(seed.shard), &seed.log));
+            opened.push(CoreLog::open(&mut self.disk, identity, resume, segment_bytes, mine, start.counts)?);
+        }
+        self.noted = Some(begun);
+        self.run(start, seeds, opened);
+        Ok(())
+    }
+
+    /// Snapshots and logs; damaged snapshots that were done without are set aside.
+    fn read_back(&mut self, start: &mut Start<'_>) -> Result<(Vec<Found>, Recovered), Stopped> {
+        let found = snapshots::load(&self.disk, start.plan.shards as u16);
+        let base = |group: GroupId| {
+            let newest = found[usize::from(group.get())].newest.as_ref();
+            Some(newest.map_or(position(LOG_START), |(upto, _)| position(*upto)))
+        };
+        let recovered = recover(&self.disk, Path::new(LOGS), self.identity(), &base as &dyn Fn(_) -> Option<Position>);
+        let recovered = recovered.map_err(Stopped::Log)?;
+        if let Some(noted) = self.noted {
+            noted.check(Path::new(LOGS), &recovered).map_err(Stopped::Log)?;
+        }
+        for (path, _) in found.iter().flat_map(|found| &found.damaged) {
+            start.counts.count(Happened::SnapshotAside);
+            self.disk.call(&Call::Rename(path.clone(), PathBuf::from(format!("{}.broken", path.display()))))?;
+        }
+        let litter: Vec<PathBuf> = unfinished(&self.disk).collect();
+        litter.into_iter().try_for_each(|path| self.disk.call(&Call::Remove(path)))?;
+        Ok((found, recovered))
+    }
+
+    fn run(&mut self, start: &mut Start<'_>, seeds: Vec<Seed>, logs: Vec<CoreLog>) {
+        let cores = logs.len();
+        let shards = seeds.len();
+        let order = Order::new(shards, cores, Index::ZERO);
+        let mut seats: Vec<(Vec<Shard>, Vec<Seat>)> = (0..cores).map(|_| Default::default()).collect();
+        for seed in seeds {
+            let at = usize::from(seed.shard);
+            let seat = Seat::new(seed.on_disk.iter().copied(), seed.lost);
+            let shard = self.start_shard(start, seed);
+            order.note_unapplied(shard.id(), shard.oldest_unapplied());
+            order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
+            seats[at % cores].0.push(shard);
+            seats[at % cores].1.push(seat);
+        }
+        let cores = seats.into_iter().zip(logs).map(|((shards, seats), log)| Core::new(shards, log, seats));
+        self.running = Some(Running {
+            process: start.process,
+            order,
+            cores: cores.collect(),
+            regimes: Regimes::new(shards),
+            primary: None,
+            watcher: Watcher::default(),
+            reads: BTreeMap::new(),
+            visible: Index::ZERO,
+            booted: false,
+        });
+    }
+
+    fn start_shard(&mut self, start: &mut Start<'_>, seed: Seed) -> Shard {
+        let founders = (1..=start.plan.founders as u64).map(MemberId);
+        let members = if self.joined { Members::default() } else { Members::of_voters(founders) };
+        let applied = seed.on_disk.first().copied().unwrap_or(if self.joined { LOG_NOTHING } else { LOG_START });
+        let entries = entries(&seed.log);
+        let mirrored = entries.iter().map(|entry| (entry.index.0, entry.clone())).collect();
+        self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0 };
+        let vote = seed.log.hard_state.unwrap_or_default();
+        let frontier = seed.log.frontier.unwrap_or_default();
+        let others: Vec<MemberId> = start.members.iter().copied().filter(|member| *member != self.id).collect();
+        let group = GroupSeed {
+            member: self.id,
+            members,
+            applied,
+            vote: Vote { term: vote.term, vote: vote.vote, commit: vote.commit.get() },
+            entries,
+            shown: Index(frontier.visible),
+            election_ticks: ELECTION_TICKS,
+            heartbeat_ticks: 1,
+            tail_bytes: start.plan.tail_bytes,
+            amnesia: Some(others).filter(|others| self.forgetful && !others.is_empty()),
+            random_seed: start.random.next(),
+        };
+        let store = seed.chunks.as_deref().map_or_else(Store::default, restore);
+        let started = Shard::start(ShardId(seed.shard), store, group, start.process);
+        let mut shard = started.expect("what was recovered makes sense");
+        shard.note_clock(Index(frontier.visible), frontier.clock);
+        shard
+    }
+}
+
+/// What one shard starts from.
+struct Seed {
+    shard: u16,
+    chunks: Option<Vec<Vec<u8>>>,
+    on_disk: Vec<(RaftIndex, Term)>,
+    lost: Option<RaftIndex>,
+    log: GroupLog,
+}
+
+impl Seed {
+    fn new(shard: u16, found: Found, groups: &BTreeMap<GroupId, GroupLog>) -> Self {
+        let lost = found.damaged.iter().map(|(_, upto)| *upto).max();
+        let (upto, chunks) = found.newest.unzip();
+        let base = Some(position(upto.unwrap_or(LOG_START)));
+        let empty = || GroupLog { base, ..GroupLog::default() };
+        let log = groups.get(&GroupId::new(shard)).cloned().unwrap_or_else(empty);
+        Self { shard, chunks, on_disk: upto.into_iter().chain(found.older).collect(), lost, log }
+    }
+}
+
+fn entries(log: &GroupLog) -> Vec<LogEntry> {
+    let entry = |entry: &log::Entry| LogEntry {
+        index: RaftIndex(entry.index.get()),
+        term: Term(entry.term),
+        conf_change: entry.entry_type != log::EntryType::Normal,
+        data: entry.payload.clone(),
+    };
+    let entries: Vec<LogEntry> = log.entries.iter().map(entry).collect();
+    entries.iter().for_each(|entry| validate(entry).expect("what was recovered can be read"));
+    entries
+}
+
+pub(crate) fn restore(chunks: &[Vec<u8>]) -> Store {
+    let mut restore = Restore::new(HistoryLimits::default());
+    for chunk in chunks {
+        restore.push(chunk).expect("what was written can be read");
+    }
+    restore.finish().expect("what was written can be read")
+}
+

@@ -1,0 +1,133 @@
+//! What the cluster has committed, as an observer of all logs sees it; and the invariants that follow.
+
+use std::collections::BTreeMap;
+
+use shard::command::BatchBytes;
+use shard::group::LogEntry;
+use shard::ids::{Index, ShardId};
+
+/// A node's log as far as its core has been told to write it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mirror {
+    pub(crate) entries: BTreeMap<u64, LogEntry>,
+    /// Looked at up to here.
+    pub(crate) committed: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Truth {
+    /// Per shard: position to term and data.
+    logs: BTreeMap<ShardId, BTreeMap<u64, LogEntry>>,
+    /// Index to shard, position and ticket.
+    pub(crate) indices: BTreeMap<u64, (ShardId, u64, u64)>,
+    /// Highest index ever shown by any node.
+    pub(crate) shown: u64,
+    /// Per shard and applied index: the digest.
+    digests: BTreeMap<(ShardId, u64), u64>,
+    /// Indices with an event, and its key.
+    events: BTreeMap<u64, Vec<u8>>,
+    /// Ticket to index: a command is carried out once.
+    carried_out: BTreeMap<u64, u64>,
+    /// The highest index acknowledged to a client.
+    acknowledged: u64,
+    /// What was seen to be committed since the last look: shard, position and term.
+    pub(crate) news: Vec<[u64; 3]>,
+}
+
+impl Truth {
+    /// A node knows its log to be committed up to `upto`.
+    pub(crate) fn commit(&mut self, shard: ShardId, mirror: &mut Mirror, upto: u64) {
+        if upto <= mirror.committed {
+            return;
+        }
+        for (position, entry) in mirror.entries.range(mirror.committed + 1..=upto) {
+            let log = self.logs.entry(shard).or_default();
+            if let Some(known) = log.get(position) {
+                let same = (known.term, &known.data) == (entry.term, &entry.data);
+                assert!(same, "shard {shard}: two entries committed at position {position}");
+                continue;
+            }
+            log.insert(*position, entry.clone());
+            self.news.push([u64::from(shard.0), *position, entry.term.0]);
+            self.number(shard, *position, entry);
+        }
+        mirror.committed = mirror.committed.max(upto);
+    }
+
+    fn number(&mut self, shard: ShardId, position: u64, entry: &LogEntry) {
+        if entry.conf_change || entry.data.is_empty() {
+            return;
+        }
+        let batch = BatchBytes::new(entry.data.clone()).expect("what was written can be read");
+        for command in batch.batch().iter() {
+            let index = command.index.0;
+            assert!(index > self.shown, "I3: index {index} of shard {shard} committed after {} was shown", self.shown);
+            let again = self.carried_out.insert(command.origin, index);
+            assert!(again.is_none(), "command {} is carried out at {again:?} and at {index}", command.origin);
+            let before = self.indices.insert(index, (shard, position, command.origin));
+            assert!(before.is_none(), "I1: index {index} of shard {shard} is also {before:?}");
+            let later = self.indices.range(index + 1..).find(|(_, (of, at, _))| *of == shard && *at < position);
+            assert!(later.is_none(), "I2: index {index} of shard {shard} comes after {later:?}");
+        }
+    }
+
+    /// A node shows `visible`; `delivered` says how far it holds each shard's committed log.
+    pub(crate) fn show(&mut self, visible: Index, delivered: impl Fn(ShardId) -> u64) {
+        for (index, (shard, position, _)) in self.indices.range(..=visible.0).rev().take(200) {
+            let held = delivered(*shard);
+            assert!(
+                held >= *position,
+                "I3: {visible} shown without {index} at {position} of shard {shard}, held {held}"
+            );
+        }
+        self.shown = self.shown.max(visible.0);
+    }
+
+    /// A regime opens on a node with this log: it holds everything that was ever shown. It need not hold what another
+    /// leader has committed since the confirming round; with that one about, nothing of the regime will be.
+    pub(crate) fn open(&self, shard: ShardId, mirror: &Mirror) {
+        let first = mirror.entries.first_key_value().map_or(mirror.committed + 1, |first| *first.0);
+        let shown = self.indices.range(..=self.shown).filter(|(_, known)| known.0 == shard && known.1 >= first);
+        for (index, (_, position, _)) in shown {
+            let term = self.logs[&shard][position].term;
+            let mine = mirror.entries.get(position).map(|entry| entry.term);
+            assert_eq!(mine, Some(term), "I5: index {index} of shard {shard} was shown, and is not in the new regime");
+        }
+    }
+
+    /// A node has applied a shard up to `index`.
+    pub(crate) fn state(&mut self, shard: ShardId, index: Index, digest: u64) {
+        let known = *self.digests.entry((shard, index.0)).or_insert(digest);
+        assert_eq!(known, digest, "I4: two states of shard {shard} at index {index}");
+    }
+
+    /// A client is told that its command happened.
+    pub(crate) fn acknowledge(&mut self, ticket: u64, index: Index, after: u64) {
+        let known = self.indices.get(&index.0).map(|known| known.2);
+        assert_eq!(known, Some(ticket), "I5: index {index} acknowledged, but not committed as this command");
+        assert!(index.0 > after, "index {index} acknowledged for a command that began after {after} had been");
+        self.acknowledged = self.acknowledged.max(index.0);
+    }
+
+    pub(crate) fn last_acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// A node has made an event.
+    pub(crate) fn event(&mut self, index: u64, key: &[u8]) {
+        let known = self.events.entry(index).or_insert_with(|| key.to_vec());
+        assert_eq!(known, key, "I4: two events {index}");
+    }
+
+    /// A watch on everything, on some node, gets the event `index` after the one `before`.
+    pub(crate) fn watched(&self, before: u64, index: u64) {
+        assert!(before < index, "I6: event {index} after {before}");
+        let missed = self.events.range(before + 1..index).next();
+        assert!(missed.is_none(), "I6: event {index} after {before}, without {missed:?}");
+    }
+
+    /// The last event at or below an index.
+    pub(crate) fn last_event(&self, upto: Index) -> u64 {
+        self.events.range(..=upto.0).next_back().map_or(0, |event| *event.0)
+    }
+}

@@ -1,0 +1,296 @@
+//! One core of one node: its shards, its log, and the turn, in the order of the server's `core/turn.rs`.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use raft::prelude::Message;
+use shard::command::{Batch, Command, Numbered};
+use shard::group::Fetch;
+use shard::ids::{Index, MemberId, RaftIndex, ShardId};
+use shard::order::Order;
+use shard::regime::Report;
+use shard::shard::{Applied, Outputs, Shard, Write};
+use shard::store::Store;
+
+use crate::network::{FrontierSaid, Network, Payload, Sender};
+use crate::snapshots::{Seat, Writing};
+use crate::store::{CoreLog, frontier};
+
+/// Contexts of quorum rounds from here on are reads; below, they are rounds of the regime.
+pub(crate) const READS: u64 = 1 << 32;
+
+/// What one core tells another.
+#[derive(Clone, Debug)]
+pub(crate) enum Mail {
+    /// To the first core.
+    Report(Report),
+    /// To every core: ask the groups.
+    Confirm(u64),
+    /// To every core: a primary has said this.
+    Frontier(Rc<FrontierSaid>),
+    /// To the core that sent a snapshot.
+    Reported { shard: ShardId, peer: MemberId, arrived: bool },
+}
+
+/// A command that waits for a turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) shard: ShardId,
+    pub(crate) ticket: u64,
+    pub(crate) process: u64,
+    pub(crate) command: Command,
+}
+
+/// A snapshot that another member has sent, on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub(crate) writing: Writing,
+    pub(crate) store: Store,
+    pub(crate) message: Message,
+    pub(crate) from: MemberId,
+    pub(crate) process: u64,
+}
+
+pub(crate) struct Core {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) log: CoreLog,
+    pub(crate) seats: Vec<Seat>,
+    /// The own snapshot that is being written, and what is removed after it.
+    pub(crate) saving: Option<Writing>,
+    pub(crate) tidying: VecDeque<crate::disk::Call>,
+    pub(crate) receiving: Vec<Receiving>,
+    pub(crate) mail: VecDeque<Mail>,
+    /// What groups want from the log on disk.
+    pub(crate) fetches: VecDeque<(ShardId, Fetch)>,
+    pub(crate) commands: Vec<Asked>,
+    /// Steps that it sleeps through.
+    pub(crate) asleep: usize,
+    frontier_sent: Index,
+    frontier_noted: Index,
+}
+
+/// What a turn has led to, for the node.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) mail_to_first: Vec<Mail>,
+    pub(crate) reads: Vec<u64>,
+    pub(crate) applied: Applied,
+    pub(crate) snapshots: u64,
+    /// What was given to the log, in order.
+    pub(crate) writes: Vec<Write>,
+    /// Tickets of commands that were refused for want of space.
+    pub(crate) refused: Vec<u64>,
+}
+
+/// What the cores of a node share in a turn.
+pub(crate) struct Around<'a> {
+    pub(crate) at: usize,
+    pub(crate) sender: Sender,
+    pub(crate) order: &'a Order,
+    pub(crate) net: &'a mut Network,
+    /// The other members that there are.
+    pub(crate) peers: &'a [MemberId],
+    pub(crate) shards: u16,
+    pub(crate) clock: u64,
+    pub(crate) reads_log: bool,
+}
+
+impl Core {
+    pub(crate) fn new(shards: Vec<Shard>, log: CoreLog, seats: Vec<Seat>) -> Self {
+        Self {
+            shards,
+            log,
+            seats,
+            saving: None,
+            tidying: VecDeque::new(),
+            receiving: Vec::new(),
+            mail: VecDeque::new(),
+            fetches: VecDeque::new(),
+            commands: Vec::new(),
+            asleep: 0,
+            frontier_sent: Index::ZERO,
+            frontier_noted: Index::ZERO,
+        }
+    }
+
+    pub(crate) fn seat(&self, id: ShardId) -> usize {
+        let at = self.shards.iter().position(|shard| shard.id() == id);
+        at.expect("the shard is on this core")
+    }
+
+    pub(crate) fn shard(&mut self, id: ShardId) -> &mut Shard {
+        let seat = self.seat(id);
+        &mut self.shards[seat]
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self, around: &mut Around<'_>, turn: &mut Turn) {
+        self.take_durable(around);
+        self.submit(around, turn);
+        self.advance(around, turn);
+        around.order.raise(around.at);
+        let visible = around.order.visible();
+        for shard in &mut self.shards {
+            shard.apply(visible, &mut turn.applied);
+        }
+        self.send_frontier(around, false);
+        for shard in &self.shards {
+            around.order.publish_unapplied(shard.id(), shard.oldest_unapplied());
+        }
+    }
+
+    fn take_durable(&mut self, around: &mut Around<'_>) {
+        let durable = self.log.take_durable();
+        for (shard, number) in durable.readies {
+            self.shard(shard).persisted(number);
+        }
+        send_all(around, durable.messages);
+    }
+
+    /// Numbers what clients asked for and gives it to the log.
+    fn submit(&mut self, around: &Around<'_>, turn: &mut Turn) {
+        let order = around.order;
+        if self.commands.is_empty() || !order.is_open() {
+            return;
+        }
+        if self.log.is_full() {
+            turn.refused.extend(self.commands.drain(..).map(|asked| asked.ticket));
+            return;
+        }
+        if !self.shards.iter().all(Shard::may_propose) {
+            return;
+        }
+        let commands = std::mem::take(&mut self.commands);
+        let mut ids: Vec<ShardId> = commands.iter().map(|asked| asked.shard).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let first = order.take(commands.len() as u64, ids.iter().copied());
+        for id in ids {
+            let numbered = commands.iter().zip(0..).filter(|(asked, _)| asked.shard == id);
+            let commands = numbered.map(|(Asked { ticket, process, command, .. }, offset)| Numbered {
+                offset,
+                command: command.clone(),
+                origin: *ticket,
+                process: *process,
+            });
+            let batch = Batch { first: first.0, now: around.clock, commands: commands.collect() };
+            let shard = self.shard(id);
+            shard.propose(&batch);
+            order.publish_uncommitted(id, shard.oldest_uncommitted());
+        }
+    }
+
+    /// Takes from the groups what they have ready, and gives the log what is to be made durable.
+    fn advance(&mut self, around: &mut Around<'_>, turn: &mut Turn) {
+        let mut out = Outputs::default();
+        let order = around.order;
+        for shard in &mut self.shards {
+            shard.advance(&mut out);
+            if !around.reads_log {
+                for (_, fetch) in std::mem::take(&mut out.fetches) {
+                    let nothing = shard.fetched(fetch.first, Vec::new(), RaftIndex(u64::MAX));
+                    nothing.expect("nothing is not wrong");
+                }
+                shard.advance(&mut out);
+            }
+            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) {
+                order.close();
+            }
+            order.note_unapplied(shard.id(), shard.oldest_unapplied());
+            order.publish_committed(shard.id(), shard.group().committed());
+            order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
+            order.publish_reached(shard.id(), shard.reached());
+            turn.mail_to_first.extend(out.reports.drain(..).map(Mail::Report));
+        }
+        self.fetches.append(&mut out.fetches.into());
+        for (shard, context) in out.confirmed {
+            if context >= READS {
+                turn.reads.push(context);
+            } else {
+                let top = self.shard(shard).top();
+                turn.mail_to_first.push(Mail::Report(Report::Confirmed { shard, round: context, top }));
+            }
+        }
+        turn.snapshots += out.snapshots.len() as u64;
+        for snapshot in out.snapshots {
+            let payload = Payload::Snapshot { chunks: Rc::new(snapshot.chunks.collect()), message: snapshot.message };
+            around.net.send(around.sender, snapshot.to, snapshot.shard, payload);
+        }
+        send_all(around, out.at_once);
+        self.write(around, out.writes, out.after_durable, turn);
+    }
+
+    fn write(
+        &mut self,
+        around: &mut Around<'_>,
+        writes: Vec<Write>,
+        after_durable: Vec<(ShardId, Message)>,
+        turn: &mut Turn,
+    ) {
+        for write in &writes {
+            if let Some(upto) = write.received {
+                let seat = self.seat(write.shard);
+                self.seats[seat].restart(upto);
+            }
+            self.log.push(write);
+        }
+        turn.writes = writes;
+        let messages = self.log.hold_back(after_durable);
+        send_all(around, messages);
+        for (shard, number) in self.log.settle() {
+            self.shard(shard).persisted(number);
+        }
+        self.log.submit();
+    }
+
+    /// On a primary: tells the other members what is visible, if that has moved or has to be said `again`.
+    pub(crate) fn send_frontier(&mut self, around: &mut Around<'_>, again: bool) {
+        let visible = around.order.visible();
+        if !around.order.is_open() || (visible <= self.frontier_sent && !again) {
+            return;
+        }
+        self.frontier_sent = visible;
+        // Read after `visible`.
+        let positions = (0..around.shards).map(|shard| around.order.committed(ShardId(shard))).collect();
+        let said = Rc::new(FrontierSaid { visible, positions, clock: around.clock });
+        for to in around.peers {
+            around.net.send(around.sender, *to, ShardId(0), Payload::Frontier(Rc::clone(&said)));
+        }
+    }
+
+    /// Notes beside the log how far the node shows, if that has moved.
+    pub(crate) fn note_shown(&mut self, visible: Index) {
+        if visible == self.frontier_noted {
+            return;
+        }
+        self.frontier_noted = visible;
+        for shard in self.shards.iter().filter(|shard| shard.shows(visible)) {
+            self.log.push_frontier(shard.id(), frontier(visible, shard.clock()));
+        }
+    }
+
+    /// Takes in what a primary has said.
+    pub(crate) fn take_frontier(&mut self, said: &FrontierSaid) {
+        for shard in &mut self.shards {
+            shard.frontier(said.visible, said.positions[usize::from(shard.id().0)]);
+            shard.note_clock(said.visible, said.clock);
+        }
+    }
+
+    /// An own snapshot is durable: the log may forget what the one before it covers.
+    pub(crate) fn saved(&mut self, writing: &Writing, visible: Index) {
+        let seat = self.seat(writing.shard);
+        self.seats[seat].saved(writing.upto);
+        self.log.push_snapshot(writing.shard, writing.upto);
+        self.log.push_frontier(writing.shard, frontier(visible, self.shards[seat].clock()));
+        let seats = self.shards.iter().zip(&mut self.seats);
+        let upto: Vec<_> = seats.filter_map(|(shard, seat)| Some((shard.id(), seat.give_up()?))).collect();
+        self.log.compact(&upto);
+    }
+}
+
+fn send_all(around: &mut Around<'_>, messages: Vec<(ShardId, Message)>) {
+    for (shard, message) in messages {
+        around.net.send(around.sender, MemberId(message.to), shard, Payload::Raft(message));
+    }
+}

@@ -1,0 +1,154 @@
+//! What clients ask for, and what they are told.
+
+use shard::command::Command;
+use shard::ids::ShardId;
+use shard::store::Outcome;
+
+use crate::checkers::{Answered, Read};
+use crate::core::{Asked, READS, Turn};
+use crate::counts::Happened;
+use crate::network::{Payload, Sender};
+use crate::world::World;
+
+/// Keys of a shard.
+const KEYS: usize = 5;
+/// Values that a compare-and-swap may expect.
+const VALUES: usize = 5;
+
+impl World {
+    /// A client asks a node for a write.
+    pub(crate) fn ask(&mut self, at: usize) {
+        let shard = ShardId(self.load.below(self.plan.shards) as u16);
+        let ticket = self.next_ticket;
+        let command = self.command(shard, ticket);
+        let node = &mut self.nodes[at];
+        let Some(running) = &mut node.running else { return };
+        self.next_ticket += 1;
+        self.history.ask(ticket, &command);
+        self.tickets.insert(ticket, self.truth.last_acknowledged());
+        let process = running.process;
+        if running.is_primary() {
+            let core = running.core_of(shard);
+            running.cores[core].commands.push(Asked { shard, ticket, process, command });
+        } else if let Some(primary) = running.primary.filter(|primary| *primary != node.id) {
+            self.counts.count(Happened::Forwarded);
+            let sender = Sender { me: node.id, process };
+            self.net.send(sender, primary, shard, Payload::Forward { ticket, process, command });
+        }
+    }
+
+    fn command(&mut self, shard: ShardId, ticket: u64) -> Command {
+        let path = self.path(shard);
+        let mut value = (ticket as usize % VALUES).to_string().into_bytes();
+        match self.load.below(10) {
+            0 => Command::Delete { path, dir: false, recursive: false },
+            1 if self.load.permille(300) => {
+                Command::Delete { path: format!("/s{shard}").into_bytes(), dir: true, recursive: true }
+            }
+            2..5 => {
+                let prev_value = Some(self.load.below(VALUES).to_string().into_bytes());
+                Command::CompareAndSwap { path, value, ttl: None, refresh: false, prev_value, prev_index: 0 }
+            }
+            _ => {
+                if self.load.permille(200) {
+                    value.resize(1 + self.load.below(self.plan.value_bytes), b'x');
+                }
+                Command::Set { path, value, dir: false, ttl: None, refresh: false }
+            }
+        }
+    }
+
+    fn path(&mut self, shard: ShardId) -> Vec<u8> {
+        format!("/s{shard}/k{}", self.load.below(KEYS)).into_bytes()
+    }
+
+    /// A client asks for a quorum read of one group; only a primary takes it.
+    pub(crate) fn ask_read(&mut self, at: usize, core: usize) {
+        let Some(running) = &mut self.nodes[at].running else { return };
+        if !running.is_primary() || running.cores[core].shards.is_empty() {
+            return;
+        }
+        let context = READS + self.next_ticket;
+        self.next_ticket += 1;
+        running.reads.insert(context, self.truth.last_acknowledged());
+        running.cores[core].shards[0].confirm(context);
+    }
+
+    /// A client reads a key from what the node shows.
+    pub(crate) fn read(&mut self, at: usize, core: usize) {
+        let Some(running) = &self.nodes[at].running else { return };
+        let (visible, shards) = (running.visible, &running.cores[core].shards);
+        if !running.booted || shards.is_empty() {
+            return;
+        }
+        let nth = self.load.below(shards.len());
+        let id = shards[nth].id();
+        let path = self.path(id);
+        let Some(running) = &self.nodes[at].running else { return };
+        let shard = &running.cores[core].shards[nth];
+        if !shard.shows(visible) || shard.oldest_unapplied().is_some_and(|first| first <= visible) {
+            return;
+        }
+        let found = found(shard.store(), &path);
+        self.counts.count(Happened::PlainRead);
+        self.history.read(visible.0, Read { path, found });
+    }
+
+    /// Takes what a turn has for the clients.
+    pub(crate) fn take_answers(&mut self, at: usize, turn: Turn) {
+        let Some(running) = &mut self.nodes[at].running else { return };
+        for ticket in &turn.refused {
+            self.tickets.remove(ticket);
+            self.counts.count(Happened::OutOfSpace);
+        }
+        for answer in &turn.applied.answers {
+            if let Some(after) = self.tickets.remove(&answer.ticket) {
+                self.trace.note(&[answer.ticket, answer.index.0, u64::from(answer.result.is_ok())]);
+                self.truth.acknowledge(answer.ticket, answer.index, after);
+                self.history.answer(answer.ticket, answered(&answer.result));
+                self.counts.count(Happened::Acknowledged);
+            }
+        }
+        for context in turn.reads {
+            let floor = running.reads.remove(&context);
+            if let Some(floor) = floor.filter(|_| running.is_primary()) {
+                assert!(running.visible.0 >= floor, "a quorum read at {} after {floor}", running.visible);
+                self.counts.count(Happened::QuorumRead);
+            }
+        }
+        for (_, event) in &turn.applied.deliveries {
+            self.truth.event(event.index.0, &event.node.key);
+        }
+        if !turn.applied.ended.is_empty() && running.watcher.end() {
+            self.counts.count(Happened::WatchEnded);
+        }
+        turn.applied.deliveries.iter().for_each(|(_, event)| running.watcher.deliver(event.index.0));
+        let events = running.watcher.release(running.order.complete(), &self.truth);
+        self.counts.add(Happened::WatchEvent, events);
+        let visible = running.visible;
+        let listed = |shard: &shard::shard::Shard| {
+            shard.shows(visible) && shard.oldest_unapplied().is_none_or(|first| first > visible)
+        };
+        if running.booted && running.shards().all(listed) {
+            running.watcher.begin(visible, running.cores.iter_mut().flat_map(|core| &mut core.shards));
+        }
+    }
+}
+
+/// The value and index of what is at a path.
+pub(crate) fn found(store: &shard::store::Store, path: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let node = store.get(path).ok()?;
+    let view = node.view(path, 0);
+    Some((view.value?.to_vec(), view.modified.0))
+}
+
+fn answered(result: &Result<Outcome, shard::refusal::Refusal>) -> Answered {
+    match result {
+        Ok(Outcome::Event { event, .. }) => {
+            let prev = event.prev.as_ref().and_then(|prev| prev.value.as_ref());
+            Answered::Done { prev: prev.map(|value| value.to_vec()) }
+        }
+        Ok(_) => Answered::Done { prev: None },
+        Err(refusal) => Answered::Refused(refusal.code.number()),
+    }
+}

@@ -1,0 +1,149 @@
+//! `simulate`: runs seeds of the simulation, and reports the first that violates a rule.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use simulate::{Counts, Failure, Happened, Plan, run, shrink};
+
+/// Runs whole clusters of uetcd with faults, each drawn from a seed.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Options {
+    /// Run this seed alone.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run so many seeds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first one of them.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Run seeds for so long instead.
+    #[arg(long)]
+    hours: Option<f64>,
+    /// Change a number of the plan that the seed draws, as NAME=NUMBER.
+    #[arg(long = "set", value_name = "NAME=NUMBER")]
+    set: Vec<String>,
+    /// Go on after a failure.
+    #[arg(long)]
+    keep_going: bool,
+    /// Runs that may be spent on making a failing plan smaller.
+    #[arg(long, default_value_t = 60)]
+    shrink: usize,
+    /// Print the plan and the trace's hash of every seed.
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// How often progress is said.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match Search::new(options).run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simulate: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The seeds so far.
+struct Search {
+    options: Options,
+    begun: Instant,
+    said: Instant,
+    counts: Counts,
+    /// Per kind of event, the seeds in which it has happened.
+    in_seeds: Vec<u64>,
+    done: u64,
+    failed: Vec<u64>,
+}
+
+impl Search {
+    fn new(options: Options) -> Self {
+        let (begun, in_seeds) = (Instant::now(), vec![0; Happened::ALL.len()]);
+        Self { options, begun, said: begun, counts: Counts::default(), in_seeds, done: 0, failed: Vec::new() }
+    }
+
+    /// True: no seed has failed.
+    fn run(mut self) -> Result<bool, String> {
+        let (first, count) = match (self.options.seed, self.options.hours) {
+            (Some(seed), _) => (seed, 1),
+            (None, Some(_)) => (self.options.first, u64::MAX),
+            (None, None) => (self.options.first, self.options.seeds),
+        };
+        let long_enough = self.options.hours.map(|hours| Duration::from_secs_f64(hours.max(0.0) * 3600.0));
+        for nth in 0..count {
+            if long_enough.is_some_and(|long_enough| self.begun.elapsed() >= long_enough) {
+                break;
+            }
+            self.seed(first.saturating_add(nth))?;
+            if !self.failed.is_empty() && !self.options.keep_going {
+                break;
+            }
+        }
+        self.report();
+        Ok(self.failed.is_empty())
+    }
+
+    fn seed(&mut self, seed: u64) -> Result<(), String> {
+        let mut plan = Plan::draw(seed);
+        for text in &self.options.set {
+            plan.set(text)?;
+        }
+        match run(seed, &plan, false) {
+            Ok(outcome) => {
+                if self.options.verbose {
+                    println!("seed {seed}: hash {:016x}, {plan}", outcome.trace_hash);
+                }
+                for (what, seeds) in Happened::ALL.iter().zip(&mut self.in_seeds) {
+                    *seeds += u64::from(outcome.counts.of(*what) > 0);
+                }
+                self.counts.merge(&outcome.counts);
+            }
+            Err(failure) => {
+                self.failed.push(seed);
+                self.explain(seed, &plan, &failure);
+            }
+        }
+        self.done += 1;
+        if self.said.elapsed() >= PROGRESS {
+            self.said = Instant::now();
+            let acknowledged = self.counts.of(Happened::Acknowledged);
+            let (seconds, failed) = (self.begun.elapsed().as_secs(), self.failed.len());
+            eprintln!("{seconds} s: {} seeds, the last {seed}, {acknowledged} writes acknowledged, {failed} failed", self.done);
+        }
+        Ok(())
+    }
+
+    /// All that is needed to look into a failure.
+    fn explain(&self, seed: u64, plan: &Plan, failure: &Failure) {
+        println!("seed {seed} violates a rule: {}", failure.what);
+        println!("plan: {plan}");
+        let small = shrink(seed, plan, self.options.shrink);
+        let Err(failure) = run(seed, &small, true) else { return };
+        for line in &failure.trace {
+            println!("{line}");
+        }
+        let mut original = Plan::draw(seed);
+        let mut small = small;
+        let knobs = small.knobs();
+        let changed = original.knobs().into_iter().zip(knobs).filter(|((_, a), (_, b))| a != b);
+        let set: String = changed.map(|(_, (name, value))| format!(" --set {name}={value}")).collect();
+        println!("in short, seed {seed} violates: {}", failure.what);
+        println!("again: simulate --seed {seed}{set}");
+    }
+
+    fn report(&self) {
+        let passed = self.done - self.failed.len() as u64;
+        println!("{} seeds, {} failed {:?}", self.done, self.failed.len(), self.failed);
+        for (what, seeds) in Happened::ALL.iter().zip(&self.in_seeds) {
+            let rare = if what.is_fault() && seeds * 100 < passed { "  in less than 1 % of the seeds" } else { "" };
+            println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));
+        }
+    }
+}

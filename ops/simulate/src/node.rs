@@ -1,0 +1,112 @@
+//! One node: its disk, what outlives a crash besides, and what does not.
+
+use std::collections::BTreeMap;
+
+use log::{BegunLogs, LogIdentity};
+use shard::ids::{Index, MemberId, ShardId};
+use shard::order::Order;
+use shard::regime::Regimes;
+use shard::shard::Shard;
+
+use crate::checkers::{Mirror, Watcher};
+use crate::core::Core;
+use crate::disk::SimDisk;
+
+/// The cluster, in the identity of every log.
+const CLUSTER: u64 = 0xc1;
+
+pub(crate) struct Node {
+    pub(crate) id: MemberId,
+    pub(crate) disk: SimDisk,
+    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) running: Option<Running>,
+    /// It began from nothing: it joined, or lost its data.
+    pub(crate) joined: bool,
+    /// It may have forgotten what it promised, and has not caught up; written down, like `joined`.
+    pub(crate) forgetful: bool,
+    /// Which logs there must be; written down.
+    pub(crate) noted: Option<BegunLogs>,
+    /// Its disk was damaged since it was found to be whole.
+    pub(crate) suspect: bool,
+    /// Its start was refused, and nobody else has its data.
+    pub(crate) refused: bool,
+    /// It has left the cluster, or has not joined yet.
+    pub(crate) absent: bool,
+    /// The latest process heard of, per peer.
+    pub(crate) heard: BTreeMap<MemberId, u64>,
+    /// What its clock reads more than the world's, in nanoseconds.
+    pub(crate) clock_ahead_ns: u64,
+    /// Steps that it stands still.
+    pub(crate) paused: usize,
+    /// Of thousand calls that are due, those that its disk makes.
+    pub(crate) disk_speed: usize,
+}
+
+/// What goes with a crash.
+pub(crate) struct Running {
+    pub(crate) process: u64,
+    pub(crate) order: Order,
+    pub(crate) cores: Vec<Core>,
+    pub(crate) regimes: Regimes,
+    pub(crate) primary: Option<MemberId>,
+    pub(crate) watcher: Watcher,
+    /// Reads that wait for a quorum round: context to the index they must see.
+    pub(crate) reads: BTreeMap<u64, u64>,
+    pub(crate) visible: Index,
+    /// Every core has had its first turn.
+    pub(crate) booted: bool,
+}
+
+impl Node {
+    pub(crate) fn new(id: MemberId, shards: usize, joins: bool, disk_speed: usize) -> Self {
+        Self {
+            id,
+            disk: SimDisk::default(),
+            mirrors: vec![Mirror::default(); shards],
+            running: None,
+            joined: joins,
+            forgetful: false,
+            noted: None,
+            suspect: false,
+            refused: false,
+            absent: joins,
+            heard: BTreeMap::new(),
+            clock_ahead_ns: 0,
+            paused: 0,
+            disk_speed,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> LogIdentity {
+        LogIdentity { cluster: CLUSTER, member: self.id.0 }
+    }
+
+    /// Loses everything that it held.
+    pub(crate) fn wipe(&mut self) {
+        self.disk.wipe();
+        (self.joined, self.forgetful, self.noted) = (true, true, None);
+    }
+
+    /// It holds what it promised, as far as anybody knows.
+    pub(crate) fn is_sane(&self) -> bool {
+        !self.forgetful && !self.suspect && !self.refused
+    }
+}
+
+impl Running {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.cores.iter().flat_map(|core| &core.shards)
+    }
+
+    pub(crate) fn shard(&self, id: ShardId) -> &Shard {
+        self.shards().find(|shard| shard.id() == id).expect("every shard is on some core")
+    }
+
+    pub(crate) fn core_of(&self, id: ShardId) -> usize {
+        usize::from(id.0) % self.cores.len()
+    }
+
+    pub(crate) fn is_primary(&self) -> bool {
+        self.order.is_open()
+    }
+}
