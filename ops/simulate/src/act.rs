@@ -49,11 +49,20 @@ impl World {
             Payload::Snapshot { chunks, message } => {
                 let metadata = message.get_snapshot().get_metadata();
                 let upto = (RaftIndex(metadata.index), Term(metadata.term));
-                abandon(seat, id);
+                let given_up = abandon(seat, id);
                 let writing = Writing::begin(disk, id, upto, chunks.iter().cloned());
                 let store = restore(&chunks);
                 seat.receiving.push(Receiving { writing, store, message, from, process });
+                self.report_failed(at, given_up);
             }
+        }
+    }
+
+    /// What a node was receiving will never be whole: its senders notice.
+    pub(crate) fn report_failed(&mut self, at: usize, given_up: Vec<Receiving>) {
+        let me = self.nodes[at].id;
+        for Receiving { writing, from, process, .. } in given_up {
+            self.report((from, process), writing.shard, me, false);
         }
     }
 
@@ -280,11 +289,12 @@ impl World {
     }
 }
 
-/// An older transfer of the shard is given up, unless all of it has come already.
-fn abandon(seat: &mut Core, id: ShardId) {
-    let older = seat.receiving.extract_if(.., |receiving| receiving.writing.shard == id && receiving.writing.is_fresh());
-    let calls: Vec<Call> = older.map(|receiving| Call::Remove(receiving.writing.temporary())).collect();
-    seat.tidying.extend(calls);
+/// Older transfers of the shard are given up, unless all of it has come already.
+fn abandon(seat: &mut Core, id: ShardId) -> Vec<Receiving> {
+    let is_older = |receiving: &mut Receiving| receiving.writing.shard == id && receiving.writing.is_fresh();
+    let older: Vec<Receiving> = seat.receiving.extract_if(.., is_older).collect();
+    seat.tidying.extend(older.iter().map(|receiving| Call::Remove(receiving.writing.temporary())));
+    older
 }
 
 fn ignore_missing(done: Result<(), Fault>) -> Result<(), Fault> {

@@ -186,12 +186,10 @@ impl Core {
         let order = around.order;
         for shard in &mut self.shards {
             shard.advance(&mut out);
-            if !around.reads_log {
-                for (_, fetch) in std::mem::take(&mut out.fetches) {
-                    let nothing = shard.fetched(fetch.first, Vec::new(), RaftIndex(u64::MAX));
-                    nothing.expect("nothing is not wrong");
-                }
-                shard.advance(&mut out);
+            if around.reads_log {
+                self.fetches.extend(out.fetches.drain(..));
+            } else {
+                find_nothing(shard, &mut out);
             }
             if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) {
                 order.close();
@@ -202,7 +200,6 @@ impl Core {
             order.publish_reached(shard.id(), shard.reached());
             turn.mail_to_first.extend(out.reports.drain(..).map(Mail::Report));
         }
-        self.fetches.append(&mut out.fetches.into());
         for (shard, context) in out.confirmed {
             if context >= READS {
                 turn.reads.push(context);
@@ -286,6 +283,15 @@ impl Core {
         let seats = self.shards.iter().zip(&mut self.seats);
         let upto: Vec<_> = seats.filter_map(|(shard, seat)| Some((shard.id(), seat.give_up()?))).collect();
         self.log.compact(&upto);
+    }
+}
+
+/// The log has nothing any more of what the shard wants from it.
+fn find_nothing(shard: &mut Shard, out: &mut Outputs) {
+    while let Some((_, fetch)) = out.fetches.pop() {
+        let nothing = shard.fetched(fetch.first, Vec::new(), RaftIndex(u64::MAX));
+        nothing.expect("nothing is not wrong");
+        shard.advance(out);
     }
 }
 

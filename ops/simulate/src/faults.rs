@@ -97,9 +97,11 @@ impl World {
 
     fn end(&mut self, at: usize, survives: Survives, text: &str) {
         let node = &mut self.nodes[at];
-        node.running = None;
+        let ended = node.running.take();
         node.paused = 0;
         let id = node.id;
+        let cores = ended.into_iter().flat_map(|running| running.cores);
+        self.report_failed(at, cores.flat_map(|core| core.receiving).collect());
         self.net.drop_all_for(id);
         self.crash_disk_to(at, survives);
         self.trace.note(&[self.now, at as u64, survives as u64]);

@@ -141,6 +141,9 @@ impl Search {
     fn report(&self) {
         let passed = self.done - self.failed.len() as u64;
         println!("{} seeds, {} failed {:?}", self.done, self.failed.len(), self.failed);
+        if passed == 0 {
+            return;
+        }
         for (what, seeds) in Happened::ALL.iter().zip(&self.in_seeds) {
             let rare = if what.is_fault() && seeds * 100 < passed { "  in less than 1 % of the seeds" } else { "" };
             println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));

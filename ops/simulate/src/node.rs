@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) forgetful: bool,
     /// Which logs there must be; written down.
     pub(crate) noted: Option<BegunLogs>,
-    /// Its disk was damaged since it was found to be whole.
+    /// Its disk was damaged. Nothing but another disk ends that: what a start does not look at may come to light later.
     pub(crate) suspect: bool,
     /// Its start was refused, and nobody else has its data.
     pub(crate) refused: bool,
@@ -85,6 +85,7 @@ impl Node {
     pub(crate) fn wipe(&mut self) {
         self.disk.wipe();
         (self.joined, self.forgetful, self.noted) = (true, true, None);
+        self.suspect = false;
     }
 
     /// It holds what it promised, as far as anybody knows.

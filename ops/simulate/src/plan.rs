@@ -8,12 +8,12 @@ use crate::random::Random;
 pub(crate) const ELECTION_TICKS: usize = 10;
 
 macro_rules! plan {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
         /// The cluster, its load and its faults. Rates are in thousandths of the steps or messages concerned, where nothing
         /// else is said.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Plan {
-            $($(#[$doc])* pub $name: usize,)*
+            $($(#[doc = $doc])+ pub $name: usize,)*
         }
 
         impl Plan {
@@ -38,12 +38,15 @@ plan! {
     founders,
     /// 1: a member joins, gets a vote, and the first one leaves.
     changes_members,
+    /// Shards, and so groups.
     shards,
     /// Every start draws its number of cores up to this one.
     cores_max,
     /// Steps before everything is healed.
     steps,
+    /// Of the messages: lost.
     loss,
+    /// Of the messages: doubled.
     duplicates,
     /// Messages among which the next one is drawn.
     reorder,
@@ -77,6 +80,7 @@ plan! {
     pauses,
     /// Times in a run, about.
     clock_jumps,
+    /// Applied entries that a group keeps in memory, in bytes.
     tail_bytes,
     /// Blocks of a segment.
     segment_blocks,

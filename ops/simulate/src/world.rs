@@ -209,11 +209,14 @@ impl World {
         if self.faults.permille(plan.cuts_in_boot) {
             node.disk.power_for = Some(self.faults.below(60) as u64);
         }
+        // A start on a full disk lives on its ballast, which is not simulated.
+        let full = std::mem::take(&mut node.disk.full);
         let started = node.boot(&mut Start { plan, members, process, random: &mut self.faults, counts });
+        node.disk.full = full;
         let id = node.id;
         match started {
             Ok(()) => {
-                (node.disk.power_for, node.suspect) = (None, false);
+                node.disk.power_for = None;
                 self.trace.line(self.now, format_args!("node {id} starts as process {process}"));
                 let cores = node.running.as_ref().map_or(0, |running| running.cores.len());
                 (0..cores).for_each(|core| self.turn(at, core));
