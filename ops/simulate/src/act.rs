@@ -211,7 +211,12 @@ impl World {
     }
 
     /// Does something with a core and what is around it.
-    pub(crate) fn around<T>(&mut self, at: usize, core: usize, act: impl FnOnce(&mut Core, &mut Around<'_>) -> T) -> Option<T> {
+    pub(crate) fn around<T>(
+        &mut self,
+        at: usize,
+        core: usize,
+        act: impl FnOnce(&mut Core, &mut Around<'_>) -> T,
+    ) -> Option<T> {
         let peers: Vec<MemberId> = self.others(at);
         let clock = self.clock(at);
         let node = &mut self.nodes[at];
@@ -222,9 +227,8 @@ impl World {
             order: &running.order,
             net: &mut self.net,
             peers: &peers,
-            shards: self.plan.shards as u16,
             clock,
-            reads_log: self.plan.log_read_entries > 0,
+            plan: &self.plan,
         };
         Some(act(&mut running.cores[core], &mut around))
     }
@@ -264,9 +268,10 @@ impl World {
             let known = seat.seats[*nth].newest.unwrap_or(shard::group::LOG_START);
             seat.shards[*nth].applied().0 > known.0
         };
-        let due = (0..seat.shards.len()).find(outgrows).or_else(pinning).or_else(|| {
-            any.map(|draw| draw as usize % seat.shards.len()).filter(newer)
-        });
+        let due = (0..seat.shards.len())
+            .find(outgrows)
+            .or_else(pinning)
+            .or_else(|| any.map(|draw| draw as usize % seat.shards.len()).filter(newer));
         if let Some(nth) = due {
             let shard = &seat.shards[nth];
             let writing = Writing::begin(disk, shard.id(), shard.applied(), shard.store().snapshot());

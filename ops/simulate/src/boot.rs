@@ -19,8 +19,8 @@ use crate::core::Core;
 use crate::counts::{Counts, Happened};
 use crate::disk::{Call, Fault};
 use crate::files::LOGS;
-use crate::node::{Node, Running};
-use crate::plan::{ELECTION_TICKS, Plan};
+use crate::node::{Birth, Node, Running};
+use crate::plan::{Bug, ELECTION_TICKS, Plan};
 use crate::random::Random;
 use crate::snapshots::{self, Found, Seat, unfinished};
 use crate::store::{CoreLog, position};
@@ -55,7 +55,7 @@ impl Node {
             Err(Stopped::Log(error)) if start.members.len() > 1 && error.is_damage() => {
                 start.counts.count(Happened::Damaged);
                 start.counts.count(Happened::Repaired);
-                (self.joined, self.forgetful, self.noted) = (true, true, None);
+                (self.birth, self.noted) = (Birth::Forgetful, None);
                 self.disk.remove_all(Path::new(LOGS));
                 self.read_back(start)?
             }
@@ -67,13 +67,12 @@ impl Node {
         let begun = BegunLogs { epoch: recovered.epoch, logs };
         let groups = std::mem::take(&mut recovered.groups);
         let identity = self.identity();
-        let segment_bytes = (start.plan.segment_blocks * log::BLOCK) as u64;
         let seeds: Vec<Seed> = found.into_iter().zip(0..).map(|(found, at)| Seed::new(at, found, &groups)).collect();
         let mut opened = Vec::new();
         for resume in recovered.resume(cores as u16) {
             let core = usize::from(resume.core.get());
             let mine = seeds.iter().skip(core).step_by(cores).map(|seed| (GroupId::new(seed.shard), &seed.log));
-            opened.push(CoreLog::open(&mut self.disk, identity, resume, segment_bytes, mine, start.counts)?);
+            opened.push(CoreLog::open(&mut self.disk, identity, resume, start.plan, mine, start.counts)?);
         }
         self.noted = Some(begun);
         self.run(start, seeds, opened);
@@ -109,7 +108,7 @@ impl Node {
         for seed in seeds {
             let at = usize::from(seed.shard);
             let seat = Seat::new(seed.on_disk.iter().copied(), seed.lost);
-            let shard = self.start_shard(start, seed);
+            let shard = self.start_shard(start, &seed);
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             seats[at % cores].0.push(shard);
@@ -129,10 +128,11 @@ impl Node {
         });
     }
 
-    fn start_shard(&mut self, start: &mut Start<'_>, seed: Seed) -> Shard {
+    fn start_shard(&mut self, start: &mut Start<'_>, seed: &Seed) -> Shard {
         let founders = (1..=start.plan.founders as u64).map(MemberId);
-        let members = if self.joined { Members::default() } else { Members::of_voters(founders) };
-        let applied = seed.on_disk.first().copied().unwrap_or(if self.joined { LOG_NOTHING } else { LOG_START });
+        let joined = self.birth != Birth::Founder;
+        let members = if joined { Members::default() } else { Members::of_voters(founders) };
+        let applied = seed.on_disk.first().copied().unwrap_or(if joined { LOG_NOTHING } else { LOG_START });
         let entries = entries(&seed.log);
         let mirrored = entries.iter().map(|entry| (entry.index.0, entry.clone())).collect();
         self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0 };
@@ -149,7 +149,8 @@ impl Node {
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: 1,
             tail_bytes: start.plan.tail_bytes,
-            amnesia: Some(others).filter(|others| self.forgetful && !others.is_empty()),
+            amnesia: Some(others)
+                .filter(|others| self.is_forgetful() && !others.is_empty() && !start.plan.has(Bug::VoteAfterAmnesia)),
             random_seed: start.random.next(),
         };
         let store = seed.chunks.as_deref().map_or_else(Store::default, restore);
@@ -188,7 +189,9 @@ fn entries(log: &GroupLog) -> Vec<LogEntry> {
         data: entry.payload.clone(),
     };
     let entries: Vec<LogEntry> = log.entries.iter().map(entry).collect();
-    entries.iter().for_each(|entry| validate(entry).expect("what was recovered can be read"));
+    for entry in &entries {
+        validate(entry).expect("what was recovered can be read");
+    }
     entries
 }
 
@@ -199,4 +202,3 @@ pub(crate) fn restore(chunks: &[Vec<u8>]) -> Store {
     }
     restore.finish().expect("what was written can be read")
 }
-

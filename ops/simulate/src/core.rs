@@ -13,6 +13,7 @@ use shard::shard::{Applied, Outputs, Shard, Write};
 use shard::store::Store;
 
 use crate::network::{FrontierSaid, Network, Payload, Sender};
+use crate::plan::{Bug, Plan};
 use crate::snapshots::{Seat, Writing};
 use crate::store::{CoreLog, frontier};
 
@@ -90,9 +91,8 @@ pub(crate) struct Around<'a> {
     pub(crate) net: &'a mut Network,
     /// The other members that there are.
     pub(crate) peers: &'a [MemberId],
-    pub(crate) shards: u16,
     pub(crate) clock: u64,
-    pub(crate) reads_log: bool,
+    pub(crate) plan: &'a Plan,
 }
 
 impl Core {
@@ -186,17 +186,18 @@ impl Core {
         let order = around.order;
         for shard in &mut self.shards {
             shard.advance(&mut out);
-            if around.reads_log {
+            if around.plan.log_read_entries > 0 {
                 self.fetches.extend(out.fetches.drain(..));
             } else {
                 find_nothing(shard, &mut out);
             }
-            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) {
+            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) && !around.plan.has(Bug::Thaw) {
                 order.close();
             }
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             order.publish_committed(shard.id(), shard.group().committed());
-            order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
+            let uncommitted = shard.oldest_uncommitted().filter(|_| !around.plan.has(Bug::EarlyVisible));
+            order.publish_uncommitted(shard.id(), uncommitted);
             order.publish_reached(shard.id(), shard.reached());
             turn.mail_to_first.extend(out.reports.drain(..).map(Mail::Report));
         }
@@ -248,7 +249,7 @@ impl Core {
         }
         self.frontier_sent = visible;
         // Read after `visible`.
-        let positions = (0..around.shards).map(|shard| around.order.committed(ShardId(shard))).collect();
+        let positions = (0..around.plan.shards as u16).map(|shard| around.order.committed(ShardId(shard))).collect();
         let said = Rc::new(FrontierSaid { visible, positions, clock: around.clock });
         for to in around.peers {
             around.net.send(around.sender, *to, ShardId(0), Payload::Frontier(Rc::clone(&said)));

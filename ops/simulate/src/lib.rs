@@ -32,6 +32,6 @@ mod run;
 mod shrink;
 
 pub use counts::{Counts, Happened};
-pub use plan::Plan;
+pub use plan::{Bug, Plan};
 pub use run::{Failure, Outcome, run};
 pub use shrink::shrink;

@@ -115,7 +115,10 @@ impl Search {
             self.said = Instant::now();
             let acknowledged = self.counts.of(Happened::Acknowledged);
             let (seconds, failed) = (self.begun.elapsed().as_secs(), self.failed.len());
-            eprintln!("{seconds} s: {} seeds, the last {seed}, {acknowledged} writes acknowledged, {failed} failed", self.done);
+            eprintln!(
+                "{seconds} s: {} seeds, the last {seed}, {acknowledged} writes acknowledged, {failed} failed",
+                self.done
+            );
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use shard::ids::{MemberId, ShardId};
 use shard::shard::Shard;
 
 use crate::counts::Happened;
+use crate::node::Place;
 use crate::world::World;
 
 impl World {
@@ -16,7 +17,7 @@ impl World {
         let joiner = self.nodes.len() - 1;
         if self.joins.is_none() && step > self.plan.steps / 4 {
             self.joins = Some(self.nodes[joiner].id);
-            self.nodes[joiner].absent = false;
+            self.nodes[joiner].place = Place::Here;
             self.start(joiner);
         }
         if self.leaves.is_none() && step > self.plan.steps / 2 && self.joins.is_some_and(|id| self.is_voter(id)) {
@@ -53,8 +54,8 @@ impl World {
     fn see_off(&mut self) {
         let Some(leaver) = self.leaves else { return };
         let at = leaver.0 as usize - 1;
-        if !self.nodes[at].absent && self.every_group(|members| !members.contains(leaver)) {
-            self.nodes[at].absent = true;
+        if !self.nodes[at].is_absent() && self.every_group(|members| !members.contains(leaver)) {
+            self.nodes[at].place = Place::Absent;
             self.nodes[at].running = None;
             self.net.drop_all_for(leaver);
             self.counts.count(Happened::MemberRemoved);

@@ -11,27 +11,43 @@ use shard::shard::Shard;
 use crate::checkers::{Mirror, Watcher};
 use crate::core::Core;
 use crate::disk::SimDisk;
+use crate::plan::Plan;
 
 /// The cluster, in the identity of every log.
 const CLUSTER: u64 = 0xc1;
+
+/// How a member came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Birth {
+    Founder,
+    /// It began from nothing: it joined, or has caught up since it lost its data.
+    Joined,
+    /// It may have forgotten what it promised, and has not caught up.
+    Forgetful,
+}
+
+/// Whether a member is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Here,
+    /// It has left the cluster, or has not joined yet.
+    Absent,
+    /// Its start was refused, and nobody else has its data.
+    Refused,
+}
 
 pub(crate) struct Node {
     pub(crate) id: MemberId,
     pub(crate) disk: SimDisk,
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) running: Option<Running>,
-    /// It began from nothing: it joined, or lost its data.
-    pub(crate) joined: bool,
-    /// It may have forgotten what it promised, and has not caught up; written down, like `joined`.
-    pub(crate) forgetful: bool,
-    /// Which logs there must be; written down.
+    /// Written down, like the next one.
+    pub(crate) birth: Birth,
+    /// Which logs there must be.
     pub(crate) noted: Option<BegunLogs>,
     /// Its disk was damaged. Nothing but another disk ends that: what a start does not look at may come to light later.
     pub(crate) suspect: bool,
-    /// Its start was refused, and nobody else has its data.
-    pub(crate) refused: bool,
-    /// It has left the cluster, or has not joined yet.
-    pub(crate) absent: bool,
+    pub(crate) place: Place,
     /// The latest process heard of, per peer.
     pub(crate) heard: BTreeMap<MemberId, u64>,
     /// What its clock reads more than the world's, in nanoseconds.
@@ -58,22 +74,20 @@ pub(crate) struct Running {
 }
 
 impl Node {
-    pub(crate) fn new(id: MemberId, shards: usize, joins: bool, disk_speed: usize) -> Self {
+    pub(crate) fn new(id: MemberId, plan: &Plan, joins: bool) -> Self {
         Self {
             id,
-            disk: SimDisk::default(),
-            mirrors: vec![Mirror::default(); shards],
+            disk: SimDisk::new(plan),
+            mirrors: vec![Mirror::default(); plan.shards],
             running: None,
-            joined: joins,
-            forgetful: false,
+            birth: if joins { Birth::Joined } else { Birth::Founder },
             noted: None,
             suspect: false,
-            refused: false,
-            absent: joins,
+            place: if joins { Place::Absent } else { Place::Here },
             heard: BTreeMap::new(),
             clock_ahead_ns: 0,
             paused: 0,
-            disk_speed,
+            disk_speed: plan.disk_speed,
         }
     }
 
@@ -84,13 +98,25 @@ impl Node {
     /// Loses everything that it held.
     pub(crate) fn wipe(&mut self) {
         self.disk.wipe();
-        (self.joined, self.forgetful, self.noted) = (true, true, None);
+        (self.birth, self.noted) = (Birth::Forgetful, None);
         self.suspect = false;
     }
 
     /// It holds what it promised, as far as anybody knows.
     pub(crate) fn is_sane(&self) -> bool {
-        !self.forgetful && !self.suspect && !self.refused
+        !self.is_forgetful() && !self.suspect && !self.is_refused()
+    }
+
+    pub(crate) fn is_forgetful(&self) -> bool {
+        self.birth == Birth::Forgetful
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        self.place == Place::Absent
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.place == Place::Refused
     }
 }
 

@@ -94,6 +94,38 @@ plan! {
     log_read_entries,
     /// Bytes of a value, at most.
     value_bytes,
+    /// The number of a [`Bug`] that is planted; 0: none.
+    bug,
+}
+
+/// A rule left out on purpose: the simulation has to notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// A write counts as durable when it is written, and not when it is synced.
+    AckBeforeSync = 1,
+    /// A member that has lost what it promised votes like any other.
+    VoteAfterAmnesia = 2,
+    /// `visible` does not wait for what is not committed.
+    EarlyVisible = 3,
+    /// The names of a directory are never synced.
+    NoSyncDir = 4,
+    /// A snapshot gets its name before it is synced.
+    NameBeforeSync = 5,
+    /// A regime goes on when a leadership is lost.
+    Thaw = 6,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::AckBeforeSync,
+        Self::VoteAfterAmnesia,
+        Self::EarlyVisible,
+        Self::NoSyncDir,
+        Self::NameBeforeSync,
+        Self::Thaw,
+    ];
 }
 
 impl Plan {
@@ -137,6 +169,7 @@ impl Plan {
             keep: pick(&[2, 2, 3, 5]),
             log_read_entries: pick(&[0, 5, 50]),
             value_bytes: pick(&[8, 8, 600, 5000]),
+            bug: 0,
         }
     }
 
@@ -148,6 +181,11 @@ impl Plan {
         let knob = knobs.iter_mut().find(|(of, _)| *of == name).ok_or_else(|| format!("a plan has no {name:?}"))?;
         *knob.1 = number;
         Ok(())
+    }
+
+    /// Whether this bug is planted.
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.bug == bug as usize
     }
 
     /// Nodes that there ever are.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::counts::Happened;
 use crate::load::found;
+use crate::node::{Node, Running};
 use crate::plan::ELECTION_TICKS;
 use crate::world::World;
 
@@ -31,7 +32,7 @@ impl World {
         let mut asked: Option<(u64, usize)> = None;
         for round in 0..ROUNDS_MAX {
             self.round();
-            if self.nodes.iter().any(|node| node.refused) {
+            if self.nodes.iter().any(Node::is_refused) {
                 // Alone, and its data is damaged: refusing is all that it can do.
                 drop(self.history.check(&self.truth));
                 return;
@@ -42,7 +43,7 @@ impl World {
             let answered = asked.is_some_and(|(ticket, _)| !self.tickets.contains_key(&ticket));
             if calm >= 5 && !answered && asked.is_none_or(|(_, at)| round > at + 3 * ELECTION_TICKS) {
                 asked = Some((self.next_ticket, round));
-                let at = self.nodes.iter().rposition(|node| !node.absent).unwrap_or(0);
+                let at = self.nodes.iter().rposition(|node| !node.is_absent()).unwrap_or(0);
                 self.ask(at);
             }
             if calm >= CALM_ROUNDS && answered {
@@ -67,7 +68,7 @@ impl World {
     /// Everything that is under way comes through, and a tick passes.
     fn round(&mut self) {
         for at in 0..self.nodes.len() {
-            if self.nodes[at].absent || self.nodes[at].refused {
+            if self.nodes[at].is_absent() || self.nodes[at].is_refused() {
                 continue;
             }
             if self.nodes[at].running.is_none() {
@@ -95,7 +96,7 @@ impl World {
 
     /// One node is the primary, and all show the same.
     fn at_rest(&self) -> bool {
-        let present = self.nodes.iter().filter(|node| !node.absent);
+        let present = self.nodes.iter().filter(|node| !node.is_absent());
         let all: Option<Vec<_>> = present.map(|node| node.running.as_ref()).collect();
         let Some(running) = all else { return false };
         let members_done = self.plan.changes_members == 0 || self.counts.of(Happened::MemberRemoved) == 1;
@@ -114,10 +115,10 @@ impl World {
     fn check_rest(&self) {
         let newest = self.truth.indices.last_key_value().map_or(0, |(index, _)| *index);
         let model = self.history.check(&self.truth);
-        for node in self.nodes.iter().filter(|node| !node.absent) {
+        for node in self.nodes.iter().filter(|node| !node.is_absent()) {
             let running = node.running.as_ref().expect("all are up");
             assert!(running.visible.0 >= newest, "index {newest} is committed and never shown");
-            assert!(!node.forgetful, "node {} never remembers: {}", node.id, self.describe());
+            assert!(!node.is_forgetful(), "node {} never remembers: {}", node.id, self.describe());
             running.watcher.check_whole(running.visible, &self.truth);
             for path in model.paths() {
                 let held = running.shards().find_map(|shard| found(shard.store(), path));
@@ -131,16 +132,22 @@ impl World {
         let mut text = String::new();
         for node in &self.nodes {
             let state = match &node.running {
-                _ if node.absent => "absent".to_owned(),
-                _ if node.refused => "refused".to_owned(),
+                _ if node.is_absent() => "absent".to_owned(),
+                _ if node.is_refused() => "refused".to_owned(),
                 None => "down".to_owned(),
                 Some(running) => {
                     let (visible, primary) = (running.visible, running.primary);
                     format!("visible {visible}, open {}, primary {primary:?}", running.is_primary())
                 }
             };
-            let _ = writeln!(text, "node {}: {state}, forgetful {}, suspect {}", node.id, node.forgetful, node.suspect);
-            for shard in node.running.iter().flat_map(|running| running.shards()) {
+            let _ = writeln!(
+                text,
+                "node {}: {state}, forgetful {}, suspect {}",
+                node.id,
+                node.is_forgetful(),
+                node.suspect
+            );
+            for shard in node.running.iter().flat_map(Running::shards) {
                 let group = shard.group();
                 let _ = writeln!(
                     text,

@@ -16,6 +16,7 @@ use shard::shard::{Write, indices_of};
 use crate::counts::{Counts, Happened};
 use crate::disk::{Call, Fault, SimDisk};
 use crate::files::{Folder, Prepared};
+use crate::plan::{Bug, Plan};
 use crate::random::Random;
 
 /// The part of a segment that is kept for what must be written, as the driver has it.
@@ -34,6 +35,8 @@ pub(crate) struct CoreLog {
     job: Option<Job>,
     retired: VecDeque<Closed>,
     out_of_space: bool,
+    /// See [`crate::plan::Bug::AckBeforeSync`].
+    acks_before_sync: bool,
 }
 
 #[derive(Debug)]
@@ -64,10 +67,11 @@ impl CoreLog {
         disk: &mut SimDisk,
         identity: LogIdentity,
         resume: Resume,
-        segment_bytes: u64,
+        plan: &Plan,
         groups: impl Iterator<Item = (GroupId, &'a GroupLog)>,
         counts: &mut Counts,
     ) -> Result<Self, Fault> {
+        let segment_bytes = (plan.segment_blocks * log::BLOCK) as u64;
         let (spares, litter) = (resume.spares.clone(), resume.litter.clone());
         let (folder, calls) = Folder::open(resume.core, spares, litter);
         calls.iter().try_for_each(|call| disk.call(call))?;
@@ -81,6 +85,7 @@ impl CoreLog {
             job: None,
             retired: VecDeque::new(),
             out_of_space: false,
+            acks_before_sync: plan.has(Bug::AckBeforeSync),
         };
         log.find_job();
         while log.job.is_some() && !log.appender.has_next() && log.appender.room_bytes() == 0 {
@@ -197,7 +202,8 @@ impl CoreLog {
         let write = &mut self.under_way[at];
         let Some(call) = write.calls.pop_front() else { return Ok(()) };
         disk.call(&call)?;
-        if write.calls.is_empty() {
+        if self.acks_before_sync && matches!(call, Call::Write(..)) || write.calls.is_empty() && !self.acks_before_sync
+        {
             self.appender.written(write.seq);
         }
         Ok(())

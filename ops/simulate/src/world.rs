@@ -11,13 +11,15 @@ use crate::core::Turn;
 use crate::counts::{Counts, Happened};
 use crate::disk::{Fault, Survives};
 use crate::network::Network;
-use crate::node::Node;
+use crate::node::{Birth, Node, Place};
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::trace::Trace;
 
 /// Nanoseconds of a step.
 const STEP_NS: u64 = 1_000_000;
+/// Commands that clients ask a node for at a time, on average.
+const ASKED: usize = 4;
 /// What the world's clock reads in the beginning.
 const BEGIN_NS: u64 = 1_000_000_000_000;
 
@@ -44,7 +46,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan, readable: bool) -> Self {
-        let node = |n: usize| Node::new(MemberId(n as u64), plan.shards, n > plan.founders, plan.disk_speed);
+        let node = |n: usize| Node::new(MemberId(n as u64), &plan, n > plan.founders);
         let mut world = Self {
             net: Network::new(seed, &plan),
             nodes: (1..=plan.nodes()).map(node).collect(),
@@ -70,7 +72,7 @@ impl World {
     /// The members other than this one that there are.
     pub(crate) fn others(&self, at: usize) -> Vec<MemberId> {
         let me = self.nodes[at].id;
-        self.nodes.iter().filter(|node| !node.absent && node.id != me).map(|node| node.id).collect()
+        self.nodes.iter().filter(|node| !node.is_absent() && node.id != me).map(|node| node.id).collect()
     }
 
     /// What a node's clock reads, in nanoseconds.
@@ -83,7 +85,7 @@ impl World {
         self.inject();
         let at = self.schedule.below(self.nodes.len());
         let node = &mut self.nodes[at];
-        if node.absent || node.refused {
+        if node.is_absent() || node.is_refused() {
             return;
         }
         if node.paused > 0 {
@@ -109,7 +111,7 @@ impl World {
             36..46 => self.tick(at, core),
             46..70 => self.some_disk(at, core, 2 + some),
             70..80 => self.read_mail(at, core),
-            80..87 => self.ask(at),
+            80..87 => (0..=self.load.below(2 * ASKED)).for_each(|_| self.ask(at)),
             87..89 => self.frontier(at),
             89..91 => self.note_shown(at, core),
             91..94 => self.maybe_snapshot(at, core),
@@ -167,7 +169,7 @@ impl World {
 
     /// Looks at what the core's logs have come to.
     fn observe(&mut self, at: usize, core: usize, turn: &Turn) {
-        let Node { id, mirrors, running, forgetful, .. } = &mut self.nodes[at];
+        let Node { id, mirrors, running, birth, .. } = &mut self.nodes[at];
         let Some(running) = running else { return };
         for write in &turn.writes {
             let mirror = &mut mirrors[usize::from(write.shard.0)];
@@ -185,8 +187,8 @@ impl World {
             self.truth.commit(shard.id(), &mut mirrors[seat], shard.group().committed().0);
             self.truth.state(shard.id(), shard.store().applied(), shard.store().digest());
         }
-        if *forgetful && !running.shards().any(shard::shard::Shard::is_amnesiac) {
-            *forgetful = false;
+        if *birth == Birth::Forgetful && !running.shards().any(shard::shard::Shard::is_amnesiac) {
+            *birth = Birth::Joined;
         }
         for [shard, position, term] in std::mem::take(&mut self.truth.news) {
             self.trace.note(&[shard, position, term]);
@@ -203,7 +205,7 @@ impl World {
     /// Starts a node from what is durable.
     pub(crate) fn start(&mut self, at: usize) {
         self.next_process += 1;
-        let members = self.nodes.iter().filter(|node| !node.absent).map(|node| node.id).collect();
+        let members = self.nodes.iter().filter(|node| !node.is_absent()).map(|node| node.id).collect();
         let (plan, process, counts) = (&self.plan, self.next_process, &mut self.counts);
         let node = &mut self.nodes[at];
         if self.faults.permille(plan.cuts_in_boot) {
@@ -231,7 +233,8 @@ impl World {
             Err(Stopped::Log(error)) => {
                 assert!(node.suspect, "node {id} was refused for damage that nobody did: {error}");
                 self.trace.line(self.now, format_args!("node {id} is refused: {error}"));
-                counts_refused(&mut self.counts);
+                self.counts.count(Happened::Damaged);
+                self.counts.count(Happened::Refused);
                 self.give_up_data(at);
             }
         }
@@ -240,7 +243,7 @@ impl World {
     /// An operator's part, when a start is refused: among others, the member is given an empty disk.
     fn give_up_data(&mut self, at: usize) {
         if self.others(at).is_empty() {
-            self.nodes[at].refused = true;
+            self.nodes[at].place = Place::Refused;
         } else {
             self.nodes[at].wipe();
         }
@@ -257,9 +260,4 @@ impl World {
         let torn = self.nodes[at].disk.crash(survives, &mut self.faults);
         self.counts.add(Happened::TornWrite, u64::from(torn));
     }
-}
-
-fn counts_refused(counts: &mut Counts) {
-    counts.count(Happened::Damaged);
-    counts.count(Happened::Refused);
 }

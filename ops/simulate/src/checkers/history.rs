@@ -4,7 +4,7 @@
 //! search is needed: a run is linearizable if the order keeps to the clock (`truth` checks that, for every acknowledgement
 //! and every quorum read), and if every answer is the one that this model gives at its index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shard::command::Command;
 
@@ -58,7 +58,9 @@ impl History {
             while let Some((shown, several)) = reads.next_if(|(shown, _)| *shown < index) {
                 model.check(*shown, several);
             }
-            let Some(command) = self.asked.get(ticket) else { panic!("index {index} is of command {ticket}, which nobody asked for") };
+            let Some(command) = self.asked.get(ticket) else {
+                panic!("index {index} is of command {ticket}, which nobody asked for")
+            };
             let expected = model.apply(*index, command);
             if let Some(answer) = self.answers.get(ticket) {
                 assert_eq!(*answer, expected, "linearizability: the answer to {command:?} at index {index}");
@@ -73,7 +75,7 @@ impl History {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     files: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
-    dirs: BTreeMap<Vec<u8>, ()>,
+    dirs: BTreeSet<Vec<u8>>,
 }
 
 const KEY_NOT_FOUND: u16 = 100;
@@ -100,7 +102,7 @@ impl Model {
     fn apply(&mut self, index: u64, command: &Command) -> Answered {
         match command {
             Command::Set { path, value, .. } => {
-                self.dirs.insert(parent(path), ());
+                self.dirs.insert(parent(path));
                 self.put(index, path, value)
             }
             Command::CompareAndSwap { path, value, prev_value, .. } => match self.files.get(path) {
@@ -112,13 +114,11 @@ impl Model {
                 None => Answered::Refused(KEY_NOT_FOUND),
                 Some((prev, _)) => Answered::Done { prev: Some(prev) },
             },
-            Command::Delete { path, .. } => match self.dirs.remove(path) {
-                None => Answered::Refused(KEY_NOT_FOUND),
-                Some(()) => {
-                    self.files.retain(|file, _| parent(file) != *path);
-                    Answered::Done { prev: None }
-                }
-            },
+            Command::Delete { path, .. } if self.dirs.remove(path) => {
+                self.files.retain(|file, _| parent(file) != *path);
+                Answered::Done { prev: None }
+            }
+            Command::Delete { .. } => Answered::Refused(KEY_NOT_FOUND),
             other => panic!("no client asks for {other:?}"),
         }
     }

@@ -7,8 +7,9 @@ use log::sector::{BLOCK, SECTOR};
 use super::{SimDisk, put};
 use crate::random::Random;
 
-/// Blocks of a file that were written last, and may be the end of its log: that they are absent need not show.
-const NEWEST: usize = 24;
+/// Writes of a file that may be the end of its log: that they are absent need not show. Two are under way at a time, and
+/// what comes after these says that the ones before were durable.
+const NEWEST: u64 = 3;
 
 /// A kind of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +65,8 @@ impl SimDisk {
 
     fn stale(&mut self, id: u64, random: &mut Random) -> Option<usize> {
         let file = self.files.get_mut(&id)?;
-        let candidates = file.old.len().checked_sub(NEWEST).filter(|some| *some > 0)?;
-        let old = file.old.get(random.below(candidates))?.clone();
+        let candidates = file.old.partition_point(|old| old.write + NEWEST <= file.writes);
+        let old = file.old.get(random.below(candidates)).filter(|_| candidates > 0)?.clone();
         let written_again = file.old[candidates..].iter().any(|newer| newer.offset == old.offset);
         if written_again || file.durable[old.offset..old.offset + BLOCK] == old.bytes {
             return None;

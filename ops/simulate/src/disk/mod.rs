@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use log::sector::{BLOCK, SECTOR};
 use log::{Disk, FileBytes};
 
+use crate::plan::{Bug, Plan};
 use crate::random::Random;
+use crate::snapshots::SNAPSHOTS;
 
 pub(crate) use damage::Damage;
 
@@ -65,6 +67,8 @@ struct Unsynced {
 /// A block as it was before it was overwritten.
 #[derive(Clone, Debug)]
 struct Old {
+    /// The number of the write that did it.
+    write: u64,
     offset: usize,
     bytes: Vec<u8>,
 }
@@ -75,6 +79,8 @@ struct File {
     unsynced: Vec<Unsynced>,
     /// The newest at the end.
     old: Vec<Old>,
+    /// Writes that became durable, that of the whole file not counted.
+    writes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -106,9 +112,20 @@ pub(crate) struct SimDisk {
     pub(crate) fails_after: Option<u64>,
     /// No space for another file.
     pub(crate) full: bool,
+    /// See [`Bug::NoSyncDir`] and [`Bug::NameBeforeSync`].
+    never_syncs_names: bool,
+    never_syncs_snapshots: bool,
 }
 
 impl SimDisk {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            never_syncs_names: plan.has(Bug::NoSyncDir),
+            never_syncs_snapshots: plan.has(Bug::NameBeforeSync),
+            ..Self::default()
+        }
+    }
+
     /// Does what is asked, unless something is in the way.
     pub(crate) fn call(&mut self, call: &Call) -> Result<(), Fault> {
         if runs_out(&mut self.power_for) {
@@ -121,18 +138,27 @@ impl SimDisk {
         let fails = runs_out(&mut self.fails_after);
         match call {
             Call::Make(..) if self.full => Err(Fault::Full),
-            Call::Make(path, bytes) => self.make(path, bytes),
+            Call::Make(path, bytes) => {
+                self.make(path, bytes);
+                Ok(())
+            }
             Call::Write(..) if fails => Err(Fault::Write),
             Call::Write(path, offset, bytes) => self.write(path, *offset, bytes),
             Call::Sync(_) if fails => Err(Fault::Sync),
+            Call::Sync(path) if self.never_syncs_snapshots && path.starts_with(SNAPSHOTS) => Ok(()),
+            Call::SyncDir if self.never_syncs_names => Ok(()),
             Call::Sync(path) => self.sync(path),
             Call::Rename(from, to) => {
                 if !self.names.contains_key(from) {
                     return Err(Fault::Missing);
                 }
-                self.rename(Name::Moved(from.clone(), to.clone()))
+                self.rename(Name::Moved(from.clone(), to.clone()));
+                Ok(())
             }
-            Call::Remove(path) => self.rename(Name::Gone(path.clone())),
+            Call::Remove(path) => {
+                self.rename(Name::Gone(path.clone()));
+                Ok(())
+            }
             Call::SyncDir => {
                 for name in std::mem::take(&mut self.unsynced_names) {
                     change(&mut self.durable_names, &name);
@@ -150,7 +176,9 @@ impl SimDisk {
 
     /// Everything is lost.
     pub(crate) fn wipe(&mut self) {
-        *self = Self { next_file: self.next_file, ..Self::default() };
+        let (never_syncs_names, never_syncs_snapshots) = (self.never_syncs_names, self.never_syncs_snapshots);
+        let next_file = self.next_file;
+        *self = Self { next_file, never_syncs_names, never_syncs_snapshots, ..Self::default() };
     }
 
     /// All files below `dir` are gone.
@@ -194,18 +222,14 @@ impl SimDisk {
         torn
     }
 
-    fn make(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-        let id = match self.names.get(path) {
-            Some(id) => *id,
-            None => {
-                self.next_file += 1;
-                self.rename(Name::Given(path.to_owned(), self.next_file))?;
-                self.next_file
-            }
-        };
+    fn make(&mut self, path: &Path, bytes: &[u8]) {
+        let id = self.names.get(path).copied().unwrap_or(self.next_file + 1);
+        if id > self.next_file {
+            self.next_file = id;
+            self.rename(Name::Given(path.to_owned(), id));
+        }
         let unsynced = vec![Unsynced { offset: 0, bytes: bytes.to_vec() }];
-        self.files.insert(id, File { durable: vec![0; bytes.len()], unsynced, old: Vec::new() });
-        Ok(())
+        self.files.insert(id, File { durable: vec![0; bytes.len()], unsynced, ..File::default() });
     }
 
     fn write(&mut self, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
@@ -219,7 +243,9 @@ impl SimDisk {
         for write in std::mem::take(&mut file.unsynced) {
             if write.bytes.len() < file.durable.len() {
                 let (begin, end) = (write.offset, write.offset + write.bytes.len());
-                let whole = |at: usize| Old { offset: at, bytes: file.durable[at..at + BLOCK].to_vec() };
+                file.writes += 1;
+                let whole =
+                    |at: usize| Old { write: file.writes, offset: at, bytes: file.durable[at..at + BLOCK].to_vec() };
                 let old: Vec<Old> = (begin..end).step_by(BLOCK).map(whole).collect();
                 file.old.extend(old);
             }
@@ -228,10 +254,9 @@ impl SimDisk {
         Ok(())
     }
 
-    fn rename(&mut self, name: Name) -> Result<(), Fault> {
+    fn rename(&mut self, name: Name) {
         change(&mut self.names, &name);
         self.unsynced_names.push(name);
-        Ok(())
     }
 
     fn file_mut(&mut self, path: &Path) -> Option<&mut File> {

@@ -1,0 +1,32 @@
+//! Some seeds, the same twice, and seeds in which a planted bug has to be found.
+
+use simulate::{Bug, Counts, Happened, Plan, run};
+
+/// Enough for every kind of fault, and few enough for every change.
+const SEEDS: u64 = 60;
+
+#[test]
+fn seeds_keep_all_rules_and_faults_are_really_injected() {
+    let mut counts = Counts::default();
+    for seed in 1..=SEEDS {
+        match run(seed, &Plan::draw(seed), false) {
+            Ok(outcome) => counts.merge(&outcome.counts),
+            Err(failure) => panic!("seed {seed}: {}\nlook at it with: simulate --seed {seed}", failure.what),
+        }
+    }
+    let rare =
+        [Happened::Refused, Happened::Stale, Happened::Misdirected, Happened::SnapshotAside, Happened::NotFetched];
+    for what in Happened::ALL.iter().filter(|what| !rare.contains(what)) {
+        assert!(counts.of(*what) > 0, "{}: never in {SEEDS} seeds", what.name());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let hash = |seed, readable| run(seed, &Plan::draw(seed), readable).map(|outcome| outcome.trace_hash).ok();
+    for seed in 3..8 {
+        assert_eq!(hash(seed, false), hash(seed, false));
+    }
+    assert_eq!(hash(3, false), hash(3, true), "to look changes nothing");
+    assert_ne!(hash(3, false), hash(4, false));
+}
