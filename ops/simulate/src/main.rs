@@ -136,9 +136,9 @@ impl Search {
         let mut small = small;
         let knobs = small.knobs();
         let changed = original.knobs().into_iter().zip(knobs).filter(|((_, a), (_, b))| a != b);
-        let set: String = changed.map(|(_, (name, value))| format!(" --set {name}={value}")).collect();
+        let set: Vec<String> = changed.map(|(_, (name, value))| format!("--set {name}={value}")).collect();
         println!("in short, seed {seed} violates: {}", failure.what);
-        println!("again: simulate --seed {seed}{set}");
+        println!("again: simulate --seed {seed} {}", set.join(" "));
     }
 
     fn report(&self) {

@@ -1,9 +1,9 @@
 //! Some seeds, the same twice, and seeds in which a planted bug has to be found.
 
-use simulate::{Bug, Counts, Happened, Plan, run};
+use simulate::{Counts, Happened, Plan, run};
 
 /// Enough for every kind of fault, and few enough for every change.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 #[test]
 fn seeds_keep_all_rules_and_faults_are_really_injected() {
@@ -24,9 +24,23 @@ fn seeds_keep_all_rules_and_faults_are_really_injected() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let hash = |seed, readable| run(seed, &Plan::draw(seed), readable).map(|outcome| outcome.trace_hash).ok();
-    for seed in 3..8 {
+    for seed in 3..6 {
         assert_eq!(hash(seed, false), hash(seed, false));
     }
     assert_eq!(hash(3, false), hash(3, true), "to look changes nothing");
     assert_ne!(hash(3, false), hash(4, false));
+}
+
+/// Seeds that once found something, and what. They only speak of it as long as the plans are drawn the same way.
+const KNOWN_SEEDS: &[(&str, u64)] = &[(
+    "a core without shards was cut off in a start, while it gave up the segments that it had never written to",
+    1121,
+)];
+
+#[test]
+fn seeds_that_found_something() {
+    for (what, seed) in KNOWN_SEEDS {
+        let failed = run(*seed, &Plan::draw(*seed), false).err();
+        assert!(failed.is_none(), "{what}: {failed:?}");
+    }
 }
