@@ -188,14 +188,16 @@ impl World {
         match action {
             Some(Action::Confirm { round }) => {
                 running.regimes.began(running.order.token());
+                running.round_began = self.truth.shown;
                 running.cores.iter_mut().for_each(|core| core.mail.push_back(Mail::Confirm(round)));
             }
             Some(Action::Open { token, top }) => {
+                let round_began = running.round_began;
                 if running.order.open(token, top) {
                     self.counts.count(Happened::Regime);
                     let node = &self.nodes[at];
                     self.trace.line(self.now, format_args!("node {} opens a regime above {top}", node.id));
-                    (0..).zip(&node.mirrors).for_each(|(id, mirror)| self.truth.open(ShardId(id), mirror));
+                    (0..).zip(&node.mirrors).for_each(|(id, mirror)| self.truth.open(ShardId(id), mirror, round_began));
                 } else {
                     let action = running.regimes.spoiled();
                     self.act(at, action);

@@ -120,6 +120,7 @@ impl Node {
             order,
             cores: cores.collect(),
             regimes: Regimes::new(shards),
+            round_began: 0,
             primary: None,
             watcher: Watcher::default(),
             reads: BTreeMap::new(),

@@ -64,6 +64,8 @@ pub(crate) struct Running {
     pub(crate) order: Order,
     pub(crate) cores: Vec<Core>,
     pub(crate) regimes: Regimes,
+    /// The highest index shown anywhere when the newest confirming round began.
+    pub(crate) round_began: u64,
     pub(crate) primary: Option<MemberId>,
     pub(crate) watcher: Watcher,
     /// Reads that wait for a quorum round: context to the index they must see.

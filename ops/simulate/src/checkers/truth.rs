@@ -83,11 +83,12 @@ impl Truth {
         self.shown = self.shown.max(visible.0);
     }
 
-    /// A regime opens on a node with this log: it holds everything that was ever shown. It need not hold what another
-    /// leader has committed since the confirming round; with that one about, nothing of the regime will be.
-    pub(crate) fn open(&self, shard: ShardId, mirror: &Mirror) {
+    /// A regime opens on a node with this log: it holds everything that had been shown when its confirming round began. It
+    /// need not hold what another leader has committed since, while this node stood still; with that one about, nothing of
+    /// the regime will be committed.
+    pub(crate) fn open(&self, shard: ShardId, mirror: &Mirror, round_began: u64) {
         let first = mirror.entries.first_key_value().map_or(mirror.committed + 1, |first| *first.0);
-        let shown = self.indices.range(..=self.shown).filter(|(_, known)| known.0 == shard && known.1 >= first);
+        let shown = self.indices.range(..=round_began).filter(|(_, known)| known.0 == shard && known.1 >= first);
         for (index, (_, position, _)) in shown {
             let term = self.logs[&shard][position].term;
             let mine = mirror.entries.get(position).map(|entry| entry.term);
