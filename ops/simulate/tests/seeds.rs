@@ -2,22 +2,20 @@
 
 use simulate::{Counts, Happened, Plan, run};
 
-/// Enough for every kind of fault, and few enough for every change.
-const SEEDS: u64 = 40;
+/// Few enough for every change, and in which everything happens that can.
+const SEEDS: std::ops::Range<u64> = 321..351;
 
 #[test]
 fn seeds_keep_all_rules_and_faults_are_really_injected() {
     let mut counts = Counts::default();
-    for seed in 1..=SEEDS {
+    for seed in SEEDS {
         match run(seed, &Plan::draw(seed), false) {
             Ok(outcome) => counts.merge(&outcome.counts),
             Err(failure) => panic!("seed {seed}: {}\nlook at it with: simulate --seed {seed}", failure.what),
         }
     }
-    let rare =
-        [Happened::Refused, Happened::Stale, Happened::Misdirected, Happened::SnapshotAside, Happened::NotFetched];
-    for what in Happened::ALL.iter().filter(|what| !rare.contains(what)) {
-        assert!(counts.of(*what) > 0, "{}: never in {SEEDS} seeds", what.name());
+    for what in Happened::ALL {
+        assert!(counts.of(*what) > 0, "{}: never in these seeds", what.name());
     }
 }
 
