@@ -11,6 +11,7 @@
 
 mod argv;
 mod banner;
+mod blocking;
 pub(crate) mod bootstrap;
 mod command;
 mod environment;
