@@ -41,7 +41,7 @@ use signal_hook::iterator::Signals;
 
 use crate::birth::Birth;
 use crate::config::prepare::Role;
-use crate::config::{Config, Machine, Outcome, prepare};
+use crate::config::{Config, Gathered, Machine, Outcome, prepare};
 use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
 use crate::failure::{End, Fatal};
@@ -110,9 +110,15 @@ fn run(config: Config) -> Result<Reason, End> {
     let directory = prepare::directory(&config)?;
     directory.log.iter().for_each(logging::emit);
     config::settings(&config, !directory.has_data).iter().for_each(logging::emit);
+    let config = match gather(config, directory.has_data)? {
+        Gathered::Named(config) => *config,
+        Gathered::Full { config, cluster } => return proxy::run(*config, proxy::Source::Cluster(cluster)),
+    };
+    prepare::member_directories(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir).map_err(Fatal::from)?);
     let noted = data.read_begun().map_err(Fatal::from)?;
     let birth = begin(&config, &data, directory.has_data)?;
+    config::forget(&config)?;
     announce(&birth, directory.has_data);
     let birth = if config.force_new_cluster && directory.has_data {
         force::force(&config, &data, birth, noted)?
@@ -153,6 +159,14 @@ fn run(config: Config) -> Result<Reason, End> {
         }
     }
     Ok(reason)
+}
+
+/// Who founds the cluster, if this member is yet to be born.
+fn gather(config: Config, has_data: bool) -> Result<Gathered, End> {
+    if has_data || config.member_dir().join("identity").exists() {
+        return Ok(Gathered::Named(Box::new(config)));
+    }
+    Ok(config::gather(config)?)
 }
 
 /// Who this member is, and whatever a start before this one has left unfinished.

@@ -1,6 +1,7 @@
 //! The question itself, put through `hickory-resolver` on a runtime that lives as long as the question.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
@@ -9,6 +10,9 @@ use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::{Error, Target};
+
+/// How long a server named in [`super::RESOLVER`] may take: it is near. It is asked twice.
+const NAMED_SERVER: Duration = Duration::from_secs(2);
 
 /// The targets of a full name, in any order. `server`: whom to ask instead of the system's name servers.
 pub(super) fn targets(name: &str, server: Option<&str>) -> Result<Vec<Target>, Error> {
@@ -46,7 +50,9 @@ fn builder(server: Option<&str>) -> Result<ResolverBuilder<TokioRuntimeProvider>
     let mut named = NameServerConfig::udp_and_tcp(server.ip());
     named.connections.iter_mut().for_each(|connection| connection.port = server.port());
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![named]);
-    Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.options_mut().timeout = NAMED_SERVER;
+    Ok(builder)
 }
 
 /// In the words of Go where it has any.

@@ -26,8 +26,11 @@ pub(crate) fn settings(config: &Config, founding: bool) -> Vec<LogLine> {
     texts.push(format!("heartbeat = {}ms", config.heartbeat.as_millis()));
     texts.push(format!("election = {}ms", config.election.as_millis()));
     texts.push(format!("snapshot count = {}", config.snapshot_count));
-    if let Bootstrap::Discovery(url) = &config.bootstrap {
-        texts.push(format!("discovery URL= {url}"));
+    if let Bootstrap::Discovery(discovery) = &config.bootstrap {
+        texts.push(format!("discovery URL= {}", discovery.url));
+        if let Some(proxy) = &discovery.proxy {
+            texts.push(format!("discovery proxy = {proxy}"));
+        }
     }
     texts.push(format!("advertise client URLs = {}", config.advertise_client));
     if founding {

@@ -45,7 +45,8 @@ impl InitialCluster {
         self.0.iter().map(|(name, urls)| (name.as_str(), urls))
     }
 
-    fn duplicate_url(&self) -> bool {
+    /// Whether two members, or one member twice, have the same one.
+    pub(super) fn duplicate_url(&self) -> bool {
         let mut texts: Vec<&str> = self.0.values().flatten().map(Url::as_str).collect();
         let count = texts.len();
         texts.sort_unstable();
@@ -99,19 +100,13 @@ pub(crate) struct Founder {
 }
 
 /// The cluster to found or to join when the data directory is empty. Call it only then: once there is data, ids and
-/// membership come from the disk and all of this is without effect. `fetch` asks the other members.
+/// membership come from the disk and all of this is without effect. The members have been gathered
+/// ([`super::gather()`]); `fetch` asks the other ones.
 ///
 /// Source: etcd 2.3, in its order and words; equal texts need no resolving (3.4).
 pub(crate) fn found(config: &Config, fetch: Fetch<'_>) -> Result<Founding, Exit> {
     let fatal = |text: String| Err(Exit::critical("etcdmain", text));
-    let initial = match &config.bootstrap {
-        Bootstrap::Static(initial) => initial,
-        Bootstrap::Discovery(_) if config.join_existing => {
-            return fatal("discovery URL should not be set when joining existing initial cluster".to_owned());
-        }
-        Bootstrap::Discovery(_) => return Err(Exit::unsupported("-discovery")),
-        Bootstrap::Srv(_) => return Err(Exit::unsupported("-discovery-srv")),
-    };
+    let Bootstrap::Static(initial) = &config.bootstrap else { panic!("the members have not been gathered") };
     let Some((_, own)) = initial.members().find(|(name, _)| *name == config.name) else {
         return Err(unknown_name(config));
     };
@@ -267,8 +262,6 @@ mod tests {
     /// In the order of the checks; texts are those of etcd 2.3.8.
     #[test]
     fn what_cannot_be_founded_is_refused() {
-        let join = "--initial-cluster-state=existing";
-        let unsupported = "is not supported by uetcd";
         for (flags, want) in [
             (
                 &["--name", "a", "--initial-cluster", "b=http://localhost:2380"][..],
@@ -289,12 +282,6 @@ mod tests {
                 &["--initial-cluster", "default=http://localhost:2380,b=http://localhost:2380"],
                 "C etcdmain: initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url\n",
             ),
-            (&["--discovery", "http://h:1/v2/keys/t"], &format!("C etcdmain: -discovery {unsupported}")),
-            (
-                &["--discovery", "http://h:1/v2/keys/t", join],
-                "C etcdmain: discovery URL should not be set when joining existing initial cluster\n",
-            ),
-            (&["--discovery-srv", "example.test"], &format!("C etcdmain: -discovery-srv {unsupported}")),
         ] {
             let exit = found(&config_of(flags), &nobody).expect_err("refused");
             assert_eq!(exit.status, 1, "{flags:?}");

@@ -132,9 +132,9 @@ const CLUSTERING: &[Flag] = &[
     ),
     works("discovery", Kind::Text, "", "discovery URL used to bootstrap the cluster."),
     works("discovery-fallback", FALLBACKS, "proxy", "expected behavior ('exit' or 'proxy') when discovery is full."),
-    nothing("discovery-proxy", Kind::Text, ""),
+    works("discovery-proxy", Kind::Text, "", "HTTP proxy to use for traffic to the discovery service."),
     works("discovery-srv", Kind::Text, "", "DNS SRV domain used to bootstrap the cluster."),
-    nothing("discovery-srv-name", Kind::Text, ""),
+    works("discovery-srv-name", Kind::Text, "", "suffix of the service's name in DNS SRV records."),
 ];
 
 const PROXY: &[Flag] = &[

@@ -158,7 +158,7 @@ fn match_members(initial: &InitialCluster, running: &Running) -> Result<Vec<Foun
             same.ok_or("unmatched member while checking PeerURLs")?;
             Ok(Founder { id: MemberId::from(theirs.id), name: name.to_owned(), peer_urls: theirs.peer_urls.clone() })
         })
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>, &'static str>>()?;
     members.sort_unstable_by_key(|member| member.id);
     Ok(members)
 }

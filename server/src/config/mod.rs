@@ -14,14 +14,17 @@ mod banner;
 mod blocking;
 pub(crate) mod bootstrap;
 mod command;
+mod discovery;
 mod environment;
 mod exit;
 mod file;
 mod flags;
+mod gather;
 mod join;
 pub(crate) mod prepare;
 mod remote;
 mod resolve;
+mod srv;
 mod tls;
 pub(crate) mod urls;
 mod usage;
@@ -33,9 +36,13 @@ use std::time::Duration;
 pub(crate) use banner::settings;
 pub(crate) use bootstrap::{Founder, InitialCluster, found};
 pub(crate) use command::{Machine, load};
+pub(crate) use discovery::Discovery;
+pub(crate) use discovery::note::forget;
 pub(crate) use exit::Exit;
+pub(crate) use gather::{Gathered, gather, look};
 pub(crate) use join::{promised_to, running};
 pub(crate) use remote::fetch;
+pub(crate) use srv::Srv;
 pub(crate) use urls::{Endpoint, Url, Urls};
 
 use crate::logging::{LogLine, Settings};
@@ -175,10 +182,10 @@ pub(crate) enum ProxyMode {
 pub(crate) enum Bootstrap {
     /// `--initial-cluster`, or its default.
     Static(InitialCluster),
-    /// `--discovery`: the URL.
-    Discovery(String),
-    /// `--discovery-srv`: the domain.
-    Srv(String),
+    /// `--discovery` and what goes with it.
+    Discovery(Discovery),
+    /// `--discovery-srv` and what goes with it.
+    Srv(Srv),
 }
 
 /// The origins that browsers may call from.

@@ -7,7 +7,7 @@ use super::command::{Machine, Values};
 use super::flags::{self, Effect, Flag};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
-use super::{Bootstrap, Config, Cors, Exit, InitialCluster, ProxyMode, Proxying, Scrub, banner, tls};
+use super::{Bootstrap, Config, Cors, Discovery, Exit, InitialCluster, ProxyMode, Proxying, Scrub, Srv, banner, tls};
 use crate::logging::{LogLine, Output, Settings, Severity};
 
 /// The longest election timeout that etcd takes, in milliseconds.
@@ -310,10 +310,15 @@ fn effectless(values: &Values) -> impl Iterator<Item = LogLine> {
 fn bootstrap(values: &Values, name: &str, advertise_peer: &Urls) -> Result<Bootstrap, Exit> {
     let (discovery, srv) = (values.text("discovery"), values.text("discovery-srv"));
     if !discovery.is_empty() {
-        return Ok(Bootstrap::Discovery(discovery.to_owned()));
+        return Ok(Bootstrap::Discovery(Discovery {
+            url: discovery.to_owned(),
+            proxy: Some(values.text("discovery-proxy").to_owned()).filter(|proxy| !proxy.is_empty()),
+            falls_back: values.text("discovery-fallback") == "proxy",
+        }));
     }
     if !srv.is_empty() {
-        return Ok(Bootstrap::Srv(srv.to_owned()));
+        let suffix = values.text("discovery-srv-name").to_owned();
+        return Ok(Bootstrap::Srv(Srv { domain: srv.to_owned(), suffix }));
     }
     if !values.is_set("initial-cluster") {
         return Ok(Bootstrap::Static(InitialCluster::of_one(name, advertise_peer.clone())));

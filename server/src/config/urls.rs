@@ -138,7 +138,7 @@ fn unspecified() -> IpAddr {
 }
 
 /// Splits off the scheme, with Go's complaints. A text without any has the empty scheme.
-fn split_scheme(input: &str) -> Result<(&str, &str), String> {
+pub(super) fn split_scheme(input: &str) -> Result<(&str, &str), String> {
     let fault = |reason: &str| Err(format!("parse {}: {reason}", quote(input)));
     if input.chars().any(|c| c.is_ascii_control()) {
         return fault("net/url: invalid control character in URL");
@@ -153,7 +153,7 @@ fn split_scheme(input: &str) -> Result<(&str, &str), String> {
 }
 
 /// What Go's URL parser finds wrong with the part between `//` and the path.
-fn authority_fault(authority: &str) -> Option<String> {
+pub(super) fn authority_fault(authority: &str) -> Option<String> {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let behind_host = match host.strip_prefix('[') {
         Some(inner) => match inner.split_once(']') {

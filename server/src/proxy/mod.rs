@@ -32,7 +32,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::prepare::{self, Role};
-use crate::config::{Bootstrap, Config, Exit, Url};
+use crate::config::{self, Bootstrap, Config, Exit, InitialCluster, Url};
 use crate::failure::{End, Fatal};
 use crate::listen;
 use crate::logging;
@@ -45,12 +45,11 @@ use refresh::{Refresher, shown};
 
 /// Where a proxy without a cluster file learns of its cluster.
 pub(crate) enum Source {
-    /// From the flags: the peer URLs in `--initial-cluster`, or its default.
+    /// From the flags: `--initial-cluster`, or its default, or whatever `--discovery` and `--discovery-srv` lead to.
     Flags,
-    /// From these peer URLs: those of a cluster that was full when this process wanted to become a member of it. What its
-    /// directory has of a member must hold no data.
-    #[expect(dead_code, reason = "discovery will find them")]
-    PeerUrls(Vec<Url>),
+    /// These are its members: it was full when this process wanted to become one. What its directory has of a member must
+    /// hold no data.
+    Cluster(InitialCluster),
 }
 
 /// Serves as a proxy until a signal comes. `io_uring` and locked memory have been looked after.
@@ -131,14 +130,11 @@ fn peer_urls(config: &Config, source: Source, file: &mut ClusterFile) -> Result<
         tracing::info!(target: "etcdmain", "proxy: using peer urls {} from cluster file \"{path}\"", shown(&urls));
         return plain(urls);
     }
-    let urls = match (source, &config.bootstrap) {
-        (Source::PeerUrls(urls), _) => urls,
-        (Source::Flags, Bootstrap::Static(cluster)) => {
-            cluster.members().flat_map(|(_, urls)| urls.iter().cloned()).collect()
-        }
-        (Source::Flags, Bootstrap::Discovery(_)) => return Err(Exit::unsupported("-discovery").into()),
-        (Source::Flags, Bootstrap::Srv(_)) => return Err(Exit::unsupported("-discovery-srv").into()),
+    let cluster = match source {
+        Source::Cluster(cluster) => cluster,
+        Source::Flags => config::look(config)?,
     };
+    let urls = cluster.members().flat_map(|(_, urls)| urls.iter().cloned()).collect::<Vec<Url>>();
     tracing::info!(target: "etcdmain", "proxy: using peer urls {} ", shown(&urls));
     plain(urls)
 }

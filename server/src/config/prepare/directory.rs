@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use super::super::discovery::note;
 use super::super::{Bootstrap, Config, Exit, ProxyMode, go_reason};
 use crate::logging::{LogLine, Severity};
 
@@ -36,7 +37,8 @@ pub(crate) struct Directory {
     pub(crate) log: Vec<LogLine>,
 }
 
-/// Looks at the data directory, then makes what is missing (mode 0700; what exists keeps its mode).
+/// Looks at the data directory, and makes it if it is missing (mode 0700; what exists keeps its mode). What a member keeps
+/// in it comes later ([`member_directories`]): there may be no place for this member in its cluster.
 ///
 /// Source: etcd 2.3, its texts included. Not etcd's: a directory with snapshots but no log is refused (etcd starts
 /// empty, so a forgotten `--wal-dir` loses everything), and so is a directory that etcd itself has written.
@@ -52,11 +54,16 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
         );
         return Err(Exit::critical("etcdserver", text));
     }
-    create(config)?;
-    if let (true, Bootstrap::Discovery(_)) = (has_data, &config.bootstrap) {
+    create(&config.data_dir, "data")?;
+    let ignored = match &config.bootstrap {
+        Bootstrap::Static(_) => None,
+        Bootstrap::Discovery(_) => Some("discovery token"),
+        Bootstrap::Srv(_) => Some("DNS SRV discovery"),
+    };
+    if let Some(what) = ignored.filter(|_| has_data) {
         let wal = config.log_dir();
         let text = format!(
-            "discovery token ignored since a cluster has already been initialized. Valid log found at \"{}\"",
+            "{what} ignored since a cluster has already been initialized. Valid log found at \"{}\"",
             wal.display()
         );
         log.push(LogLine::new(Severity::Warning, "etcdserver", text));
@@ -81,7 +88,7 @@ fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<Role, Exit> {
     let unlisted = |error| format!("error listing data dir: {dir}: {}", go_reason(&error));
     let names = listed.map_err(|error| Exit::critical("etcdmain", unlisted(error)))?;
     let has = |name: &str| names.iter().any(|found| found == name);
-    for name in names.iter().filter(|name| !["member", "proxy"].contains(&name.as_str())) {
+    for name in names.iter().filter(|name| !["member", "proxy", note::NAME].contains(&name.as_str())) {
         let text =
             format!("found invalid file/dir {name} under data dir {dir} (Ignore this if you are upgrading etcd)");
         log.push(LogLine::new(Severity::Warning, "etcdmain", text));
@@ -147,13 +154,14 @@ pub(crate) fn proxy_directory(config: &Config) -> Result<(), Exit> {
     made.map_err(|text| Exit::critical("etcdmain", format!("cannot access data directory: {text}")))
 }
 
-fn create(config: &Config) -> Result<(), Exit> {
-    for dir in [&config.data_dir, &config.member_dir(), &config.snapshot_dir(), &config.log_dir()] {
-        let what = if *dir == config.data_dir { "data" } else { "member" };
-        let made = make(dir).and_then(|()| touch(dir));
-        made.map_err(|text| Exit::critical("etcdserver", format!("cannot access {what} directory: {text}")))?;
-    }
-    Ok(())
+/// Makes what a member keeps its data in.
+pub(crate) fn member_directories(config: &Config) -> Result<(), Exit> {
+    [config.member_dir(), config.snapshot_dir(), config.log_dir()].iter().try_for_each(|dir| create(dir, "member"))
+}
+
+fn create(dir: &Path, what: &str) -> Result<(), Exit> {
+    let made = make(dir).and_then(|()| touch(dir));
+    made.map_err(|text| Exit::critical("etcdserver", format!("cannot access {what} directory: {text}")))
 }
 
 /// Makes a directory and what is missing above it; the error names the one that failed.
@@ -226,6 +234,8 @@ mod tests {
         let found = directory(&config).expect("can be made");
         assert!(!found.has_data);
         assert_eq!(lines(&found.log), "");
+        assert_eq!(names(&config.data_dir).expect("was made"), [""; 0]);
+        member_directories(&config).expect("can be made");
         for dir in [&config.data_dir, &config.member_dir(), &config.log_dir(), &config.snapshot_dir()] {
             assert_eq!(fs::metadata(dir).expect("was made").permissions().mode() & 0o777, 0o700, "{}", dir.display());
         }
