@@ -108,7 +108,11 @@ const REFUSED_BY_UETCD: &[(&[&str], i32, &str)] = &[
     (&["--host-whitelist", "a.com"], 1, "which answers requests whatever host they are for"),
     (&["--listen-client-urls", ""], 2, "invalid value \"\" for flag -listen-client-urls: URL scheme must be http"),
     (&["--config", "x"], 1, "flag \"-config\" is no longer supported - ignoring.\n"),
-    (&["--discovery", "http://127.0.0.1:1/x"], 1, "discovery"),
+    (
+        &["--discovery", "127.0.0.1:1/x"],
+        1,
+        "failed to join discovery cluster (parse \"127.0.0.1:1/x\": first path segment",
+    ),
 ];
 
 fn check_refusal(ended: &Ended, args: &[&str], code: i32, text: &str) {

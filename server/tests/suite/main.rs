@@ -15,6 +15,7 @@ mod bodies;
 mod bootstrap;
 mod cluster;
 mod differential;
+mod discovery;
 mod disk;
 mod durability;
 mod endpoints;

@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     /// Shell words in front of the program: limits and the like.
     wrapper: Option<String>,
     no_io_uring: bool,
+    /// A flag and its value that say how the cluster begins, in place of the node alone.
+    bootstrap: Option<[String; 2]>,
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +116,7 @@ impl Plan {
             namespace: None,
             wrapper: None,
             no_io_uring: false,
+            bootstrap: None,
         }
     }
 
@@ -161,6 +164,12 @@ impl Plan {
     /// Keeps the data elsewhere than in the plan's own directory.
     pub(crate) fn data_dir(mut self, path: &Path) -> Self {
         path.clone_into(&mut self.data_dir);
+        self
+    }
+
+    /// Has this flag say how the cluster begins: the node is not alone.
+    pub(crate) fn bootstrapped_by(mut self, flag: &str, value: &str) -> Self {
+        self.bootstrap = Some([flag.to_owned(), value.to_owned()]);
         self
     }
 
@@ -262,14 +271,15 @@ impl Plan {
             // 3.4 answers `*` to everybody unless told otherwise, 2.3 and uetcd to nobody; an origin that nobody has makes them alike.
             args.extend(["--enable-v2", "--cors", "http://nobody.invalid:1"].map(OsString::from));
         }
-        let initial_cluster = format!("{}={peer}", self.name);
+        let alone = || ["--initial-cluster".to_owned(), format!("{}={peer}", self.name)];
+        let [bootstrap, value] = self.bootstrap.clone().unwrap_or_else(alone);
         let flags = [
             ("--name", &self.name),
             ("--listen-client-urls", &client),
             ("--advertise-client-urls", &client),
             ("--listen-peer-urls", &peer),
             ("--initial-advertise-peer-urls", &peer),
-            ("--initial-cluster", &initial_cluster),
+            (&bootstrap, &value),
         ];
         args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.into(), value.into()]));
         args.extend(["--data-dir".into(), self.data_dir.clone().into_os_string()]);

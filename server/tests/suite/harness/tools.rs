@@ -18,6 +18,7 @@ pub(crate) fn need(program: &str) {
         "etcd" => "etcd-server",
         "etcdctl" => "etcd-client",
         "ip" | "ss" => "iproute2",
+        "dnsmasq" => "dnsmasq-base",
         other => other,
     };
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -59,7 +59,7 @@ fn what_it_can_not_use_it_names() {
     uetcd_only!("the words are our own");
     for (flags, want) in [
         (["--initial-cluster", "a=https://h:1"], "TLS (https://h:1) is not supported"),
-        (["--discovery", "http://h:1/v2/keys/t"], "-discovery is not supported"),
+        (["--discovery", "ftp://h:1/v2/keys/t"], "unsupported protocol scheme \"ftp\""),
     ] {
         let home = tempfile::tempdir().expect("a temporary directory");
         let data = home.path().join("data");
