@@ -178,11 +178,12 @@ impl Inner {
     }
 
     /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, while
-    /// nothing is under way, are answered here: they need no place in the log.
+    /// nothing is under way, are answered here by a member that decides alone: they need no place in the log. Among others
+    /// they do, for a refusal is an answer like any other, and there may be a newer primary that this one has not heard of.
     fn number_queue(&mut self) -> Vec<Vec<Numbered>> {
         let mut batches: Vec<Vec<Numbered>> = self.shards.iter().map(|_| Vec::new()).collect();
         // With anything under way, an answer out of the log could show a lower index than the one before it.
-        let settled = self.shards.iter().all(Shard::is_settled);
+        let settled = self.is_alone() && self.shards.iter().all(Shard::is_settled);
         let mut offset = 0;
         let mut bytes = 0;
         while bytes < BATCH_BYTES
