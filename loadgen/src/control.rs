@@ -24,7 +24,7 @@ impl Control {
     /// Before the start of so many threads.
     pub(crate) fn new(threads: u32) -> Self {
         Self {
-            pulses: Pulses::new(threads),
+            pulses: Pulses::new(threads as usize),
             window: OnceLock::new(),
             stopped: AtomicBool::new(false),
             stopped_at: OnceLock::new(),

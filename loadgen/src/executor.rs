@@ -13,14 +13,12 @@ use crate::failure::Failure;
 use crate::fanout::{Watched, Watcher};
 use crate::local::Local;
 use crate::pace::{Pace, Schedule};
+use crate::pulse::PREEMPT;
 use crate::record::{Interval, Recorder, Tally, Window};
 use crate::script::{Prefill, Stage};
 
 /// Entries of a thread's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
-
-/// Well above the time that a busy machine keeps a thread waiting: see `server/src/core/pulse.rs`.
-const PREEMPT: Duration = Duration::from_millis(200);
 
 /// How often a thread looks for what has no event of its own: late answers, the end.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
@@ -61,7 +59,7 @@ pub(crate) fn start(
         .spawn(move || async move {
             let recorder = Recorder::new(messages.clone());
             let local = Rc::new(Local::new(stage, Arc::clone(&control), recorder));
-            let pulse = glommio::spawn_local(async move { control.pulses.take(part).await });
+            let pulse = glommio::spawn_local(async move { control.pulses.take(part as usize).await });
             let tally = run(&local, part, &messages).await;
             drop(pulse);
             // The main thread waits for this, or has gone because of a failure.

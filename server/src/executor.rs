@@ -19,12 +19,11 @@ use crate::founding::Founding;
 use crate::http::{Registry, Served, accept};
 use crate::listen::{Listener, Side};
 use crate::peer::{Links, Local, Roster};
+use crate::pulse::PREEMPT;
 use crate::recovery::{self, ShardSeed};
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
-/// Well above the length of a turn, and of what a busy machine keeps a thread waiting: see `core/pulse.rs`.
-const PREEMPT: Duration = Duration::from_millis(200);
 /// Connections on the peer ports of one executor: a stream from each executor of each peer, and who asks for `/members`.
 /// Not counted with those of clients, which may use up theirs.
 const PEER_CONNECTIONS: usize = 4096;
@@ -81,7 +80,8 @@ pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
     let Seed { me, node, birth, shards, resume, founding, listeners, connections, notices } = seed;
-    let pulse = glommio::spawn_local(Arc::clone(&node).pulse(me));
+    let pulsing = Arc::clone(&node);
+    let pulse = glommio::spawn_local(async move { pulsing.pulses.take(me).await });
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let roster = Roster::new(&core);

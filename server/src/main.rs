@@ -20,6 +20,7 @@ mod metrics;
 mod page;
 mod peer;
 mod proxy;
+mod pulse;
 mod recovery;
 mod repair;
 mod restore;
@@ -202,7 +203,7 @@ fn wait_for_the_end(node: &Node, heard: &Receiver<Notice>) -> Result<(), Fatal> 
     const GLANCE: Duration = Duration::from_millis(10);
     let mut running = node.cores();
     while running > 0 {
-        node.beat();
+        node.pulses.beat();
         match heard.recv_timeout(GLANCE) {
             Ok(Notice::Ended) => running -= 1,
             Ok(Notice::Fatal(fatal)) => return Err(fatal),
@@ -238,16 +239,22 @@ impl Memory<'_> {
     }
 }
 
+/// A signal that has come to end the process.
+pub(crate) fn signalled(signals: &mut Signals) -> Option<Reason> {
+    let signal = signals.pending().next()?;
+    let name = if signal == SIGINT { "interrupt" } else { "terminated" };
+    notice!("osutil", "received {name} signal, shutting down...");
+    Some(Reason::Signal(signal))
+}
+
 /// Waits for a signal, or for what else ends the process.
 fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory: Memory<'_>) -> Result<Reason, Fatal> {
     /// How soon a signal is noticed, and how long an executor may sleep with work to do.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
-        node.beat();
-        if let Some(signal) = signals.pending().next() {
-            let name = if signal == SIGINT { "interrupt" } else { "terminated" };
-            notice!("osutil", "received {name} signal, shutting down...");
-            return Ok(Reason::Signal(signal));
+        node.pulses.beat();
+        if let Some(reason) = signalled(&mut signals) {
+            return Ok(reason);
         }
         memory.keep(node)?;
         if node.is_removed() {

@@ -19,7 +19,6 @@ pub(crate) mod message;
 mod node;
 mod peers;
 mod post;
-mod pulse;
 mod quorum;
 mod read;
 mod regime;

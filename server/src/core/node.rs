@@ -10,13 +10,14 @@ use shard::order::Order;
 use shard::route::Route;
 use shard::system::{Member, System};
 
+use super::backup;
 use super::mailbox::Mailbox;
 use super::message::Message;
-use super::{backup, pulse};
 use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
 use crate::config::{Config, Url};
 use crate::metrics::ScrubStats;
+use crate::pulse::Pulses;
 
 /// What all executors of the node share.
 pub(crate) struct Node {
@@ -49,7 +50,8 @@ pub(crate) struct Node {
     pub(super) drained: AtomicUsize,
     /// Executors that have done what comes before clients are served.
     pub(super) prepared: AtomicUsize,
-    pub(super) pulses: pulse::Pulses,
+    /// Beaten by the main thread, a few times a second.
+    pub(crate) pulses: Pulses,
     pub(super) backups: backup::Backups,
     /// What the scrub has counted.
     pub(crate) scrubbed: ScrubStats,
@@ -118,7 +120,7 @@ impl Node {
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
             prepared: AtomicUsize::new(0),
-            pulses: pulse::Pulses::new(cores),
+            pulses: Pulses::new(cores),
             backups: backup::Backups::default(),
             scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
@@ -213,11 +215,6 @@ impl Node {
     /// All of them have.
     pub(crate) fn all_prepared(&self) -> bool {
         self.prepared.load(Ordering::Acquire) >= self.cores()
-    }
-
-    /// Wakes every executor, for what [`pulse`] says. Called by the main thread a few times a second.
-    pub(crate) fn beat(&self) {
-        self.pulses.beat();
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -36,12 +36,15 @@ use crate::config::{self, Bootstrap, Config, Exit, InitialCluster, Url};
 use crate::failure::{End, Fatal};
 use crate::listen;
 use crate::logging;
-use crate::{Reason, ignore_stray_signals};
+use crate::{Reason, ignore_stray_signals, signalled};
 use cluster_file::ClusterFile;
 use director::Director;
 use executor::Seed;
 use front::Shared;
 use refresh::{Refresher, shown};
+
+/// How soon a signal is noticed, and how long an executor may sleep with work to do.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Where a proxy without a cluster file learns of its cluster.
 pub(crate) enum Source {
@@ -89,10 +92,12 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     thread.map_err(|error| Fatal::Other(format!("the members can not be asked: no thread: {error}")))?;
     // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-    let reason = wait(signals);
+    let reason = wait(&shared, signals);
     drop(stop);
     shared.stop();
-    while ended.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {}
+    while ended.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+        shared.pulses.beat();
+    }
     for executor in executors {
         if executor.join().is_err() {
             return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
@@ -102,11 +107,14 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
 }
 
 /// Waits for a signal.
-fn wait(mut signals: Signals) -> Reason {
-    let signal = signals.forever().next().unwrap_or(SIGTERM);
-    let name = if signal == SIGINT { "interrupt" } else { "terminated" };
-    crate::notice!("osutil", "received {name} signal, shutting down...");
-    Reason::Signal(signal)
+fn wait(shared: &Shared, mut signals: Signals) -> Reason {
+    loop {
+        shared.pulses.beat();
+        if let Some(reason) = signalled(&mut signals) {
+            return reason;
+        }
+        thread::sleep(GLANCE);
+    }
 }
 
 /// Whom to ask for the members: what the file says, or else `source`.

@@ -1,4 +1,5 @@
-//! A pulse from outside, so that no executor sleeps with work to do.
+//! A pulse from outside, so that no executor sleeps with work to do. For everything that runs on glommio's executors: members,
+//! proxies, and the load generator.
 //!
 //! glommio 0.9 asks whether its preempt timer has fired *before* it runs the first task of a round. If it has (the thread was
 //! kept from the CPU for that long between arming the timer and looking at it), the round reports that nothing ran and
@@ -7,23 +8,26 @@
 //! thread ends such a sleep, so the main thread sends one to each executor, a few times a second.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use super::Node;
+/// The preempt timer of an executor: well above the length of a turn, and of what a busy machine keeps a thread waiting.
+pub(crate) const PREEMPT: Duration = Duration::from_millis(200);
 
 /// The wakers of the executors' pulse tasks.
-pub(super) struct Pulses {
+#[derive(Debug)]
+pub(crate) struct Pulses {
     wakers: Vec<Mutex<Option<Waker>>>,
 }
 
 impl Pulses {
-    pub(super) fn new(executors: usize) -> Self {
+    pub(crate) fn new(executors: usize) -> Self {
         Self { wakers: (0..executors).map(|_| Mutex::new(None)).collect() }
     }
 
     /// Wakes every executor that sleeps. From a thread that is none of them.
-    pub(super) fn beat(&self) {
+    pub(crate) fn beat(&self) {
         for waker in &self.wakers {
             if let Ok(waker) = waker.lock()
                 && let Some(waker) = &*waker
@@ -32,13 +36,11 @@ impl Pulses {
             }
         }
     }
-}
 
-impl Node {
     /// Takes the pulse of an executor, for ever. Spawned there before anything else.
-    pub(crate) async fn pulse(self: Arc<Self>, executor: usize) {
+    pub(crate) async fn take(&self, executor: usize) {
         poll_fn(|cx| {
-            if let Ok(mut waker) = self.pulses.wakers[executor].lock() {
+            if let Ok(mut waker) = self.wakers[executor].lock() {
                 // Kept, not taken, when it is used: a wake-up must get through while the task is still to be run.
                 waker.get_or_insert_with(|| cx.waker().clone());
             }
