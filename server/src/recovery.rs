@@ -54,16 +54,21 @@ impl ShardSeed {
         };
         let mut entries = Vec::with_capacity(self.log.entries.len());
         for entry in self.log.entries.drain(..) {
-            let entry = LogEntry {
-                index: RaftIndex(entry.index.get()),
-                term: Term(entry.term),
-                conf_change: entry.entry_type != log::EntryType::Normal,
-                data: entry.payload,
-            };
+            let entry = from_log(entry);
             validate(&entry).map_err(|error| unusable(shard, &error))?;
             entries.push(entry);
         }
         Ok((store, entries))
+    }
+}
+
+/// An entry as the log keeps it, for a shard.
+pub(crate) fn from_log(entry: log::Entry) -> LogEntry {
+    LogEntry {
+        index: RaftIndex(entry.index.get()),
+        term: Term(entry.term),
+        conf_change: entry.entry_type != log::EntryType::Normal,
+        data: entry.payload,
     }
 }
 

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::rc::Weak;
 use std::time::Duration;
 
-use log::{Entry, EntryType, GroupId, LogReader};
-use shard::group::{Fetch, LogEntry};
-use shard::ids::{RaftIndex, ShardId, Term};
+use log::{Entry, GroupId, LogReader};
+use shard::group::Fetch;
+use shard::ids::{RaftIndex, ShardId};
 
 use super::{Core, Inner};
+use crate::recovery::from_log;
 
 /// Bytes that wait for one member, above which nothing more is read for any.
 const WAITING_BYTES_MAX: usize = 2 << 20;
@@ -40,7 +41,7 @@ impl Inner {
         if entries.is_empty() {
             self.metrics.traffic.log_misses.inc();
         }
-        let entries = entries.into_iter().map(entry).collect();
+        let entries = entries.into_iter().map(from_log).collect();
         let seat = self.seat(shard);
         if let Err(error) = self.shards[seat].fetched(fetch.first, entries, from) {
             tracing::error!(target: "wal", "shard {shard}: {error}; members that lag are sent its state instead");
@@ -79,14 +80,5 @@ async fn read_all(core: Weak<Core>, reader: LogReader) {
         let Some(held) = core.upgrade() else { return };
         held.inner.borrow_mut().fetched(shard, fetch, entries, from);
         held.stir();
-    }
-}
-
-fn entry(entry: Entry) -> LogEntry {
-    LogEntry {
-        index: RaftIndex(entry.index.get()),
-        term: Term(entry.term),
-        conf_change: entry.entry_type != EntryType::Normal,
-        data: entry.payload,
     }
 }
