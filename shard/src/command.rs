@@ -198,7 +198,9 @@ impl Batch {
     pub fn encode(&self) -> BatchBytes {
         assert!(self.first.checked_add(u64::from(u32::MAX)).is_some(), "the total order has come to its end");
         assert!(self.commands.windows(2).all(|pair| pair[0].offset < pair[1].offset), "offsets must grow");
-        let bytes = rkyv::api::high::to_bytes_in::<_, Panic>(self, Vec::new()).always_ok();
+        let room =
+            self.commands.iter().map(|numbered| size_of::<ArchivedNumbered>() + numbered.command.size_bytes()).sum();
+        let bytes = rkyv::api::high::to_bytes_in::<_, Panic>(self, Vec::with_capacity(room)).always_ok();
         BatchBytes(Bytes::from(bytes))
     }
 }

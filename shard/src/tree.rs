@@ -6,6 +6,7 @@
 mod children;
 mod cursor;
 mod graveyard;
+mod name;
 mod node;
 
 pub(crate) use children::Children;

@@ -146,7 +146,11 @@ impl Iterator for SnapshotChunks {
                 Stage::Done => return None,
             };
             self.stage = next;
-            return Some(rkyv::api::high::to_bytes_in::<_, Panic>(&chunk, Vec::new()).always_ok());
+            let room = match chunk {
+                Chunk::Nodes(_) | Chunk::Events(_) => 2 * CHUNK_BYTES,
+                Chunk::Head(_) | Chunk::End(_) => 0,
+            };
+            return Some(rkyv::api::high::to_bytes_in::<_, Panic>(&chunk, Vec::with_capacity(room)).always_ok());
         }
     }
 }

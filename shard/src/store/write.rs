@@ -68,14 +68,18 @@ impl Store {
         let (key, deadline) = (Rc::<[u8]>::from(change.path), change.deadline());
         let (dir, name) = path::split_last(change.path).unwrap_or_else(|| unreachable!("checked before: not the root"));
         let siblings = &mut self.tree.dir_mut(dir, change.index, !change.refresh).children;
-        let node = change.new_node(deadline, siblings.get(name));
-        let event = change.event(&key, &node);
-        let old = siblings.insert(name, node);
+        let mut event = None;
+        let old = siblings.put(name, |old| {
+            let node = change.new_node(deadline, old);
+            event = Some(change.event(&key, &node));
+            node
+        });
         if let Some(old) = &old {
             self.forget_deadline(&key, old.deadline(), old.created());
         }
         self.note_deadline(&key, deadline, change.index);
         let prev = old.map(|old| change.lens.prev(&key, &old));
+        let Some(event) = event else { unreachable!("something was put there") };
         changed(Event { prev, ..event })
     }
 

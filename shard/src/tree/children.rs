@@ -5,6 +5,7 @@
 //! a neighbour if both fit in one, and an empty one goes; blocks are not topped up from full neighbours. So height
 //! stays logarithmic in the most children the directory ever had, and scans stay dense.
 
+use super::name::{Name, Sought};
 use super::node::Node;
 use std::rc::Rc;
 
@@ -33,14 +34,14 @@ pub(crate) enum Block {
 /// A child of the directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) name: Rc<[u8]>,
+    pub(crate) name: Name,
     pub(crate) node: Node,
 }
 
 /// A block below a branch. Every name in it is at or after `from`, and before the next child's `from`.
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
-    from: Rc<[u8]>,
+    from: Name,
     pub(crate) block: Rc<Block>,
 }
 
@@ -69,6 +70,7 @@ impl Children {
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Node> {
+        let name = Sought::new(name);
         let mut block = self.root.as_ref()?;
         loop {
             match &**block {
@@ -79,6 +81,7 @@ impl Children {
     }
 
     pub(crate) fn get_mut(&mut self, name: &[u8]) -> Option<&mut Node> {
+        let name = Sought::new(name);
         let mut block = self.root.as_mut()?;
         loop {
             match Rc::make_mut(block) {
@@ -106,12 +109,18 @@ impl Children {
 
     /// Puts `node` at `name` and returns what was there.
     pub(crate) fn insert(&mut self, name: &[u8], node: Node) -> Option<Node> {
+        self.put(name, |_| node)
+    }
+
+    /// Puts at `name` what `make` makes of what is there, and returns that.
+    pub(crate) fn put(&mut self, name: &[u8], make: impl FnOnce(Option<&Node>) -> Node) -> Option<Node> {
+        let name = Sought::new(name);
         let Some(root) = self.root.as_mut() else {
-            self.root = Some(Rc::new(Block::Leaf(vec![Entry { name: Rc::from(name), node }])));
+            self.root = Some(Rc::new(Block::Leaf(vec![Entry { name: name.to_name(), node: make(None) }])));
             self.len = 1;
             return None;
         };
-        match insert_into(root, name, node, true) {
+        match put_into(root, name, make, true) {
             Inserted::Replaced(old) => return Some(old),
             Inserted::Fitted => {}
             Inserted::Split(upper) => {
@@ -126,7 +135,7 @@ impl Children {
     /// Takes away what is at `name`.
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Node> {
         let root = self.root.as_mut()?;
-        let node = remove_from(root, name)?;
+        let node = remove_from(root, Sought::new(name))?;
         self.len -= 1;
         while let Block::Branch(children) = &**root
             && let [only] = children.as_slice()
@@ -149,41 +158,49 @@ impl Block {
         }
     }
 
-    fn first_name(&self) -> Rc<[u8]> {
+    fn first_name(&self) -> Name {
         match self {
-            Self::Leaf(entries) => Rc::clone(&entries[0].name),
-            Self::Branch(children) => Rc::clone(&children[0].from),
+            Self::Leaf(entries) => entries[0].name.clone(),
+            Self::Branch(children) => children[0].from.clone(),
         }
     }
 }
 
-fn find(entries: &[Entry], name: &[u8]) -> Result<usize, usize> {
-    entries.binary_search_by(|entry| (*entry.name).cmp(name))
+fn find(entries: &[Entry], name: Sought<'_>) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| entry.name.cmp(name))
 }
 
 /// Which child of a branch `name` belongs to: the first one takes what is before all bounds.
-fn slot(children: &[Child], name: &[u8]) -> usize {
-    children.partition_point(|child| &*child.from <= name).saturating_sub(1)
+fn slot(children: &[Child], name: Sought<'_>) -> usize {
+    children.partition_point(|child| child.from.cmp(name).is_le()).saturating_sub(1)
 }
 
 /// `rightmost`: nothing is to the right of this block.
-fn insert_into(block: &mut Rc<Block>, name: &[u8], node: Node, rightmost: bool) -> Inserted {
+fn put_into(
+    block: &mut Rc<Block>,
+    name: Sought<'_>,
+    make: impl FnOnce(Option<&Node>) -> Node,
+    rightmost: bool,
+) -> Inserted {
     match Rc::make_mut(block) {
         Block::Leaf(entries) => match find(entries, name) {
-            Ok(at) => Inserted::Replaced(std::mem::replace(&mut entries[at].node, node)),
+            Ok(at) => {
+                let node = make(Some(&entries[at].node));
+                Inserted::Replaced(std::mem::replace(&mut entries[at].node, node))
+            }
             Err(at) => {
-                let entry = Entry { name: Rc::from(name), node };
-                put(entries, at, entry, rightmost).map_or(Inserted::Fitted, |upper| split_off(Block::Leaf(upper)))
+                let entry = Entry { name: name.to_name(), node: make(None) };
+                make_room(entries, at, entry, rightmost).map_or(Inserted::Fitted, |upper| split_off(Block::Leaf(upper)))
             }
         },
         Block::Branch(children) => {
             let at = slot(children, name);
             let last = at + 1 == children.len();
-            if *name < *children[at].from {
-                children[at].from = Rc::from(name);
+            if children[at].from.cmp(name).is_gt() {
+                children[at].from = name.to_name();
             }
-            match insert_into(&mut children[at].block, name, node, rightmost && last) {
-                Inserted::Split(upper) => put(children, at + 1, upper, rightmost)
+            match put_into(&mut children[at].block, name, make, rightmost && last) {
+                Inserted::Split(upper) => make_room(children, at + 1, upper, rightmost)
                     .map_or(Inserted::Fitted, |upper| split_off(Block::Branch(upper))),
                 done => done,
             }
@@ -197,7 +214,7 @@ fn split_off(upper: Block) -> Inserted {
 
 /// Inserts at `at`, and returns the upper part if that takes a split. A block that grows at its right end is left full:
 /// in-order names come in ascending order, and halves would stay half empty for ever.
-fn put<T>(items: &mut Vec<T>, at: usize, item: T, rightmost: bool) -> Option<Vec<T>> {
+fn make_room<T>(items: &mut Vec<T>, at: usize, item: T, rightmost: bool) -> Option<Vec<T>> {
     if items.len() < FULL {
         items.insert(at, item);
         return None;
@@ -215,7 +232,7 @@ fn put<T>(items: &mut Vec<T>, at: usize, item: T, rightmost: bool) -> Option<Vec
     Some(upper)
 }
 
-fn remove_from(block: &mut Rc<Block>, name: &[u8]) -> Option<Node> {
+fn remove_from(block: &mut Rc<Block>, name: Sought<'_>) -> Option<Node> {
     match Rc::make_mut(block) {
         Block::Leaf(entries) => {
             let at = find(entries, name).ok()?;
@@ -289,13 +306,13 @@ mod tests {
         assert!((1..=FULL).contains(&block.len()));
         match block {
             Block::Leaf(entries) => {
-                assert!(entries.is_sorted_by(|a, b| a.name < b.name));
+                assert!(entries.is_sorted_by(|a, b| *a.name < *b.name));
                 0
             }
             Block::Branch(children) => {
                 assert!(!root || children.len() > 1);
-                assert!(children.is_sorted_by(|a, b| a.from < b.from));
-                assert!(children.iter().all(|child| child.from <= child.block.first_name()));
+                assert!(children.is_sorted_by(|a, b| *a.from < *b.from));
+                assert!(children.iter().all(|child| *child.from <= *child.block.first_name()));
                 let heights: Vec<_> = children.iter().map(|child| check(&child.block, false)).collect();
                 assert!(heights.iter().all(|height| *height == heights[0]));
                 heights[0] + 1

@@ -122,7 +122,7 @@ impl Cursor {
                             return Some(match node {
                                 Node::File(_) => Next::File(at),
                                 Node::Dir(dir) => {
-                                    let (name, dir) = (Rc::clone(name), Rc::clone(dir));
+                                    let (name, dir) = (name.clone(), Rc::clone(dir));
                                     self.enter(&name, dir)
                                 }
                             });
