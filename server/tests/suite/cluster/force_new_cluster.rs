@@ -189,6 +189,8 @@ fn those_that_still_run_are_turned_away() {
     let last = cluster.primary();
     let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != last).collect();
     cluster.kill(last);
+    // A write that was on its way to the primary that died would be lost with it.
+    cluster.wait_writable();
     cluster.client(others[0]).set("/theirs", "1");
     cluster.restart_with(last, &[FORCE]);
     for nth in others {
