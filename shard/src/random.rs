@@ -21,6 +21,35 @@ impl SplitMix {
     }
 }
 
+/// What a run draws for one purpose.
+#[derive(Clone, Debug)]
+pub struct Random(SplitMix);
+
+impl Random {
+    /// Streams of one seed and of different `purpose` do not disturb each other.
+    pub const fn new(seed: u64, purpose: u64) -> Self {
+        let mut stream = SplitMix::new(seed ^ purpose.wrapping_mul(0xA076_1D64_78BD_642F));
+        stream.draw();
+        Self(stream)
+    }
+
+    /// The next 64 bits.
+    pub const fn draw(&mut self) -> u64 {
+        self.0.draw()
+    }
+
+    /// A number in `0..bound`; 0 if there is none.
+    pub const fn below(&mut self, bound: usize) -> usize {
+        let bound = if bound == 0 { 1 } else { bound as u64 };
+        (self.draw() % bound) as usize
+    }
+
+    /// True `parts` times in a thousand.
+    pub const fn permille(&mut self, parts: usize) -> bool {
+        self.below(1000) < parts
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -248,7 +248,7 @@ impl World {
 
     /// Begins to write a snapshot: of a shard that has to, or that keeps too much of the log, or of any.
     pub(crate) fn snapshot(&mut self, at: usize, core: usize) {
-        let any = self.schedule.permille(300).then(|| self.schedule.next());
+        let any = self.schedule.permille(300).then(|| self.schedule.draw());
         let Node { disk, running, .. } = &mut self.nodes[at];
         let Some(running) = running else { return };
         let cores = running.cores.len();

@@ -21,9 +21,9 @@ use crate::disk::{Call, Fault};
 use crate::files::LOGS;
 use crate::node::{Birth, Node, Running};
 use crate::plan::{Bug, ELECTION_TICKS, Plan};
-use crate::random::Random;
 use crate::snapshots::{self, Found, Seat, unfinished};
 use crate::store::{CoreLog, position};
+use shard::random::Random;
 
 /// What a start needs besides the disk.
 pub(crate) struct Start<'a> {
@@ -152,7 +152,7 @@ impl Node {
             tail_bytes: start.plan.tail_bytes,
             amnesia: Some(others)
                 .filter(|others| self.is_forgetful() && !others.is_empty() && !start.plan.has(Bug::VoteAfterAmnesia)),
-            random_seed: start.random.next(),
+            random_seed: start.random.draw(),
         };
         let store = seed.chunks.as_deref().map_or_else(Store::default, restore);
         let started = Shard::start(ShardId(seed.shard), store, group, start.process);

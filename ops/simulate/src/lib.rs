@@ -6,7 +6,6 @@
 
 mod counts;
 mod plan;
-mod random;
 mod trace;
 
 mod disk;

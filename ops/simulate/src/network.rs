@@ -9,7 +9,7 @@ use shard::ids::{Index, MemberId, RaftIndex, ShardId};
 
 use crate::counts::{Counts, Happened};
 use crate::plan::Plan;
-use crate::random::Random;
+use shard::random::Random;
 
 /// A primary's frontier: what is visible, and every shard's position.
 #[derive(Clone, Debug)]

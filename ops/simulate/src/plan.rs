@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::random::Random;
+use shard::random::Random;
 
 /// Ticks of the shortest election timeout.
 pub(crate) const ELECTION_TICKS: usize = 10;

@@ -17,7 +17,7 @@ use crate::counts::{Counts, Happened};
 use crate::disk::{Call, Fault, SimDisk};
 use crate::files::{Folder, Prepared};
 use crate::plan::{Bug, Plan};
-use crate::random::Random;
+use shard::random::Random;
 
 /// The part of a segment that is kept for what must be written, as the driver has it.
 const RESERVE_DIVISOR: u64 = 4;

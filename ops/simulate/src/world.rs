@@ -13,8 +13,8 @@ use crate::disk::{Fault, Survives};
 use crate::network::Network;
 use crate::node::{Birth, Node, Place};
 use crate::plan::Plan;
-use crate::random::Random;
 use crate::trace::Trace;
+use shard::random::Random;
 
 /// Nanoseconds of a step.
 const STEP_NS: u64 = 1_000_000;

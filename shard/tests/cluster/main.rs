@@ -12,7 +12,6 @@ mod disk;
 mod network;
 mod node;
 mod plan;
-mod random;
 mod seeds;
 mod settle;
 mod truth;

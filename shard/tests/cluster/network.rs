@@ -7,7 +7,7 @@ use shard::command::Command;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId};
 
 use crate::plan::Plan;
-use crate::random::Random;
+use shard::random::Random;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {

@@ -14,9 +14,9 @@ use shard::store::Store;
 use crate::core::Core;
 use crate::disk::ShardDisk;
 use crate::plan::{Bug, ELECTION_TICKS, Plan};
-use crate::random::Random;
 use crate::truth::Mirror;
 use crate::watcher::Watcher;
+use shard::random::Random;
 
 pub(crate) struct Node {
     pub(crate) id: MemberId,
@@ -72,7 +72,7 @@ impl Node {
         let order = Order::new(self.disk.len(), cores, shown);
         let mut seats: Vec<Vec<Shard>> = (0..cores).map(|_| Vec::new()).collect();
         for at in 0..self.disk.len() {
-            let shard = self.start_shard(at, plan, voters, process, random.next());
+            let shard = self.start_shard(at, plan, voters, process, random.draw());
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             seats[at % cores].push(shard);

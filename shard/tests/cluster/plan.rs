@@ -1,6 +1,6 @@
 //! What one seed draws: the cluster and its faults.
 
-use crate::random::Random;
+use shard::random::Random;
 
 /// Ticks of the shortest election timeout.
 pub(crate) const ELECTION_TICKS: usize = 10;

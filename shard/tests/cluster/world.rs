@@ -9,8 +9,8 @@ use crate::core::{READS, Turn, Who};
 use crate::network::{Network, Payload};
 use crate::node::Node;
 use crate::plan::{Bug, Plan};
-use crate::random::Random;
 use crate::truth::Truth;
+use shard::random::Random;
 
 /// What has happened, so that a run can prove that it did something.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use log::sector::{BLOCK, SECTOR};
 
 use super::{SimDisk, put};
-use crate::random::Random;
+use shard::random::Random;
 
 /// Writes of a file that may be the end of its log: that they are absent need not show. Two are under way at a time, and
 /// what comes after these says that the ones before were durable.

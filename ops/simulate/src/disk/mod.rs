@@ -13,8 +13,8 @@ use log::sector::{BLOCK, SECTOR};
 use log::{Disk, FileBytes};
 
 use crate::plan::{Bug, Plan};
-use crate::random::Random;
 use crate::snapshots::SNAPSHOTS;
+use shard::random::Random;
 
 pub(crate) use damage::Damage;
 
