@@ -8,6 +8,7 @@ mod commands;
 mod failed;
 mod mirror;
 mod output;
+mod parallel;
 mod prompt;
 mod screen;
 mod settings;

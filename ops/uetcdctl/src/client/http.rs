@@ -260,7 +260,7 @@ fn failed(endpoint: &Endpoint, text: String, trouble: Trouble) -> Error {
 }
 
 fn unknown_host(endpoint: &Endpoint) -> Error {
-    let text = format!("dial tcp: lookup {}{}: no such host", endpoint.host(), super::srv::on_server());
+    let text = format!("dial tcp: lookup {}{}: no such host", endpoint.host(), super::dns::on_server());
     failed(endpoint, text, Trouble::Name)
 }
 

@@ -2,22 +2,22 @@
 
 mod auth;
 mod cluster;
+mod dns;
 mod endpoint;
 mod error;
 mod http;
 mod keys;
 mod members;
-mod srv;
 mod tls;
 
 pub(crate) use auth::{Auth, Paths};
 pub(crate) use cluster::Client;
+pub(crate) use dns::discover;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use error::{ApiError, Attempt, Error, Trouble};
 pub(crate) use http::{Method, Reply, Request, Wire};
 pub(crate) use keys::{Condition, Keys, Node, Read, Response, Write};
 pub(crate) use members::{Member, check_peer_urls};
-pub(crate) use srv::discover;
 pub(crate) use tls::{Files, config as tls_config};
 
 use std::time::{Duration, Instant};

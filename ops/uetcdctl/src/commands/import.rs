@@ -1,7 +1,6 @@
 //! `import`: the keys of an etcd 0.4 store, as JSON.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -10,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Call;
 use crate::client::{Deadline, Keys, Write};
 use crate::failed::{Code, Failed};
-use crate::screen;
+use crate::{parallel, screen};
 
 /// Keys with less to live get so much, in seconds: the import itself takes its time.
 const TTL_MIN: i64 = 300;
@@ -91,26 +90,16 @@ fn find<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
 /// Writes the keys, several at a time; the first failure ends it.
 fn copy(call: &Call, keys: Vec<Key>, workers: usize) -> Result<(), Failed> {
     let client = call.settings.connect()?;
-    let left = Mutex::new(keys.into_iter());
-    let next = || left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-    let work = || -> Result<(), Failed> {
-        while let Some(Key { path, value, ttl }) = next() {
-            screen::complain(&format!("copying key: {path}\n"));
-            let ttl = if ttl != 0 && ttl < TTL_MIN {
-                screen::complain(&format!("extending key {path}'s ttl to {TTL_MIN} seconds\n"));
-                TTL_MIN
-            } else {
-                ttl
-            };
-            let write = Write { value: Some(value.into_bytes()), ttl, ..Write::default() };
-            Keys::new(&client)
-                .put(&path, &write, Deadline::NEVER)
-                .map_err(|error| Failed { text: format!("failed to copy key: {error}\n"), ..Failed::bare(error) })?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("panics abort"))
+    parallel::for_each(workers, keys, |Key { path, value, ttl }| {
+        screen::complain(&format!("copying key: {path}\n"));
+        let ttl = if ttl != 0 && ttl < TTL_MIN {
+            screen::complain(&format!("extending key {path}'s ttl to {TTL_MIN} seconds\n"));
+            TTL_MIN
+        } else {
+            ttl
+        };
+        let write = Write { value: Some(value.into_bytes()), ttl, ..Write::default() };
+        let put = Keys::new(&client).put(&path, &write, Deadline::NEVER);
+        put.map(drop).map_err(|error| Failed { text: format!("failed to copy key: {error}\n"), ..Failed::bare(error) })
     })
 }

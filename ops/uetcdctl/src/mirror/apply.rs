@@ -1,6 +1,5 @@
 //! Changes to the copy.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::Plan;
@@ -8,6 +7,7 @@ use super::diff::{Change, Work};
 use super::progress::Progress;
 use super::refresh::Leases;
 use crate::client::{Condition, Deadline, Error, Keys, Response, Write};
+use crate::parallel;
 
 /// Longest wait for one change: an election in the copy's cluster is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -35,18 +35,10 @@ impl<'a> Applier<'a> {
             self.change(change, listed)?;
             progress.done(1);
         }
-        let left = Mutex::new(work.files.into_iter());
-        let next = || left.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-        let work = || -> Result<(), Error> {
-            while let Some(change) = next() {
-                self.change(&change, listed)?;
-                progress.done(1);
-            }
+        parallel::for_each(self.plan.workers, work.files, |change| {
+            self.change(&change, listed)?;
+            progress.done(1);
             Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.plan.workers).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("panics abort"))
         })
     }
 

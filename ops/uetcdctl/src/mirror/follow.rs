@@ -14,6 +14,7 @@ use super::state::{Kept, State};
 use super::{Plan, RETRY_PAUSE};
 use crate::client::{Client, Error, Keys, Response};
 use crate::failed::{Code, Failed};
+use crate::parallel;
 
 /// Events that wait for the copy. With values of a kilobyte that is some 100 MB; beyond it the source's history has to wait.
 const QUEUE_EVENTS_MAX: usize = 65_536;
@@ -114,9 +115,6 @@ fn repeat(
 
 /// Repeats events, each group on its own thread. An event of the mirrored directory itself concerns all groups, and is repeated alone.
 fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Response]) -> Result<(), Error> {
-    if plan.workers == 1 {
-        return batch.iter().try_for_each(|event| applier.event(event));
-    }
     let is_root = |event: &Response| group_of(plan, &event.node.key).is_empty();
     for part in batch.chunk_by(|a, b| !is_root(a) && !is_root(b)) {
         let mut groups: BTreeMap<&str, Vec<&Response>> = BTreeMap::new();
@@ -124,16 +122,7 @@ fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Response]) -> Resul
             groups.entry(group_of(plan, &event.node.key)).or_default().push(event);
         }
         let groups: Vec<_> = groups.into_values().collect();
-        let share = groups.len().div_ceil(plan.workers);
-        let work = |groups: &[Vec<&Response>]| groups.iter().flatten().try_for_each(|event| applier.event(event));
-        if groups.len() == 1 {
-            work(&groups)?;
-            continue;
-        }
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = groups.chunks(share).map(|groups| scope.spawn(|| work(groups))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("panics abort"))
-        })?;
+        parallel::for_each(plan.workers, groups, |group| group.iter().try_for_each(|event| applier.event(event)))?;
     }
     Ok(())
 }
