@@ -8,6 +8,7 @@ use super::flags::{self, Effect, Flag};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
 use super::{Bootstrap, Config, Cors, Discovery, Exit, InitialCluster, ProxyMode, Proxying, Scrub, Srv, banner, tls};
+use crate::core::ticket::CORES_MAX as EXECUTORS_MAX;
 use crate::logging::{LogLine, Output, Settings, Severity};
 
 /// The longest election timeout that etcd takes, in milliseconds.
@@ -18,8 +19,9 @@ const SNAPSHOT_COUNT: u64 = 10_000;
 const BODY_BYTES_MIN: u64 = 10 << 20;
 /// The most shards: each has its own raft group, tree and files.
 const SHARDS_MAX: u64 = 1024;
-/// The most executors: the kernel's `cpu_set_t` names no more CPUs.
-const CORES_MAX: u64 = 1024;
+/// The most executors for each CPU that the process may use. One is right; a few are for tests; many only stand in each other's
+/// way, until the node is too slow to be a member.
+const EXECUTORS_PER_CPU_MAX: u64 = 8;
 /// An idle executor that polls for longer than a second is a mistyped unit.
 const SPIN_US_MAX: u64 = 1_000_000;
 /// More events of one shard than any memory holds.
@@ -238,10 +240,12 @@ fn within(values: &Values, flag: &str, least: u64, most: u64) -> Result<u64, Exi
 /// The CPU of each executor. More executors than CPUs go round.
 fn cores(values: &Values, machine: &Machine<'_>) -> Result<Vec<usize>, Exit> {
     let Value::Cpus(wanted) = values.get("cores") else { panic!("cores is not a choice of CPUs") };
+    let most = (EXECUTORS_PER_CPU_MAX * machine.cpus.len() as u64).min(EXECUTORS_MAX as u64);
     match wanted {
-        Cpus::Count(0) => Ok(machine.cpus.to_vec()),
-        Cpus::Count(count) if *count > CORES_MAX => {
-            Err(Exit::verifying(&format!("-cores[{count}] should be from 0 to {CORES_MAX}")))
+        Cpus::Count(0) => Ok(machine.cpus.iter().copied().take(EXECUTORS_MAX).collect()),
+        Cpus::Count(count) if *count > most => {
+            let each = format!("{EXECUTORS_PER_CPU_MAX} for each CPU that this process may use");
+            Err(Exit::verifying(&format!("-cores[{count}] should be from 0 to {most}, {each}")))
         }
         Cpus::Count(count) => Ok(machine.cpus.iter().copied().cycle().take(*count as usize).collect()),
         Cpus::List(list) => match list.iter().find(|cpu| !machine.cpus.contains(cpu)) {

@@ -153,7 +153,7 @@ fn what_is_wrong_together_ends_with_status_1() {
             "",
         ),
         ("--cores 0,1", "-cores names CPU 1, but this process may only use 0,2,3", ""),
-        ("--cores 1025", "-cores[1025] should be from 0 to 1024", ""),
+        ("--cores 25", "-cores[25] should be from 0 to 24, 8 for each CPU that this process may use", ""),
         ("--logger foo", "unknown logger option \"foo\"", ""),
         ("--log-outputs f", "unknown log-output \"f\" (only supports \"default\", \"stderr\", \"stdout\")", ""),
         (
