@@ -19,23 +19,26 @@ pub struct Damage {
     pub group: Option<GroupId>,
     /// The raft index of the entry that they belong to, when it can still be told.
     pub index: Option<RaftIndex>,
+    /// Else, the last entry before them in this log that can still be read.
+    pub behind: Option<(GroupId, RaftIndex)>,
     /// What is wrong.
     pub what: String,
 }
 
 impl Damage {
     pub(crate) fn new(file: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), offset, group: None, index: None, what: what.into() }
+        Self { file: file.to_owned(), offset, group: None, index: None, behind: None, what: what.into() }
     }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is damaged at offset {}", self.file.display(), self.offset)?;
-        match (self.group, self.index) {
-            (Some(group), Some(index)) => write!(f, " (group {group}, index {index})")?,
-            (Some(group), None) => write!(f, " (group {group}, index unknown)")?,
-            (None, _) => write!(f, " (group and index unknown)")?,
+        match (self.group, self.index, self.behind) {
+            (Some(group), Some(index), _) => write!(f, " (group {group}, index {index})")?,
+            (Some(group), None, _) => write!(f, " (group {group}, index unknown)")?,
+            (None, _, Some((group, index))) => write!(f, " (behind group {group}, index {index})")?,
+            (None, _, None) => write!(f, " (group and index unknown)")?,
         }
         write!(f, ": {}", self.what)
     }

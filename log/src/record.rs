@@ -256,6 +256,17 @@ impl OwnedRecord {
         }
     }
 
+    /// Where it stands in a group's log, if it says so.
+    pub(crate) fn position(&self) -> Option<(GroupId, RaftIndex)> {
+        match self.as_record() {
+            Record::Entry { group, index, .. } | Record::LogEnd { group, last: index } => Some((group, index)),
+            Record::SnapshotMark { group, position } | Record::SnapshotReceived { group, position } => {
+                Some((group, position.index))
+            }
+            Record::HardState { .. } | Record::Frontier { .. } => None,
+        }
+    }
+
     /// The payload; empty for all but entries.
     pub fn payload(&self) -> &Bytes {
         &self.payload

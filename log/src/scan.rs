@@ -117,7 +117,15 @@ impl<'a> Scanner<'a> {
                     at += batch.header.blocks() * BLOCK_SECTORS;
                     batches.push(batch);
                 }
-                Err(end) => break end,
+                Err(mut end) => {
+                    if let Some(damage) = &mut end.damage
+                        && damage.group.is_none()
+                    {
+                        let mut before = batches.iter().rev().flat_map(|batch| batch.records.iter().rev());
+                        damage.behind = damage.behind.or_else(|| before.find_map(OwnedRecord::position));
+                    }
+                    break end;
+                }
             }
         };
         let leftovers = self.leftovers(at);
@@ -209,12 +217,22 @@ impl<'a> Scanner<'a> {
         if let Some((group, index)) = self.owner(at, bad) {
             damage.group = Some(group);
             damage.index = index;
+        } else {
+            damage.behind = self.last_before(at, bad);
         }
         Break { offset: (at * SECTOR) as u64, found: Found::Rotten, damage: Some(damage) }
     }
 
+    /// The last position that the batch at `at` tells of before sector `bad`.
+    fn last_before(&self, at: usize, bad: usize) -> Option<(GroupId, RaftIndex)> {
+        let header = self.batch_header(at)?;
+        let mut payload = Bytes::from(self.payload(at, header.length.min((bad - at) * SECTOR_PAYLOAD)));
+        let mut rest = payload.split_off(BATCH_HEADER.min(payload.len()));
+        std::iter::from_fn(|| decode(&mut rest)).filter_map(|record| record.position()).last()
+    }
+
     /// Whose bytes sector `bad` of the batch at `at` holds: the first record in it that does not verify, and if all do
-    /// (the damage is in a stamp or in padding), the first one. Nothing that may itself be damaged is reported.
+    /// (the damage is in a stamp), the first one; nobody's, if it is padding. Nothing that may itself be damaged is reported.
     fn owner(&self, at: usize, bad: usize) -> Option<(GroupId, Option<RaftIndex>)> {
         let header = self.batch_header(at)?;
         let payload = Bytes::from(self.payload(at, header.length));

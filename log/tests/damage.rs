@@ -77,6 +77,24 @@ fn damage_in_a_payload_names_group_and_index() {
 }
 
 #[test]
+fn damage_that_is_nobodys_is_placed_behind_what_can_be_read() {
+    let (disk, _, writes) = three_batches();
+    let behind = |batch: usize, at: usize| {
+        let mut bad = disk.clone();
+        bad.flip(&writes[batch].file, (writes[batch].ticket.offset as usize + at) * 8);
+        let damage = damage(&bad);
+        assert!(damage.group.is_none() != damage.behind.is_none(), "batch {batch}, byte {at}: {damage}");
+        damage.behind.map(|(group, index)| (group.get(), index.get()))
+    };
+    assert_eq!(behind(2, 3), behind(1, writes[1].bytes.len() - SECTOR), "the head, and the padding before it");
+    for (batch, write) in writes.iter().enumerate().skip(1) {
+        for at in (0..write.bytes.len()).step_by(SECTOR / 4) {
+            behind(batch, at);
+        }
+    }
+}
+
+#[test]
 fn a_report_says_where_and_what_to_do() {
     let (mut disk, _, writes) = three_batches();
     disk.flip(&writes[2].file, (writes[2].ticket.offset as usize + 2 * SECTOR) * 8);

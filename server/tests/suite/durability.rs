@@ -198,7 +198,7 @@ fn the_data_directory_is_private_and_named_after_the_member() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_log_is_refused_with_file_and_offset() {
+fn a_flipped_bit_in_the_log_is_refused_with_file_offset_group_and_index() {
     uetcd_only!("the log's format is uetcd's own");
     let server = Server::start();
     let mut client = server.client();
@@ -207,18 +207,24 @@ fn a_flipped_bit_in_the_log_is_refused_with_file_and_offset() {
     }
     let plan = server.kill();
     let (file, at) = find(&plan.data().join("member").join("wal"), b"marker-050-marker");
-    let flip = || {
+    let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    let flip = |at: usize| {
         let mut bytes = fs::read(&file).expect("a readable log");
         bytes[at] ^= 1;
         fs::write(&file, bytes).expect("a writable log");
     };
-    flip();
-    let ended = plan.try_start().err().expect("rot must not be served");
-    assert_ne!(ended.code(), 0, "{ended:?}");
-    let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
-    let line = ended.stderr.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("{ended:?}"));
-    assert!(line.contains("offset"), "{line}");
-    flip();
+    // The value, then something in each sector of its batch: heads, other records, padding.
+    let block = at / 4096 * 4096;
+    for at in std::iter::once(at).chain((block + 3..block + 4096).step_by(512)) {
+        flip(at);
+        let ended = plan.try_start().err().expect("rot must not be served");
+        assert_ne!(ended.code(), 0, "{ended:?}");
+        let line = ended.stderr.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("{ended:?}"));
+        for part in [&format!("offset {}", at / 512 * 512), "group ", "index "] {
+            assert!(line.contains(part) && !line.contains("unknown"), "{part}: {line}");
+        }
+        flip(at);
+    }
     let server = plan.start();
     for n in 0..100 {
         assert_eq!(server.client().value(&format!("/flip{n}/k")), Some(format!("marker-{n:03}-marker")));
