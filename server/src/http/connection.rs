@@ -12,9 +12,9 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use net::http::reject::Reject;
 use net::http::request::{CONTINUE, Decoder, Limits, Progress};
 
-use super::hangup;
 use super::registry::{Registered, Registry};
 use super::session::{Handled, Session};
+use super::{debug, hangup};
 use crate::core::{Core, Phase};
 use crate::listen::Side;
 
@@ -128,7 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
             match self.session.handle(&request) {
-                Handled::Taken => consumed += bytes,
+                Handled::Taken => {
+                    debug::note(&request, self.socket);
+                    consumed += bytes;
+                }
                 Handled::Later => break,
             }
         }

@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod backup;
 mod connection;
+mod debug;
 mod hangup;
 mod keys;
 mod members;

@@ -419,6 +419,19 @@ fn the_log_level_changes_while_running() {
     }
 }
 
+#[test]
+fn requests_are_logged_for_whoever_debugs() {
+    let server = Plan::new().args(["--debug"]).start();
+    let mut client = server.client();
+    client.get("/v2/keys/a?quorum=true&wait=false");
+    let line = "D | etcdhttp: [GET] /v2/keys/a?quorum=true&wait=false remote:127.0.0.1:";
+    // etcd 3.4 names the package by its path.
+    server.wait_for_log(if server.flavor() == Flavor::Etcd { &line["D | etcdhttp".len()..] } else { line });
+    ask(&mut client, "PUT /config/local/log", Some(r#"{"Level":"INFO"}"#));
+    client.get("/v2/keys/b");
+    assert!(!server.log().contains("/v2/keys/b"));
+}
+
 /// The value of the one CORS header that varies; all three headers must stand or fall together.
 fn allowed_origin(answer: &Response) -> Option<&str> {
     let methods = answer.header("Access-Control-Allow-Methods");
