@@ -43,7 +43,7 @@ main() {
     if [ "${1:-}" = --full ]; then
         shift
         export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
-        export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}"
+        export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}" SUITE_CLUSTER_ROUNDS="${SUITE_CLUSTER_ROUNDS:-20}"
         export NEXTEST_PROFILE=full
     fi
     install_packages

@@ -1,6 +1,6 @@
-//! Routes glommio's ring setup through `src/ring.rs`; see there.
+//! Routes some of liburing's functions through `src/ring.rs`; see there.
 
 fn main() {
-    println!("cargo::rustc-link-arg-bins=-Wl,--wrap=io_uring_queue_init_params");
+    println!("cargo::rustc-link-arg-bins=-Wl,--wrap=io_uring_queue_init_params,--wrap=io_uring_wait_cqes");
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -5,14 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::failure::Failure;
-use crate::pulse::Pulses;
 use crate::record::Window;
 
 /// Shared by all threads of a run.
 #[derive(Debug)]
 pub(crate) struct Control {
-    /// Beaten by the main thread.
-    pub(crate) pulses: Pulses,
     window: OnceLock<Window>,
     stopped: AtomicBool,
     stopped_at: OnceLock<Instant>,
@@ -21,10 +18,9 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Before the start of so many threads.
-    pub(crate) fn new(threads: u32) -> Self {
+    /// Before the start of the threads.
+    pub(crate) fn new() -> Self {
         Self {
-            pulses: Pulses::new(threads as usize),
             window: OnceLock::new(),
             stopped: AtomicBool::new(false),
             stopped_at: OnceLock::new(),

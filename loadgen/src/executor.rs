@@ -13,8 +13,8 @@ use crate::failure::Failure;
 use crate::fanout::{Watched, Watcher};
 use crate::local::Local;
 use crate::pace::{Pace, Schedule};
-use crate::pulse::PREEMPT;
 use crate::record::{Interval, Recorder, Tally, Window};
+use crate::ring::PREEMPT;
 use crate::script::{Prefill, Stage};
 
 /// Entries of a thread's rings: operations that can be given to the kernel at once.
@@ -58,10 +58,8 @@ pub(crate) fn start(
         .preempt_timer(PREEMPT)
         .spawn(move || async move {
             let recorder = Recorder::new(messages.clone());
-            let local = Rc::new(Local::new(stage, Arc::clone(&control), recorder));
-            let pulse = glommio::spawn_local(async move { control.pulses.take(part as usize).await });
+            let local = Rc::new(Local::new(stage, control, recorder));
             let tally = run(&local, part, &messages).await;
-            drop(pulse);
             // The main thread waits for this, or has gone because of a failure.
             let _ = messages.send(Message::Ended(tally));
         })

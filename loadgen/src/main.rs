@@ -25,8 +25,6 @@ mod driver;
 mod executor;
 mod local;
 mod pace;
-#[path = "../../server/src/pulse.rs"]
-mod pulse;
 mod record;
 mod seat;
 

@@ -169,7 +169,7 @@ mod tests {
     fn schedule(rate: f64) -> (Schedule, Window) {
         let begun = Instant::now();
         let window = Window { begun, from: begun + 100 * MS, until: begun + 200 * MS, interval: MS };
-        (Schedule::new(window, Arc::new(Control::new(1)), rate, 0, 1), window)
+        (Schedule::new(window, Arc::new(Control::new()), rate, 0, 1), window)
     }
 
     #[test]

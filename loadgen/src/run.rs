@@ -40,7 +40,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(20);
 
 /// Runs `plan` once.
 pub(crate) fn run(plan: &Arc<Plan>, interrupted: &AtomicBool, progress: Progress) -> Result<Measured, Failure> {
-    let (control, stage) = (Arc::new(Control::new(plan.threads)), Arc::new(Stage::new(Arc::clone(plan))));
+    let (control, stage) = (Arc::new(Control::new()), Arc::new(Stage::new(Arc::clone(plan))));
     let (sender, messages) = channel();
     let starts =
         (0..plan.threads).map(|part| executor::start(Arc::clone(&stage), Arc::clone(&control), part, sender.clone()));
@@ -120,7 +120,6 @@ impl Conductor<'_> {
     }
 
     fn next(&self) -> Option<Message> {
-        self.control.pulses.beat();
         match self.messages.recv_timeout(LOOK_AROUND) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,

@@ -19,8 +19,8 @@ use crate::founding::Founding;
 use crate::http::{Registry, Served, accept};
 use crate::listen::{Listener, Side};
 use crate::peer::{Links, Local, Roster};
-use crate::pulse::PREEMPT;
 use crate::recovery::{self, ShardSeed};
+use crate::ring::PREEMPT;
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
@@ -62,8 +62,8 @@ pub(crate) struct Seed {
     pub(crate) notices: Sender<Notice>,
 }
 
-/// Starts an executor on its CPU. The thread ends when the process stops.
-pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal> {
+/// Starts an executor on its CPU. The thread ends with the process.
+pub(crate) fn start(seed: Seed) -> Result<(), Fatal> {
     let cpu = seed.node.config.cores[seed.me];
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(&format!("uetcd-{}", seed.me))
@@ -74,14 +74,15 @@ pub(crate) fn start(seed: Seed) -> Result<glommio::ExecutorJoinHandle<()>, Fatal
             let notices = seed.notices.clone();
             // The main thread is there for as long as the process is.
             let _ = notices.send(run(seed).await.map_or_else(Notice::Fatal, |()| Notice::Ended));
+            // Files may still be in the making for later: the threads that make them panic if they find nobody to tell.
+            std::future::pending::<()>().await;
         })
+        .map(drop)
         .map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
 }
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
     let Seed { me, node, birth, shards, resume, founding, listeners, connections, notices } = seed;
-    let pulsing = Arc::clone(&node);
-    let pulse = glommio::spawn_local(async move { pulsing.pulses.take(me).await });
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let roster = Roster::new(&core);
@@ -133,7 +134,6 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     links.close();
     timekeeper.cancel().await;
     ticker.cancel().await;
-    pulse.cancel().await;
     driver.cancel().await;
     Ok(())
 }

@@ -20,7 +20,6 @@ mod metrics;
 mod page;
 mod peer;
 mod proxy;
-mod pulse;
 mod recovery;
 mod repair;
 mod restore;
@@ -139,13 +138,12 @@ fn run(config: Config) -> Result<Reason, End> {
     let (notices, heard) = channel();
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     ignore_stray_signals().map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
-    let mut executors = Vec::with_capacity(cores);
     for (me, (shards, resume)) in found.shards.drain(..).zip(found.resume.drain(..)).enumerate() {
         let (node, birth, notices) = (Arc::clone(&node), birth.clone(), notices.clone());
         let listeners = std::mem::take(&mut listeners[me]);
         let founding = (me == 0).then(|| Founding { data: Arc::clone(&data), begun: found.begun });
         let seed = Seed { me, node, birth, shards, resume, founding, listeners, connections, notices };
-        executors.push(executor::start(seed)?);
+        executor::start(seed)?;
     }
     if let Some(scrub) = node.config.scrub {
         scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
@@ -154,11 +152,6 @@ fn run(config: Config) -> Result<Reason, End> {
     let reason = wait(&node, &heard, signals, memory)?;
     node.enter(Phase::Stopping);
     wait_for_the_end(&node, &heard)?;
-    for executor in executors {
-        if executor.join().is_err() {
-            return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
-        }
-    }
     Ok(reason)
 }
 
@@ -198,17 +191,15 @@ pub(crate) fn ignore_stray_signals() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Keeps the pulse until the executors have finished what they have begun.
+/// Waits until the executors have finished what they have begun.
 fn wait_for_the_end(node: &Node, heard: &Receiver<Notice>) -> Result<(), Fatal> {
-    const GLANCE: Duration = Duration::from_millis(10);
     let mut running = node.cores();
     while running > 0 {
-        node.pulses.beat();
-        match heard.recv_timeout(GLANCE) {
+        match heard.recv() {
             Ok(Notice::Ended) => running -= 1,
             Ok(Notice::Fatal(fatal)) => return Err(fatal),
-            Ok(Notice::Serving) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Notice::Serving) => {}
+            Err(_) => return Ok(()),
         }
     }
     Ok(())
@@ -249,10 +240,9 @@ pub(crate) fn signalled(signals: &mut Signals) -> Option<Reason> {
 
 /// Waits for a signal, or for what else ends the process.
 fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory: Memory<'_>) -> Result<Reason, Fatal> {
-    /// How soon a signal is noticed, and how long an executor may sleep with work to do.
+    /// How soon a signal is noticed.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
-        node.pulses.beat();
         if let Some(reason) = signalled(&mut signals) {
             return Ok(reason);
         }

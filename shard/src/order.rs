@@ -147,6 +147,12 @@ impl Order {
         self.pending[usize::from(shard.0)].store(first.map_or(NONE, |i| i.0), SeqCst);
     }
 
+    /// First index of the oldest batch of any shard that is not committed.
+    pub fn oldest_uncommitted(&self) -> Option<Index> {
+        let oldest = self.pending.iter().map(|first| first.load(SeqCst)).min();
+        oldest.filter(|first| *first != NONE).map(Index)
+    }
+
     /// Publishes the first index of `shard`'s oldest batch that is not applied (`None`: all are), *after* the events of
     /// the applied ones were put into the queues of everybody who watches.
     pub fn publish_unapplied(&self, shard: ShardId, first: Option<Index>) -> bool {

@@ -10,7 +10,6 @@ mod ring;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use glommio::net::{TcpListener, TcpStream};
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
     let placement = cpu.and_then(Result::ok).map_or(Placement::Unbound, Placement::Fixed);
     let served = LocalExecutorBuilder::new(placement)
         .ring_depth(1024)
-        .preempt_timer(Duration::from_millis(200))
+        .preempt_timer(ring::PREEMPT)
         .spawn(move || async move { accept(address).await })
         .and_then(glommio::ExecutorJoinHandle::join);
     match served {

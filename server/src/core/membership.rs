@@ -90,7 +90,7 @@ fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, c
 }
 
 /// Hands a group over to the voter that can take over soonest: that has most. False: there is none.
-fn hand_over(shard: &mut Shard) -> bool {
+pub(super) fn hand_over(shard: &mut Shard) -> bool {
     let voters = &shard.group().members().voters;
     let fit = shard.progress().filter(|(member, progress)| voters.contains(member) && progress.recent_active);
     let best = fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member);

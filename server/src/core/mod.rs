@@ -10,6 +10,7 @@ pub(crate) mod feed;
 mod fetch;
 mod forward;
 mod frontier;
+mod full;
 mod heal;
 mod intake;
 pub(crate) mod lane;
@@ -145,6 +146,8 @@ struct Inner {
     flushed: bool,
     /// Rounds of the ticker since the start.
     rounds: u64,
+    /// From this round on, a primary without room for its log may look for another one.
+    yields_from: u64,
     metrics: CoreMetrics,
     /// Tasks to be started when nobody is inside: glommio polls a task for the first time while it is spawned.
     tasks: Vec<Task>,
@@ -227,7 +230,7 @@ impl Core {
 
     /// Whether the log takes no commands because the disk is full.
     pub(crate) fn is_full(&self) -> bool {
-        self.inner.borrow().disk.is_full()
+        self.node.is_full()
     }
 
     /// Nothing waits to be written or handed over.
@@ -317,6 +320,7 @@ impl Inner {
             applied: Applied::default(),
             flushed: true,
             rounds: 0,
+            yields_from: 0,
             metrics: CoreMetrics::with_shards(shards.iter().map(|shard| u32::from(shard.id().0))),
             tasks: Vec::new(),
             shards,

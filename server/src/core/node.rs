@@ -17,7 +17,6 @@ use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
 use crate::config::{Config, Url};
 use crate::metrics::ScrubStats;
-use crate::pulse::Pulses;
 
 /// What all executors of the node share.
 pub(crate) struct Node {
@@ -50,8 +49,6 @@ pub(crate) struct Node {
     pub(super) drained: AtomicUsize,
     /// Executors that have done what comes before clients are served.
     pub(super) prepared: AtomicUsize,
-    /// Beaten by the main thread, a few times a second.
-    pub(crate) pulses: Pulses,
     pub(super) backups: backup::Backups,
     /// What the scrub has counted.
     pub(crate) scrubbed: ScrubStats,
@@ -71,6 +68,8 @@ pub(crate) struct Node {
     pub(super) lingering: Vec<AtomicBool>,
     /// Executors with groups that do not know what they have promised.
     pub(super) forgetful: AtomicUsize,
+    /// Per executor: its log has no room.
+    pub(super) full: Vec<AtomicBool>,
 }
 
 /// Where the process is in its life.
@@ -120,7 +119,6 @@ impl Node {
             phase: AtomicU8::new(Phase::Starting as u8),
             drained: AtomicUsize::new(0),
             prepared: AtomicUsize::new(0),
-            pulses: Pulses::new(cores),
             backups: backup::Backups::default(),
             scrubbed: ScrubStats::default(),
             primary_since_ns: AtomicU64::new(0),
@@ -130,6 +128,7 @@ impl Node {
             removed_from: AtomicUsize::new(0),
             informed: AtomicBool::new(false),
             lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            full: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
             config,
         }

@@ -81,6 +81,7 @@ impl Inner {
         self.expire();
         self.time_out(rounds_in(self.node.config.request_timeout()));
         self.disk.tick();
+        self.note_room();
         self.cut_slow_watches();
         self.keep_clock();
         self.heal();

@@ -1,7 +1,7 @@
 //! Everything around the key space: machines, statistics, health, versions, metrics, the log level.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use net::{document, json};
 use shard::stats::Stats;
@@ -104,10 +104,24 @@ pub(super) async fn health(core: &Rc<Core>) -> Page {
     /// As long as etcd waits for its raft index to move.
     const PATIENCE: Duration = Duration::from_secs(1);
     let serving = core.node.phase() == Phase::Serving && !core.is_full();
-    if serving && core.confirm_quorum(PATIENCE).await.is_some() {
+    if serving && core.confirm_quorum(PATIENCE).await.is_some() && commits(core, PATIENCE).await {
         return Page::new(200, Kind::Sniffed, b"{\"health\": \"true\"}".to_vec());
     }
     Page::new(503, Kind::Error, b"{\"health\": \"false\"}\n".to_vec())
+}
+
+/// Whether what waits to be committed is, in time: a majority that answers may have no room for what it is sent.
+async fn commits(core: &Rc<Core>, patience: Duration) -> bool {
+    const GLANCE: Duration = Duration::from_millis(5);
+    let (order, begun) = (&core.node.order, Instant::now());
+    let Some(waiting) = order.oldest_uncommitted() else { return true };
+    while order.oldest_uncommitted().is_some_and(|oldest| oldest <= waiting) {
+        if begun.elapsed() > patience {
+            return false;
+        }
+        glommio::timer::sleep(GLANCE).await;
+    }
+    true
 }
 
 pub(super) async fn metrics(core: &Rc<Core>) -> Page {

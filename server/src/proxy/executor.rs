@@ -14,7 +14,7 @@ use super::probe;
 use crate::failure::Fatal;
 use crate::http::accept;
 use crate::listen::Listener;
-use crate::pulse::PREEMPT;
+use crate::ring::PREEMPT;
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
@@ -50,8 +50,6 @@ pub(super) fn start(seed: Seed) -> Result<ExecutorJoinHandle<()>, Fatal> {
 
 async fn run(seed: Seed) {
     let Seed { me, shared, listeners, connections, alive } = seed;
-    let pulsing = Arc::clone(&shared);
-    let pulse = glommio::spawn_local(async move { pulsing.pulses.take(me).await });
     let front = Rc::new(Front::new(me, shared));
     let probing = (me == 0).then(|| glommio::spawn_local(probe::keep(Rc::clone(&front))));
     let permits = Rc::new(Semaphore::new(connections as u64));
@@ -68,7 +66,6 @@ async fn run(seed: Seed) {
     if let Some(probing) = probing {
         probing.cancel().await;
     }
-    pulse.cancel().await;
     drop(alive);
 }
 

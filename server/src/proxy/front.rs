@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::http::Registry;
 use crate::metrics::ProcessStats;
 use crate::metrics::proxy::{ProxyMetrics, encode_proxy};
-use crate::pulse::Pulses;
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -31,15 +30,12 @@ pub(super) struct Shared {
     /// The part of each executor, which alone bumps it: the lock is free but during a scrape.
     metrics: Vec<Mutex<ProxyMetrics>>,
     stopping: AtomicBool,
-    /// Beaten by the main thread, a few times a second.
-    pub(super) pulses: Pulses,
 }
 
 impl Shared {
     pub(super) fn new(config: Config, director: Arc<Director>) -> Self {
         let metrics = config.cores.iter().map(|_| Mutex::default()).collect();
-        let pulses = Pulses::new(config.cores.len());
-        Self { config, director, metrics, stopping: AtomicBool::new(false), pulses }
+        Self { config, director, metrics, stopping: AtomicBool::new(false) }
     }
 
     /// The process stops.

@@ -24,7 +24,7 @@ mod refresh;
 mod upstream;
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,12 +92,11 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     thread.map_err(|error| Fatal::Other(format!("the members can not be asked: no thread: {error}")))?;
     // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-    let reason = wait(&shared, signals);
+    let reason = wait(signals);
     drop(stop);
     shared.stop();
-    while ended.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
-        shared.pulses.beat();
-    }
+    // Nothing is ever sent: it ends when the last executor has.
+    let _ = ended.recv();
     for executor in executors {
         if executor.join().is_err() {
             return Err(Fatal::Other("an executor ended before its time".to_owned()).into());
@@ -107,9 +106,8 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
 }
 
 /// Waits for a signal.
-fn wait(shared: &Shared, mut signals: Signals) -> Reason {
+fn wait(mut signals: Signals) -> Reason {
     loop {
-        shared.pulses.beat();
         if let Some(reason) = signalled(&mut signals) {
             return reason;
         }

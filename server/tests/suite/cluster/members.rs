@@ -1,7 +1,7 @@
 //! Several members on loopback that a test starts, pauses, kills and restarts.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,12 +23,13 @@ pub(crate) struct Setup {
     election_ms: u64,
     args: Vec<String>,
     net: Option<Arc<Net>>,
+    data: Vec<PathBuf>,
 }
 
 impl Setup {
     /// etcd's default heartbeat and election timeout.
     pub(crate) fn new() -> Self {
-        Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new(), net: None }
+        Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new(), net: None, data: Vec::new() }
     }
 
     /// Another election timeout, and a heartbeat of a tenth of it.
@@ -47,6 +48,12 @@ impl Setup {
     /// Each member in a network namespace of its own.
     pub(super) fn on(mut self, net: &Arc<Net>) -> Self {
         self.net = Some(Arc::clone(net));
+        self
+    }
+
+    /// The data of the first members in these directories.
+    pub(super) fn data(mut self, directories: Vec<PathBuf>) -> Self {
+        self.data = directories;
         self
     }
 
@@ -73,6 +80,10 @@ impl Setup {
         let plan = Plan::new();
         let plan = match &self.net {
             Some(net) => plan.in_namespace(&net.namespace(nth), net.host(nth)),
+            None => plan,
+        };
+        let plan = match self.data.get(nth) {
+            Some(directory) => plan.data_dir(directory),
             None => plan,
         };
         plan.named(&name(nth))

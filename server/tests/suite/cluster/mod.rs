@@ -8,6 +8,7 @@ mod api;
 mod backup;
 mod failover;
 mod force_new_cluster;
+mod full_disk;
 mod history;
 mod lagging;
 mod linear;

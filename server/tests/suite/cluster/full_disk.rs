@@ -1,0 +1,82 @@
+//! One member has no space left. The others have, and are a majority.
+
+use std::time::Duration;
+
+use super::members::impatient;
+use super::{Cluster, Setup};
+use crate::harness::{SmallDisk, eventually, uetcd_only};
+
+/// Room for the segments that a fresh member prepares, and for little more.
+const DISK_BYTES: u64 = 160 << 20;
+const VALUE_BYTES: usize = 100_000;
+/// Until a primary without room has noticed, and another one leads.
+const HANDED_OVER: Duration = Duration::from_secs(20);
+
+fn health(cluster: &Cluster, nth: usize) -> u16 {
+    cluster.client(nth).get("/health").status
+}
+
+/// Writes until `over`; what was acknowledged.
+fn write_until(cluster: &Cluster, nth: usize, mut over: impl FnMut() -> bool) -> Vec<String> {
+    let (mut client, mut acknowledged) = (impatient(cluster.address(nth)), Vec::new());
+    let body = format!("value={}", "v".repeat(VALUE_BYTES));
+    eventually("enough is written", 3 * HANDED_OVER, || {
+        let key = format!("/fill{}/{}", acknowledged.len() % 40, acknowledged.len());
+        let answer = client.attempt("PUT", &format!("/v2/keys{key}"), Some(&body));
+        if answer.is_ok_and(|answer| answer.status < 300) {
+            acknowledged.push(key);
+        }
+        over().then_some(())
+    });
+    acknowledged
+}
+
+#[test]
+fn a_primary_without_room_lets_another_member_lead() {
+    uetcd_only!("etcd ends when its disk is full");
+    let home = tempfile::tempdir().expect("a directory");
+    let disks: Vec<_> = (0..3).map(|n| SmallDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
+    let cluster = Setup::new().data(disks.iter().map(SmallDisk::data).collect()).start(3);
+    let full = cluster.primary();
+    let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != full).collect();
+    disks[full].fill();
+    let mut kept = write_until(&cluster, others[0], || health(&cluster, full) == 503);
+
+    eventually("another member leads", HANDED_OVER, || (cluster.primary() != full).then_some(()));
+    for other in others.clone() {
+        cluster.client(other).set(&format!("/via{other}"), "1");
+        assert_eq!(health(&cluster, other), 200);
+    }
+    assert_eq!(health(&cluster, full), 503);
+    kept.extend(write_until(&cluster, others[1], || true));
+
+    disks[full].free();
+    eventually("it has room again", HANDED_OVER, || (health(&cluster, full) == 200).then_some(()));
+    cluster.wait_converged();
+    let mut client = cluster.client(full);
+    for key in kept {
+        assert_eq!(client.value(&key).map(|value| value.len()), Some(VALUE_BYTES), "{key}");
+    }
+}
+
+#[test]
+fn a_majority_without_room_is_not_healthy() {
+    uetcd_only!("etcd ends when its disk is full");
+    let home = tempfile::tempdir().expect("a directory");
+    let disks: Vec<_> = (0..3).map(|n| SmallDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
+    let cluster = Setup::new().data(disks.iter().map(SmallDisk::data).collect()).start(3);
+    let roomy = cluster.primary();
+    let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != roomy).collect();
+    for &nth in &others {
+        disks[nth].fill();
+    }
+    write_until(&cluster, roomy, || health(&cluster, roomy) == 503);
+    for &nth in &others {
+        disks[nth].free();
+    }
+    for nth in cluster.up() {
+        eventually("it is healthy again", HANDED_OVER, || (health(&cluster, nth) == 200).then_some(()));
+    }
+    cluster.wait_writable();
+    cluster.wait_converged();
+}
