@@ -1,2 +1,3 @@
-//! Benchmarks live in `benches/`. `compare.sh` beside them measures `uetcd` and etcd in turn on the same core, `loadgen.sh` the
-//! load generator and `wrk` against the bare responder of `src/bin/`.
+//! Benchmarks of the hot paths live in `benches/`. `compare` measures `uetcd`, etcd and others in turn on the same core (the program is
+//! in `src/bin/compare/`), `loadgen.sh` the load generator and `wrk` against the bare responder of `src/bin/`, `compare_cluster.sh` whole
+//! clusters.
