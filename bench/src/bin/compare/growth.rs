@@ -3,7 +3,7 @@
 use crate::goals::Judged;
 use crate::loads::Load;
 use crate::progress::Progress;
-use crate::results::{Growth, Report, Sample};
+use crate::results::{Growth, Report};
 use crate::server::Server;
 use crate::setup::Setup;
 use crate::stats::Spread;
@@ -43,7 +43,8 @@ pub(crate) fn run(setup: &Setup, keys: u64, rounds: u32, report: &mut Report) ->
             let sample = clients.measure(&load, server)?;
             server.process.halt()?;
             result.rates.push(sample.rate);
-            result.cpu_us.push(Sample::cpu_us(&sample));
+            result.cpu_us.push(sample.cpu_us);
+            result.others.push(sample.others);
         }
     }
     report.growth_goals = report.growth.chunks(sizes.len()).flat_map(judge).collect();
@@ -51,7 +52,7 @@ pub(crate) fn run(setup: &Setup, keys: u64, rounds: u32, report: &mut Report) ->
 }
 
 fn growth(workload: &'static str, keys: u64, directories: u64) -> Growth {
-    Growth { workload, keys, directories, rates: Vec::new(), cpu_us: Vec::new() }
+    Growth { workload, keys, directories, rates: Vec::new(), cpu_us: Vec::new(), others: Vec::new() }
 }
 
 /// One workload; the first one is what the others are compared with.

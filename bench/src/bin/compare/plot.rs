@@ -134,6 +134,7 @@ mod tests {
             shared,
             rates: vec![rate],
             cpu_us: vec![1.0],
+            others: vec![0.0],
             client: vec![0.5],
         }
     }

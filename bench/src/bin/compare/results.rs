@@ -122,6 +122,8 @@ pub(crate) struct Growth {
     /// Requests per second, round by round.
     pub(crate) rates: Vec<f64>,
     pub(crate) cpu_us: Vec<f64>,
+    /// The share of the server's CPU that other programs took.
+    pub(crate) others: Vec<f64>,
 }
 
 /// One number of executors.
@@ -136,6 +138,8 @@ pub(crate) struct SweepPoint {
     pub(crate) cpu_us: Vec<f64>,
     /// The share of its CPUs that the load generator took.
     pub(crate) client: Vec<f64>,
+    /// The share of the server's CPUs that other programs took; where they are shared, the load generator is one of them.
+    pub(crate) others: Vec<f64>,
 }
 
 /// Instructions for one request, without any I/O.

@@ -43,8 +43,10 @@ pub(crate) fn all(report: &Report) -> Vec<Section> {
 pub(crate) fn disturbed(report: &Report) -> Option<String> {
     /// What the kernel's own work, and ticks that are counted apart, may look like.
     const ALONE: f64 = 5.0;
-    let samples = report.loads.iter().flat_map(|load| load.samples.values().flatten());
-    let most = samples.map(Sample::others_percent).fold(0.0, f64::max);
+    let loads = report.loads.iter().flat_map(|load| load.samples.values().flatten()).map(|sample| sample.others);
+    let growth = report.growth.iter().flat_map(|growth| growth.others.iter().copied());
+    let sweep = report.sweep.iter().filter(|point| !point.shared).flat_map(|point| point.others.iter().copied());
+    let most = loads.chain(growth).chain(sweep).fold(0.0, f64::max) * 100.0;
     let others = percent(most);
     let text = format!(
         "Disturbed: other programs took up to {others} of the server's CPU. Measure again when the machine is quiet."

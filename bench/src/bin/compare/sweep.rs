@@ -62,6 +62,7 @@ pub(crate) fn run(
             rates: Vec::new(),
             cpu_us: Vec::new(),
             client: Vec::new(),
+            others: Vec::new(),
         })
         .collect();
     let (points, mut progress) = (servers.len(), Progress::new(report.sweep.len() * rounds as usize));
@@ -88,6 +89,7 @@ fn measure(setup: &Setup, server: &mut Server, point: &mut SweepPoint, seconds: 
     point.rates.push(sample.rate);
     point.cpu_us.push(sample.cpu_us);
     point.client.push(sample.client);
+    point.others.push(sample.others);
     Ok(())
 }
 
