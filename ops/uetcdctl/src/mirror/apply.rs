@@ -75,12 +75,16 @@ impl<'a> Applier<'a> {
             let condition = Condition { exists, ..Condition::default() };
             Write { ttl, condition, ..Write::default() }
         };
-        self.forced(key, || match self.copy.put(key, &write(Some(true)), Deadline::within(PATIENCE)) {
-            // Not there, or a file, which this replaces.
-            Err(Error::Api(error)) if [KEY_NOT_FOUND, NOT_A_DIRECTORY].contains(&error.code) => {
-                self.copy.put(key, &write(None), Deadline::within(PATIENCE))
-            }
-            other => other,
+        // An update comes second: of a file it would make an empty file, while the first takes a file's place.
+        let make = || self.copy.put(key, &write(None), Deadline::within(PATIENCE));
+        let renew = || self.copy.put(key, &write(Some(true)), Deadline::within(PATIENCE));
+        self.forced(key, || {
+            let is =
+                |result: &Result<Response, Error>, code| matches!(result, Err(Error::Api(error)) if error.code == code);
+            let made = make();
+            let renewed = if is(&made, NOT_A_FILE) { renew() } else { return made };
+            // Its time ended in between.
+            if is(&renewed, KEY_NOT_FOUND) { make() } else { renewed }
         })
     }
 

@@ -103,7 +103,7 @@ pub(super) fn keep_alive(plan: &Plan, source: &Client, copy: &Client, leases: &L
 fn prolong(plan: &Plan, copy: &Client, node: &Node) {
     let value = (!node.dir).then(Vec::new);
     let condition = Condition { exists: Some(true), ..Condition::default() };
-    let write = Write { value, ttl: node.ttl, refresh: !node.dir, condition };
+    let write = Write { value, ttl: node.ttl, refresh: true, condition };
     // Best effort: a failure shows in the next change, and a key that expires too early comes back with its next event.
     let _ = Keys::new(copy).put(&plan.key(&node.key), &write, Deadline::within(PATIENCE));
 }

@@ -113,6 +113,9 @@ fn write_until(stop: &AtomicBool, mut client: Client) -> u64 {
             5 => client.put(&format!("/v2/keys/live{}/dir/k{}", number % 5, number % 3), &[("value", &value)]),
             7 => client.delete(&format!("/v2/keys/live{}/dir?recursive=true", number % 5)),
             9 => client.put(&key, &[("value", &value), ("ttl", "5000")]),
+            // Of a file these make a directory; directories they refuse.
+            1 => client.put(&format!("{key}?dir=true"), &[]),
+            8 => client.put(&format!("{key}?dir=true"), &[("ttl", "5000")]),
             _ => client.put(&key, &[("value", &value)]),
         };
         number += 1;
@@ -174,6 +177,38 @@ fn a_living_cluster_is_copied_through_two_interruptions_and_lost_history() {
     let said = fourth.interrupt();
     assert!(said.contains("compares everything again"), "{said}");
     assert_eq!(tree(&copy, "/").get("/only/here"), None);
+}
+
+#[test]
+fn a_directory_takes_the_place_of_a_file() {
+    for flavor in [Flavor::Etcd, Flavor::Uetcd] {
+        let (source, copy) = (etcd(), Plan::of(flavor).start());
+        for key in ["/a", "/leased", "/sub/deep/a", "/filled", "/again"] {
+            source.client().set(key, "a file");
+        }
+        source.client().put("/v2/keys/short", &[("value", "a file"), ("ttl", "5000")]);
+        let mirror = Mirror::start(&source, &copy, &[]);
+        same(&source, &copy);
+        let replace = |key: &str, form: &[(&str, &str)]| {
+            let answer = source.client().put(&format!("/v2/keys{key}?dir=true"), form);
+            assert_eq!(answer.json()["node"]["dir"], true, "{answer:?}");
+        };
+        for key in ["/a", "/sub/deep/a", "/filled", "/short"] {
+            replace(key, &[]);
+        }
+        replace("/leased", &[("ttl", "5000")]);
+        source.client().set("/filled/k", "v");
+        replace("/again", &[]);
+        source.client().delete("/v2/keys/again?recursive=true");
+        source.client().set("/again", "a file");
+        // Directories that are there get another time to live, or none.
+        source.client().put("/v2/keys/a?dir=true&prevExist=true", &[("ttl", "5000")]);
+        source.client().put("/v2/keys/sub?dir=true&prevExist=true", &[("ttl", "5000")]);
+        source.client().put("/v2/keys/leased?dir=true&prevExist=true", &[]);
+        replace("/again", &[("ttl", "5000")]);
+        same(&source, &copy);
+        mirror.interrupt();
+    }
 }
 
 #[test]
