@@ -11,9 +11,9 @@ use std::thread::sleep;
 use super::apply::Applier;
 use super::progress::Progress;
 use super::state::{Kept, State};
-use super::{Plan, RETRY_PAUSE};
+use super::{Plan, RETRY_PAUSE, copy_failed, source_failed};
 use crate::client::{Client, Error, Keys, Response};
-use crate::failed::{Code, Failed};
+use crate::failed::Failed;
 use crate::parallel;
 
 /// Events that wait for the copy. With values of a kilobyte that is some 100 MB; beyond it the source's history has to wait.
@@ -96,12 +96,12 @@ fn repeat(
             match next {
                 Item::Event(event) => batch.push(*event),
                 Item::Lost(why) => end = Some(Ok(HistoryLost(why))),
-                Item::Failed(error) => end = Some(Err(Failed::error(Code::Server, error))),
+                Item::Failed(error) => end = Some(Err(source_failed(error))),
             }
             item = if batch.len() < BATCH_EVENTS_MAX && end.is_none() { receiver.try_recv().ok() } else { None };
         }
         if let Some(index) = batch.last().map(|event| event.node.modified_index) {
-            repeat_batch(plan, applier, &batch).map_err(|error| Failed::error(Code::Server, error))?;
+            repeat_batch(plan, applier, &batch).map_err(copy_failed)?;
             state.advance(&Kept { index, cluster: cluster.to_owned() });
             state.save_now_and_then().map_err(Failed::said)?;
             progress.followed(batch.len(), index);

@@ -145,7 +145,7 @@ impl Session<'_> {
 
     /// Whether an earlier run's place is one in the history of what the source is now.
     fn resume(&self, kept: Kept, leases: &Leases) -> Result<Option<Kept>, Failed> {
-        let (tree, now) = self.listing(self.source, &self.plan.from, "source")?;
+        let (tree, now) = self.of_source(|| listing(self.source, &self.plan.from))?;
         if now.index < kept.index || now.cluster != kept.cluster {
             self.progress.say("the source is not what it was: compares everything again");
             return Ok(None);
@@ -158,11 +158,11 @@ impl Session<'_> {
     /// Makes the copy equal to what the source is now.
     fn copy_all(&self, applier: &Applier<'_>, leases: &Leases) -> Result<Kept, Failed> {
         let begun = Instant::now();
-        let (there, kept) = self.listing(self.source, &self.plan.from, "source")?;
-        let (here, _) = self.listing(self.copy, &self.plan.to, "copy")?;
+        let (there, kept) = self.of_source(|| listing(self.source, &self.plan.from))?;
+        let (here, _) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
         let work = diff::differences(self.plan, &there, &here, self.plan.keep);
         self.progress.begin(work.len());
-        applier.make_good(work, begun, self.progress).map_err(|error| Failed::error(Code::Server, error))?;
+        applier.make_good(work, begun, self.progress).map_err(copy_failed)?;
         leases.load(self.plan, &there);
         self.state.advance(&kept);
         self.state.save().map_err(Failed::said)?;
@@ -170,27 +170,42 @@ impl Session<'_> {
         Ok(kept)
     }
 
-    /// A whole tree, and the index at which it was so. A directory that is not there is an empty one.
-    fn listing(&self, client: &Client, key: &str, which: &str) -> Result<(Node, Kept), Failed> {
+    /// Asks the source until it answers; only a copy that is made once does not wait for it.
+    fn of_source<T>(&self, ask: impl Fn() -> Result<T, Error>) -> Result<T, Failed> {
         loop {
-            let key = if key.is_empty() { "/" } else { key };
-            match Keys::new(client).tree(key, Deadline::within(LISTING_PATIENCE)) {
-                Ok(response) => {
-                    let kept = Kept { index: response.index, cluster: response.cluster_id };
-                    return Ok((response.node, kept));
-                }
-                Err(Error::Api(error)) if error.code == 100 => {
-                    return Ok((
-                        Node { dir: true, ..Node::default() },
-                        Kept { index: error.index, cluster: String::new() },
-                    ));
-                }
-                Err(Error::Cluster(attempts)) if which == "source" && !self.plan.once => {
-                    self.progress.away(&Error::Cluster(attempts));
+            match ask() {
+                Err(error @ Error::Cluster(_)) if !self.plan.once => {
+                    self.progress.away(&error);
                     std::thread::sleep(RETRY_PAUSE);
                 }
-                Err(error) => return Err(Failed::error(Code::Server, error)),
+                other => return other.map_err(source_failed),
             }
         }
     }
+}
+
+/// A whole tree, and the index at which it was so. A directory that is not there is an empty one.
+fn listing(client: &Client, key: &str) -> Result<(Node, Kept), Error> {
+    let key = if key.is_empty() { "/" } else { key };
+    match Keys::new(client).tree(key, Deadline::within(LISTING_PATIENCE)) {
+        Ok(response) => Ok((response.node, Kept { index: response.index, cluster: response.cluster_id })),
+        Err(Error::Api(error)) if error.code == 100 => {
+            Ok((Node { dir: true, ..Node::default() }, Kept { index: error.index, cluster: String::new() }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn copy_failed(error: Error) -> Failed {
+    Failed::error(Code::Server, error)
+}
+
+/// The source's endpoints come from another flag than the usual hint names.
+fn source_failed(error: Error) -> Failed {
+    let mut failed = Failed::error(Code::Server, error);
+    if let Some(hint) = failed.hint() {
+        failed.text.push_str(&format!("hint: {}\n", hint.replace("--endpoints", "--from")));
+        failed.cause = None;
+    }
+    failed
 }

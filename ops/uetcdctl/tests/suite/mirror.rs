@@ -254,7 +254,10 @@ fn what_can_not_work_is_said() {
     let copy = etcd();
     let run = |words: &[&str]| uetcdctl(&copy).arg("mirror").args(words).output().expect("uetcdctl starts");
     assert_eq!(run(&[]).status.code(), Some(1));
-    assert_eq!(run(&["--from", "http://127.0.0.1:9", "--once"]).status.code(), Some(4));
+    let dead = run(&["--from", "http://127.0.0.1:9", "--once"]);
+    assert_eq!(dead.status.code(), Some(4));
+    let hint = String::from_utf8_lossy(&dead.stderr).into_owned();
+    assert!(hint.contains("hint: nothing serves at http://127.0.0.1:9") && hint.contains("with --from http"), "{hint}");
     let itself = run(&["--from", &copy.url(""), "/a"]);
     assert!(String::from_utf8_lossy(&itself.stderr).contains("in both clusters"), "{itself:?}");
     let home = tempfile::tempdir().expect("a directory");
