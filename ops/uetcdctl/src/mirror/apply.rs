@@ -54,6 +54,9 @@ impl<'a> Applier<'a> {
 
     /// Repeats one of the source's events. Events that were repeated before are no harm, as long as all that came after them follow.
     pub(super) fn event(&self, event: &Response) -> Result<(), Error> {
+        if self.plan.is_hidden(&event.node.key) {
+            return Ok(());
+        }
         let key = self.plan.key(&event.node.key);
         self.leases.note(&event.node.key, if is_removal(event) { 0 } else { event.node.ttl });
         if is_removal(event) {

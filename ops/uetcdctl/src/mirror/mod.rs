@@ -2,7 +2,7 @@
 //!
 //! One round is: list the source, list the copy, make good what differs, then apply every event from the listing's index on. When the source has
 //! forgotten events that were not read yet, or is another cluster than before, the next round begins. Hidden keys (`_name`) are in no listing and
-//! in no recursive watch; they are copied by naming their directory.
+//! in no recursive watch, though in the history that a watch may begin with: they are left alone, unless their directory is the one to copy.
 
 mod apply;
 mod diff;
@@ -47,6 +47,11 @@ impl Plan {
     fn key(&self, source_key: &str) -> String {
         let below = source_key.strip_prefix(&self.from).unwrap_or(source_key);
         format!("{}{below}", self.to)
+    }
+
+    /// Whether no listing of the mirrored directory has this key of the source: a name below it begins with `_`.
+    fn is_hidden(&self, source_key: &str) -> bool {
+        source_key.strip_prefix(&self.from).is_some_and(|below| below.contains("/_"))
     }
 }
 

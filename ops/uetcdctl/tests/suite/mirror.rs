@@ -2,6 +2,8 @@
 //!
 //! `SUITE_MIRROR_KEYS` sets the size of the source.
 
+mod resume;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Stdio};

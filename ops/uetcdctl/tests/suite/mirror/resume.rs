@@ -1,0 +1,37 @@
+//! What a mirror does when it goes on where an earlier run ended.
+
+use std::path::Path;
+
+use super::{Mirror, PATIENCE, same};
+use crate::harness::{Flavor, Plan, Server, etcd, eventually};
+
+/// Runs a mirror until its copy is what the source is; gives what it said.
+fn run(source: &Server, copy: &Server, state: &Path) -> String {
+    let mirror = Mirror::start(source, copy, &["--state", state.to_str().expect("UTF-8")]);
+    same(source, copy);
+    eventually("the state is kept", PATIENCE, || state.exists().then_some(()));
+    mirror.interrupt()
+}
+
+#[test]
+fn hidden_keys_stay_behind_whenever_they_were_written() {
+    let home = tempfile::tempdir().expect("a directory");
+    let state = home.path().join("state");
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    source.client().set("/app/seed", "1");
+    source.client().set("/_h/old", "1");
+    copy.client().set("/app/_own/k", "kept");
+    run(&source, &copy, &state);
+    source.client().set("/_h/x", "1");
+    source.client().set("/app/_h/x", "1");
+    source.client().put("/v2/keys/app/_leased", &[("value", "1"), ("ttl", "500")]);
+    source.client().set("/app/_own/k", "another's");
+    source.client().delete("/v2/keys/app/_own/k");
+    source.client().set("/app/last", "1");
+    let said = run(&source, &copy, &state);
+    assert!(said.contains("goes on at index"), "{said}");
+    for key in ["/_h/old", "/_h/x", "/app/_h/x", "/app/_leased"] {
+        assert_eq!(copy.client().value(key), None, "{key}");
+    }
+    assert_eq!(copy.client().value("/app/_own/k").as_deref(), Some("kept"));
+}
