@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use ureq::http::{self, header};
 use ureq::{Agent, Timeout};
 
@@ -82,6 +84,8 @@ pub(crate) struct Reply {
     pub index: Option<u64>,
     /// `X-Etcd-Cluster-Id`, or nothing.
     pub cluster_id: String,
+    /// `Date`, if it is there: the server's clock.
+    pub date: Option<OffsetDateTime>,
     pub body: Vec<u8>,
 }
 
@@ -136,6 +140,7 @@ impl Wire {
             status: response.status().as_u16(),
             index: text("X-Etcd-Index").and_then(|index| index.parse().ok()),
             cluster_id: text("X-Etcd-Cluster-Id").unwrap_or_default().to_owned(),
+            date: text("Date").and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()),
             body,
         })
     }

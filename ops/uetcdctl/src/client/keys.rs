@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
 
 use super::members::null_is_empty;
 use super::{ApiError, Client, Deadline, Error, Method, Reply, Request};
@@ -42,6 +43,9 @@ pub(crate) struct Response {
     /// `X-Etcd-Cluster-Id`.
     #[serde(skip)]
     pub cluster_id: String,
+    /// `Date`, if it is there.
+    #[serde(skip)]
+    pub date: Option<OffsetDateTime>,
 }
 
 /// How to read.
@@ -205,5 +209,6 @@ fn read(reply: &Reply) -> Result<Response, Error> {
     let mut response: Response = serde_json::from_slice(&reply.body).map_err(|_| Error::InvalidJson)?;
     response.index = reply.index.unwrap_or(0);
     response.cluster_id.clone_from(&reply.cluster_id);
+    response.date = reply.date;
     Ok(response)
 }

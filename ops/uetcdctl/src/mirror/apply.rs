@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Plan;
 use super::diff::{Change, Work};
+use super::event::Event;
 use super::progress::Progress;
 use super::refresh::Leases;
-use crate::client::{Condition, Deadline, Error, Keys, Response, Write};
+use crate::client::{Client, Condition, Deadline, Error, Keys, Read, Response, Write};
 use crate::parallel;
 
 /// Longest wait for one change: an election in the copy's cluster is waited for.
@@ -14,19 +15,25 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a change is tried again while the copy's cluster can not serve.
 const TRIES: u32 = 60;
 
+/// What has so little left is looked up in the source before it is given to the copy.
+const SHORT_SECONDS: i64 = 10;
+/// Longest wait for that.
+const LOOK: Duration = Duration::from_secs(5);
+
 const KEY_NOT_FOUND: u64 = 100;
 const NOT_A_FILE: u64 = 102;
 const NOT_A_DIRECTORY: u64 = 104;
 
 pub(super) struct Applier<'a> {
     plan: &'a Plan,
+    source: Keys<'a>,
     copy: Keys<'a>,
     leases: &'a Leases,
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(plan: &'a Plan, copy: Keys<'a>, leases: &'a Leases) -> Self {
-        Self { plan, copy, leases }
+    pub(super) fn new(plan: &'a Plan, source: &'a Client, copy: &'a Client, leases: &'a Leases) -> Self {
+        Self { plan, source: Keys::new(source), copy: Keys::new(copy), leases }
     }
 
     /// Makes all changes, files several at a time. `listed` is when the times to live were so.
@@ -53,18 +60,35 @@ impl<'a> Applier<'a> {
     }
 
     /// Repeats one of the source's events. Events that were repeated before are no harm, as long as all that came after them follow.
-    pub(super) fn event(&self, event: &Response) -> Result<(), Error> {
-        if self.plan.is_hidden(&event.node.key) {
+    pub(super) fn event(&self, event: &Event) -> Result<(), Error> {
+        let node = event.node();
+        if self.plan.is_hidden(&node.key) {
             return Ok(());
         }
-        let key = self.plan.key(&event.node.key);
-        self.leases.note(&event.node.key, if is_removal(event) { 0 } else { event.node.ttl });
-        if is_removal(event) {
-            self.remove(&key)
-        } else if event.node.dir {
-            self.directory(&key, event.node.ttl)
-        } else {
-            self.file(&key, &event.node.value, event.node.ttl)
+        let key = self.plan.key(&node.key);
+        if event.is_removal() {
+            self.leases.note(&node.key, 0);
+            return self.remove(&key);
+        }
+        let ttl = self.left(event);
+        self.leases.note(&node.key, ttl);
+        if node.dir { self.directory(&key, ttl) } else { self.file(&key, &node.value, ttl) }
+    }
+
+    /// Seconds that what an event tells of has to live; 0 without an end. The source may have prolonged it since without another event: it is asked
+    /// where what the event knows of might be over before the next look at the source.
+    fn left(&self, event: &Event) -> i64 {
+        let node = event.node();
+        let Some(left) = event.ttl() else { return 0 };
+        if left >= node.ttl || left > SHORT_SECONDS {
+            return left.max(1);
+        }
+        match self.source.get(&node.key, Read::default(), Deadline::within(LOOK)) {
+            Ok(found) if found.node.ttl > 0 => found.node.ttl,
+            // It is gone, or another by now: that comes as an event.
+            Ok(_) | Err(Error::Api(_)) => left.max(1),
+            // Rather too long than too short: its end comes as an event.
+            Err(_) => node.ttl.max(1),
         }
     }
 
@@ -108,11 +132,6 @@ impl<'a> Applier<'a> {
         }
         patiently(write).map(drop)
     }
-}
-
-/// Whether an event takes its node away.
-fn is_removal(event: &Response) -> bool {
-    matches!(event.action.as_str(), "delete" | "expire" | "compareAndDelete")
 }
 
 /// Tries again while nobody can serve: every change may be made twice.

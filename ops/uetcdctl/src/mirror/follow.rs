@@ -9,10 +9,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::sleep;
 
 use super::apply::Applier;
+use super::event::Event;
 use super::progress::Progress;
 use super::state::{Kept, State};
 use super::{Plan, RETRY_PAUSE, copy_failed, source_failed};
-use crate::client::{Client, Error, Keys, Response};
+use crate::client::{Client, Error, Keys};
 use crate::failed::Failed;
 use crate::parallel;
 
@@ -28,7 +29,7 @@ const HISTORY_CLEARED: u64 = 401;
 pub(super) struct HistoryLost(pub(super) String);
 
 enum Item {
-    Event(Box<Response>),
+    Event(Box<Event>),
     Lost(String),
     Failed(Error),
 }
@@ -61,7 +62,7 @@ fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progre
             }
             Ok(event) => {
                 from = event.node.modified_index + 1;
-                Item::Event(Box::new(event))
+                Item::Event(Box::new(Event::new(event)))
             }
             Err(Error::Api(error)) if error.code == HISTORY_CLEARED => {
                 Item::Lost(format!("the source has forgotten what came after index {}", from - 1))
@@ -100,7 +101,7 @@ fn repeat(
             }
             item = if batch.len() < BATCH_EVENTS_MAX && end.is_none() { receiver.try_recv().ok() } else { None };
         }
-        if let Some(index) = batch.last().map(|event| event.node.modified_index) {
+        if let Some(index) = batch.last().map(Event::index) {
             repeat_batch(plan, applier, &batch).map_err(copy_failed)?;
             state.advance(&Kept { index, cluster: cluster.to_owned() });
             state.save_now_and_then().map_err(Failed::said)?;
@@ -114,12 +115,12 @@ fn repeat(
 }
 
 /// Repeats events, each group on its own thread. An event of the mirrored directory itself concerns all groups, and is repeated alone.
-fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Response]) -> Result<(), Error> {
-    let is_root = |event: &Response| group_of(plan, &event.node.key).is_empty();
+fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Event]) -> Result<(), Error> {
+    let is_root = |event: &Event| group_of(plan, &event.node().key).is_empty();
     for part in batch.chunk_by(|a, b| !is_root(a) && !is_root(b)) {
-        let mut groups: BTreeMap<&str, Vec<&Response>> = BTreeMap::new();
+        let mut groups: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
         for event in part {
-            groups.entry(group_of(plan, &event.node.key)).or_default().push(event);
+            groups.entry(group_of(plan, &event.node().key)).or_default().push(event);
         }
         let groups: Vec<_> = groups.into_values().collect();
         parallel::for_each(plan.workers, groups, |group| group.iter().try_for_each(|event| applier.event(event)))?;

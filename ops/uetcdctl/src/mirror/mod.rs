@@ -6,6 +6,7 @@
 
 mod apply;
 mod diff;
+mod event;
 mod follow;
 mod progress;
 mod refresh;
@@ -118,7 +119,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn run(&self) -> Result<(), Failed> {
         let leases = Leases::default();
-        let applier = Applier::new(self.plan, Keys::new(self.copy), &leases);
+        let applier = Applier::new(self.plan, self.source, self.copy, &leases);
         std::thread::scope(|scope| {
             let keeper = scope.spawn(|| refresh::keep_alive(self.plan, self.source, self.copy, &leases));
             let result = self.rounds(&applier, &leases);

@@ -1,9 +1,15 @@
 //! What a mirror does when it goes on where an earlier run ended.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::{Mirror, PATIENCE, same};
 use crate::harness::{Flavor, Plan, Server, etcd, eventually};
+
+fn ttl(server: &Server, key: &str) -> Option<i64> {
+    server.client().get(&format!("/v2/keys{key}?quorum=true")).json()["node"]["ttl"].as_i64()
+}
 
 /// Runs a mirror until its copy is what the source is; gives what it said.
 fn run(source: &Server, copy: &Server, state: &Path) -> String {
@@ -11,6 +17,28 @@ fn run(source: &Server, copy: &Server, state: &Path) -> String {
     same(source, copy);
     eventually("the state is kept", PATIENCE, || state.exists().then_some(()));
     mirror.interrupt()
+}
+
+#[test]
+fn what_happened_meanwhile_comes_with_what_is_left_of_its_time() {
+    for flavor in [Flavor::Etcd, Flavor::Uetcd] {
+        let home = tempfile::tempdir().expect("a directory");
+        let state = home.path().join("state");
+        let (source, copy) = (etcd(), Plan::of(flavor).start());
+        source.client().set("/seed", "1");
+        run(&source, &copy, &state);
+        source.client().put("/v2/keys/file", &[("value", "1"), ("ttl", "60")]);
+        source.client().put("/v2/keys/dir?dir=true", &[("ttl", "60")]);
+        source.client().put("/v2/keys/prolonged", &[("value", "1"), ("ttl", "6")]);
+        source.client().put("/v2/keys/prolonged", &[("ttl", "500"), ("refresh", "true"), ("prevExist", "true")]);
+        thread::sleep(Duration::from_secs(8));
+        let said = run(&source, &copy, &state);
+        assert!(said.contains("goes on at index"), "{said}");
+        for key in ["/file", "/dir", "/prolonged"] {
+            let (there, here) = (ttl(&source, key).expect("it lives"), ttl(&copy, key).expect("it lives"));
+            assert!((there - here).abs() <= 2, "{key}: {there} s in the source, {here} s in the copy");
+        }
+    }
 }
 
 #[test]
