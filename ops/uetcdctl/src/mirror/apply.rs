@@ -1,5 +1,6 @@
 //! Changes to the copy.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::Plan;
@@ -29,11 +30,27 @@ pub(super) struct Applier<'a> {
     source: Keys<'a>,
     copy: Keys<'a>,
     leases: &'a Leases,
+    /// The highest that the copy has told.
+    copy_index: AtomicU64,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(plan: &'a Plan, source: &'a Client, copy: &'a Client, leases: &'a Leases) -> Self {
-        Self { plan, source: Keys::new(source), copy: Keys::new(copy), leases }
+        Self { plan, source: Keys::new(source), copy: Keys::new(copy), leases, copy_index: AtomicU64::new(0) }
+    }
+
+    /// The copy's index after all changes so far.
+    pub(super) fn copy_index(&self) -> u64 {
+        self.copy_index.load(Relaxed)
+    }
+
+    /// Notes that the copy is that far.
+    pub(super) fn note_copy_index(&self, index: u64) {
+        self.copy_index.fetch_max(index, Relaxed);
+    }
+
+    fn made(&self, result: Result<Response, Error>) -> Result<(), Error> {
+        result.map(|response| self.note_copy_index(response.index))
     }
 
     /// Makes all changes, files several at a time. `listed` is when the times to live were so.
@@ -119,7 +136,7 @@ impl<'a> Applier<'a> {
         let none = Condition::default();
         match patiently(|| self.copy.delete(key, false, true, &none, Deadline::within(PATIENCE))) {
             Err(Error::Api(error)) if [KEY_NOT_FOUND, NOT_A_DIRECTORY].contains(&error.code) => Ok(()),
-            other => other.map(drop),
+            other => self.made(other),
         }
     }
 
@@ -128,9 +145,9 @@ impl<'a> Applier<'a> {
         match patiently(&write) {
             Err(Error::Api(error)) if error.code == NOT_A_FILE => self.remove(key)?,
             Err(Error::Api(error)) if error.code == NOT_A_DIRECTORY => self.remove(&error.cause)?,
-            other => return other.map(drop),
+            other => return self.made(other),
         }
-        patiently(write).map(drop)
+        self.made(patiently(write))
     }
 }
 

@@ -10,6 +10,7 @@ use std::thread::sleep;
 
 use super::apply::Applier;
 use super::event::Event;
+use super::identity::Place;
 use super::progress::Progress;
 use super::state::{Kept, State};
 use super::{Plan, RETRY_PAUSE, copy_failed, source_failed};
@@ -45,19 +46,18 @@ pub(super) fn follow(
 ) -> Result<HistoryLost, Failed> {
     let (sender, receiver) = sync_channel(QUEUE_EVENTS_MAX);
     let key = if plan.from.is_empty() { "/".to_owned() } else { plan.from.clone() };
-    let cluster = kept.cluster.clone();
-    let (source, told) = (Arc::clone(source), Arc::clone(progress));
+    let (place, source, told) = (kept.source.clone(), Arc::clone(source), Arc::clone(progress));
     // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
-    std::thread::spawn(move || read(&key, &source, &sender, &told, &kept));
-    repeat(plan, applier, &receiver, state, progress, &cluster)
+    std::thread::spawn(move || read(&key, &source, &sender, &told, &place));
+    repeat(plan, applier, &receiver, state, progress, kept)
 }
 
 /// Reads events until none can be read any more, or nobody wants them.
-fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progress, kept: &Kept) {
-    let mut from = kept.index + 1;
+fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progress, after: &Place) {
+    let mut from = after.index + 1;
     loop {
         let item = match Keys::new(source).wait(key, true, from) {
-            Ok(event) if !kept.cluster.is_empty() && event.cluster_id != kept.cluster => {
+            Ok(event) if !after.cluster.is_empty() && event.cluster_id != after.cluster => {
                 Item::Lost(format!("the source is another cluster now, {}", event.cluster_id))
             }
             Ok(event) => {
@@ -87,7 +87,7 @@ fn repeat(
     receiver: &Receiver<Item>,
     state: &State,
     progress: &Progress,
-    cluster: &str,
+    mut kept: Kept,
 ) -> Result<HistoryLost, Failed> {
     loop {
         let mut end = None;
@@ -103,7 +103,9 @@ fn repeat(
         }
         if let Some(index) = batch.last().map(Event::index) {
             repeat_batch(plan, applier, &batch).map_err(copy_failed)?;
-            state.advance(&Kept { index, cluster: cluster.to_owned() });
+            kept.source.index = index;
+            kept.copy.index = applier.copy_index();
+            state.advance(&kept);
             state.save_now_and_then().map_err(Failed::said)?;
             progress.followed(batch.len(), index);
         }

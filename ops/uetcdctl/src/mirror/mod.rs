@@ -8,6 +8,7 @@ mod apply;
 mod diff;
 mod event;
 mod follow;
+mod identity;
 mod progress;
 mod refresh;
 mod state;
@@ -21,6 +22,7 @@ use crate::commands::Call;
 use crate::failed::{Code, Failed};
 use apply::Applier;
 use follow::HistoryLost;
+use identity::{Place, place};
 use progress::Progress;
 use refresh::Leases;
 use state::{Kept, State};
@@ -134,7 +136,7 @@ impl Session<'_> {
         let mut resumed = if self.plan.once { None } else { self.state.kept() };
         loop {
             let kept = match resumed.take() {
-                Some(kept) => self.resume(kept, leases)?,
+                Some(kept) => self.resume(kept, applier, leases)?,
                 None => None,
             };
             let kept = match kept {
@@ -149,14 +151,18 @@ impl Session<'_> {
         }
     }
 
-    /// Whether an earlier run's place is one in the history of what the source is now.
-    fn resume(&self, kept: Kept, leases: &Leases) -> Result<Option<Kept>, Failed> {
+    /// Whether an earlier run's place is one in the history of what the source is now, and that run wrote to what the copy is now.
+    fn resume(&self, kept: Kept, applier: &Applier<'_>, leases: &Leases) -> Result<Option<Kept>, Failed> {
         let (tree, now) = self.of_source(|| listing(self.source, &self.plan.from))?;
-        if now.index < kept.index || now.cluster != kept.cluster {
-            self.progress.say("the source is not what it was: compares everything again");
-            return Ok(None);
+        let copy = place(self.copy).map_err(copy_failed)?;
+        for (which, then, now) in [("source", &kept.source, &now), ("copy", &kept.copy, &copy)] {
+            if !then.is_past_of(now) {
+                self.progress.say(&format!("the {which} is not what it was: compares everything again"));
+                return Ok(None);
+            }
         }
-        self.progress.say(&format!("goes on at index {}", kept.index));
+        self.progress.say(&format!("goes on at index {}", kept.source.index));
+        applier.note_copy_index(copy.index);
         leases.load(self.plan, &tree);
         Ok(Some(kept))
     }
@@ -164,15 +170,17 @@ impl Session<'_> {
     /// Makes the copy equal to what the source is now.
     fn copy_all(&self, applier: &Applier<'_>, leases: &Leases) -> Result<Kept, Failed> {
         let begun = Instant::now();
-        let (there, kept) = self.of_source(|| listing(self.source, &self.plan.from))?;
-        let (here, _) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
+        let (there, source) = self.of_source(|| listing(self.source, &self.plan.from))?;
+        let (here, copy) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
         let work = diff::differences(self.plan, &there, &here, self.plan.keep);
         self.progress.begin(work.len());
+        applier.note_copy_index(copy.index);
         applier.make_good(work, begun, self.progress).map_err(copy_failed)?;
         leases.load(self.plan, &there);
+        let kept = Kept { source, copy: Place { index: applier.copy_index(), ..copy } };
         self.state.advance(&kept);
         self.state.save().map_err(Failed::said)?;
-        self.progress.copied(kept.index);
+        self.progress.copied(kept.source.index);
         Ok(kept)
     }
 
@@ -190,13 +198,14 @@ impl Session<'_> {
     }
 }
 
-/// A whole tree, and the index at which it was so. A directory that is not there is an empty one.
-fn listing(client: &Client, key: &str) -> Result<(Node, Kept), Error> {
+/// A whole tree, and where it was so. A directory that is not there is an empty one.
+fn listing(client: &Client, key: &str) -> Result<(Node, Place), Error> {
     let key = if key.is_empty() { "/" } else { key };
     match Keys::new(client).tree(key, Deadline::within(LISTING_PATIENCE)) {
-        Ok(response) => Ok((response.node, Kept { index: response.index, cluster: response.cluster_id })),
+        Ok(response) => Ok((response.node, Place { index: response.index, cluster: response.cluster_id })),
         Err(Error::Api(error)) if error.code == 100 => {
-            Ok((Node { dir: true, ..Node::default() }, Kept { index: error.index, cluster: String::new() }))
+            let nothing = Node { dir: true, ..Node::default() };
+            Ok((nothing, Place { index: error.index, cluster: place(client)?.cluster }))
         }
         Err(error) => Err(error),
     }

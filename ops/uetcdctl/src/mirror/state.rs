@@ -10,16 +10,20 @@ use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::identity::Place;
+
 /// The file is at most so much behind; what lies between is repeated after a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-/// A place in the source's history.
+/// How far an earlier run has got.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Kept {
-    /// Everything up to this index is in the copy.
-    pub(super) index: u64,
-    /// The source cluster's id; empty when it did not say.
-    pub(super) cluster: String,
+    /// Everything up to here is in the copy.
+    #[serde(flatten)]
+    pub(super) source: Place,
+    /// Where the copy was when that had been written. Older files do not say so.
+    #[serde(default)]
+    pub(super) copy: Place,
 }
 
 /// The file. What is mirrored to where stands in it, so that it is not used for anything else.
@@ -142,12 +146,19 @@ mod tests {
         let path = Some(home.path().join("state.json"));
         let state = State::open(path.clone(), "/a", "/b").expect("no file yet");
         assert_eq!(state.kept(), None);
-        let kept = Kept { index: 7, cluster: "cdf8".into() };
+        let kept = Kept {
+            source: Place { index: 7, cluster: "cdf8".into() },
+            copy: Place { index: 9, cluster: "b66e".into() },
+        };
         state.advance(&kept);
         state.save().expect("saved");
         assert_eq!(State::open(path.clone(), "/a", "/b").expect("read").kept(), Some(kept));
         assert!(State::open(path.clone(), "/a", "/c").is_err());
-        fs::write(path.as_ref().expect("a path"), "{").expect("written");
+        let file = path.as_deref().expect("a path");
+        fs::write(file, r#"{"from":"/a","to":"/b","index":7,"cluster":"cdf8"}"#).expect("written");
+        let old = State::open(path.clone(), "/a", "/b").expect("read").kept().expect("a place");
+        assert_eq!((old.source.index, old.copy), (7, Place::default()), "written before the copy was in it");
+        fs::write(file, "{").expect("written");
         assert!(State::open(path, "/a", "/b").is_err());
     }
 }

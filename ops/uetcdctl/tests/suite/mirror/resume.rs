@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::{Mirror, PATIENCE, same};
+use super::{Mirror, PATIENCE, same, tree};
 use crate::harness::{Flavor, Plan, Server, etcd, eventually};
 
 fn ttl(server: &Server, key: &str) -> Option<i64> {
@@ -62,4 +62,39 @@ fn hidden_keys_stay_behind_whenever_they_were_written() {
         assert_eq!(copy.client().value(key), None, "{key}");
     }
     assert_eq!(copy.client().value("/app/_own/k").as_deref(), Some("kept"));
+}
+
+#[test]
+fn a_state_is_that_of_one_copy() {
+    let home = tempfile::tempdir().expect("a directory");
+    let state = home.path().join("state");
+    let source = etcd();
+    for number in 0..20 {
+        source.client().set(&format!("/a/{number}"), "1");
+    }
+    let plan = Plan::of(Flavor::Uetcd).on_quiet_ports();
+    let copy = plan.start();
+    run(&source, &copy, &state);
+    source.client().set("/a/more", "1");
+    let said = run(&source, &copy, &state);
+    assert!(said.contains("goes on at index"), "{said}");
+
+    // The same URL and the same cluster id, but nothing of what was written.
+    drop(copy);
+    let wiped = plan.data_dir(&home.path().join("wiped")).start();
+    assert!(tree(&wiped, "/").len() < 2);
+    let said = run(&source, &wiped, &state);
+    assert!(said.contains("the copy is not what it was: compares everything"), "{said}");
+
+    let other = Plan::of(Flavor::Etcd).start();
+    let said = run(&source, &other, &state);
+    assert!(said.contains("the copy is not what it was: compares everything"), "{said}");
+    source.client().set("/a/more", "2");
+    let said = run(&source, &other, &state);
+    assert!(said.contains("goes on at index"), "{said}");
+
+    let another_source = etcd();
+    another_source.client().set("/b", "1");
+    let said = run(&another_source, &other, &state);
+    assert!(said.contains("the source is not what it was: compares everything"), "{said}");
 }
