@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Client, Deadline, Error, Method, Request};
+use super::Plan;
+use crate::client::{Client, Condition, Deadline, Error, Keys, Method, Read, Request, Write};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A mark that could not be removed vanishes by itself.
+const MARK_SECONDS: i64 = 30;
+
+const KEY_NOT_FOUND: u64 = 100;
+
 /// A place in a cluster's history.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Place {
@@ -28,6 +34,42 @@ pub(super) fn place(client: &Client) -> Result<Place, Error> {
     let request = Request { query: "quorum=true".into(), ..Request::new(Method::Get, "/v2/keys/_uetcdctl-mirror") };
     let reply = client.send(&request, Deadline::within(PATIENCE))?;
     Ok(Place { cluster: reply.cluster_id, index: reply.index.unwrap_or(0) })
+}
+
+/// What is known about two clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinship {
+    Same,
+    Different,
+    /// They have one id, and nothing may be written to tell them apart.
+    Unknown,
+}
+
+/// Whether what is written to the copy shows in the source. It is asked only of clusters with one id: that comes from names and URLs, which are
+/// alike wherever nobody has set them. The mark is a hidden key.
+pub(super) fn kinship(plan: &Plan, source: &Client, copy: &Client) -> Result<Kinship, Error> {
+    let (source, copy) = (Keys::new(source), Keys::new(copy));
+    let inner = if plan.to.len() > plan.from.len() { &plan.to } else { &plan.from };
+    // Some users may do nothing outside the directory that they copy.
+    for directory in ["", inner] {
+        let key = format!("{directory}/_uetcdctl-mirror-{:016x}", fastrand::u64(..));
+        let write = Write { value: Some(Vec::new()), ttl: MARK_SECONDS, ..Write::default() };
+        match copy.put(&key, &write, Deadline::within(PATIENCE)) {
+            Ok(_) => {}
+            Err(Error::Api(_)) => continue,
+            Err(error) => return Err(error),
+        }
+        let found = source.get(&key, Read { quorum: true, ..Read::default() }, Deadline::within(PATIENCE));
+        // Best effort: it does not stay for long.
+        let _ = copy.delete(&key, false, false, &Condition::default(), Deadline::within(PATIENCE));
+        match found {
+            Ok(_) => return Ok(Kinship::Same),
+            Err(Error::Api(error)) if error.code == KEY_NOT_FOUND => return Ok(Kinship::Different),
+            Err(Error::Api(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Kinship::Unknown)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::commands::Call;
 use crate::failed::{Code, Failed};
 use apply::Applier;
 use follow::HistoryLost;
-use identity::{Place, place};
+use identity::{Kinship, Place, kinship, place};
 use progress::Progress;
 use refresh::Leases;
 use state::{Kept, State};
@@ -52,6 +52,12 @@ impl Plan {
         format!("{}{below}", self.to)
     }
 
+    /// Whether one of the two directories is in the other, if they are in one cluster.
+    fn overlaps(&self) -> bool {
+        let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|below| below.starts_with('/'));
+        inside(&self.from, &self.to) || inside(&self.to, &self.from)
+    }
+
     /// Whether no listing of the mirrored directory has this key of the source: a name below it begins with `_`.
     fn is_hidden(&self, source_key: &str) -> bool {
         source_key.strip_prefix(&self.from).is_some_and(|below| below.contains("/_"))
@@ -70,7 +76,7 @@ pub(crate) fn run(call: &Call) -> Result<(), Failed> {
     }
     let source = Arc::new(call.settings.connect_to(from, call.flags.text("from-username"))?);
     let copy = call.settings.connect()?;
-    refuse_itself(&plan, &source, &copy)?;
+    refuse_endpoints(&plan, &source, &copy)?;
     let path = Some(call.flags.text("state")).filter(|path| !path.is_empty()).map(PathBuf::from);
     let state = State::open(path, &plan.from, &plan.to).map_err(Failed::said)?;
     state.save_on_signals().map_err(Failed::said)?;
@@ -93,13 +99,11 @@ fn plan(call: &Call) -> Result<Plan, Failed> {
     Ok(Plan { from, to, keep: call.flags.is_set("keep"), once: call.flags.is_set("once"), workers })
 }
 
-/// A mirror of a directory into itself would follow its own changes for ever.
-fn refuse_itself(plan: &Plan, source: &Client, copy: &Client) -> Result<(), Failed> {
-    let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|below| below.starts_with('/'));
-    let overlap = inside(&plan.from, &plan.to) || inside(&plan.to, &plan.from);
+/// A mirror of a directory into itself would follow its own changes for ever. Endpoints tell it at once, [`Session::refuse_itself`] under all names.
+fn refuse_endpoints(plan: &Plan, source: &Client, copy: &Client) -> Result<(), Failed> {
     let endpoints = copy.endpoints();
     match source.endpoints().iter().find(|endpoint| endpoints.contains(endpoint)) {
-        Some(endpoint) if overlap => Err(Failed::said(format!(
+        Some(endpoint) if plan.overlaps() => Err(Failed::said(format!(
             "{endpoint} is in both clusters: --from names the one to copy, --endpoints the one to copy into"
         ))),
         _ => Ok(()),
@@ -120,6 +124,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run(&self) -> Result<(), Failed> {
+        self.refuse_itself()?;
         let leases = Leases::default();
         let applier = Applier::new(self.plan, self.source, self.copy, &leases);
         std::thread::scope(|scope| {
@@ -129,6 +134,26 @@ impl Session<'_> {
             keeper.join().expect("panics abort");
             result
         })
+    }
+
+    fn refuse_itself(&self) -> Result<(), Failed> {
+        if !self.plan.overlaps() {
+            return Ok(());
+        }
+        let id = self.of_source(|| place(self.source))?.cluster;
+        if id != place(self.copy).map_err(copy_failed)?.cluster {
+            return Ok(());
+        }
+        let why = match kinship(self.plan, self.source, self.copy).map_err(copy_failed)? {
+            Kinship::Different => return Ok(()),
+            Kinship::Same => {
+                "--from and --endpoints lead to the same cluster: one names the one to copy, the other the one to copy into"
+            }
+            Kinship::Unknown => {
+                "the two clusters have the same id, and this user may not write what would tell them apart"
+            }
+        };
+        Err(Failed::said(why))
     }
 
     /// Round after round, until the copy was wanted only once, or the copy fails.

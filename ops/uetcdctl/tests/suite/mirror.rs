@@ -2,6 +2,7 @@
 //!
 //! `SUITE_MIRROR_KEYS` sets the size of the source.
 
+mod clusters;
 mod resume;
 
 use std::collections::BTreeMap;
