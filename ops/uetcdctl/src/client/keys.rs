@@ -9,6 +9,13 @@ use super::members::null_is_empty;
 use super::{ApiError, Client, Deadline, Error, Method, Reply, Request};
 use crate::text::form_escape;
 
+/// What serde_json reads by itself.
+const NESTING_USUAL: usize = 128;
+/// Deepest answer that is read: each directory is two levels. Whoever walks through a tree that was read does so on a usual stack.
+const NESTING_MAX: usize = 4096;
+/// The stack that the parser may need for one level. What is not used is never touched.
+const STACK_BYTES: usize = 16 * 1024;
+
 /// A key, or a directory with what is in it as far as it was asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -206,9 +213,87 @@ fn read(reply: &Reply) -> Result<Response, Error> {
     if reply.body.is_empty() {
         return Err(Error::EmptyBody);
     }
-    let mut response: Response = serde_json::from_slice(&reply.body).map_err(|_| Error::InvalidJson)?;
+    let mut response: Response = parse(&reply.body)?;
     response.index = reply.index.unwrap_or(0);
     response.cluster_id.clone_from(&reply.cluster_id);
     response.date = reply.date;
     Ok(response)
+}
+
+/// Parses an answer. serde_json stops at 128 brackets in each other, which guards its stack; a deeper tree is parsed where the stack is made for it.
+fn parse(body: &[u8]) -> Result<Response, Error> {
+    let found = serde_json::from_slice(body);
+    let depth = if found.is_ok() { 0 } else { nesting(body) };
+    if depth < NESTING_USUAL {
+        return found.map_err(|_| Error::InvalidJson);
+    }
+    if depth > NESTING_MAX {
+        return Err(Error::Said(format!(
+            "the answer is nested {depth} levels deep, and more than {NESTING_MAX} can not be read"
+        )));
+    }
+    let deep = || {
+        let mut parser = serde_json::Deserializer::from_slice(body);
+        parser.disable_recursion_limit();
+        let response = Response::deserialize(&mut parser).map_err(|_| Error::InvalidJson)?;
+        parser.end().map_err(|_| Error::InvalidJson)?;
+        Ok(response)
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(depth * STACK_BYTES).spawn_scoped(scope, deep);
+        let thread = thread.map_err(|e| Error::Said(format!("a deep answer can not be read: {e}")))?;
+        thread.join().expect("panics abort")
+    })
+}
+
+/// How many brackets are open at a time, at most.
+fn nesting(json: &[u8]) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                open += 1;
+                most = most.max(open);
+            }
+            b'}' | b']' if !in_string => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        let inner = r#"{"key":"/\"[","value":"{["}"#;
+        let (before, after) = (r#"{"dir":true,"nodes":["#.repeat(levels), "]}".repeat(levels));
+        format!("{{\"action\":\"get\",\"node\":{before}{inner}{after}}}")
+    }
+
+    #[test]
+    fn trees_are_read_as_deep_as_they_may_be() {
+        for levels in [0, 60, 63, 64, 65, 2000, (NESTING_MAX - 2) / 2] {
+            let text = nested(levels);
+            assert_eq!(nesting(text.as_bytes()), 2 * levels + 2, "{levels}");
+            let response = parse(text.as_bytes()).expect("a tree");
+            let mut node = &response.node;
+            let mut found = 0;
+            while let Some(below) = node.nodes.first() {
+                node = below;
+                found += 1;
+            }
+            assert_eq!((found, node.key.as_str(), node.value.as_str()), (levels, "/\"[", "{["));
+        }
+        for wrong in [nested(200) + "}", nested(200).replace("]}}", ""), "x".into(), "[".repeat(3000)] {
+            assert_eq!(parse(wrong.as_bytes()).expect_err("no answer"), Error::InvalidJson);
+        }
+        let too_deep = parse(nested(NESTING_MAX).as_bytes()).expect_err("too deep");
+        assert!(too_deep.to_string().contains("levels deep"), "{too_deep}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Which clusters are one and the same.
+//! Which clusters are one and the same, and trees of unusual shape.
 
 use std::process::Output;
 
@@ -46,4 +46,22 @@ fn clusters_with_one_id_are_told_apart() {
     let (output, said) = mirror(&copy, &source.url(""), &["--once"]);
     assert!(output.status.success(), "{said}");
     assert_eq!(tree(&source, "/"), tree(&copy, "/"));
+}
+
+#[test]
+fn a_tree_may_be_deep() {
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    for levels in [70, 900] {
+        source.client().set(&format!("{}/f", "/d".repeat(levels)), "v");
+        let (output, said) = mirror(&copy, &source.url(""), &["--once"]);
+        assert!(output.status.success(), "{said}");
+        for server in [&source, &copy] {
+            let listed = uetcdctl(server).args(["ls", "--recursive"]).output().expect("uetcdctl starts");
+            let lines = String::from_utf8_lossy(&listed.stdout).lines().count();
+            assert_eq!(lines, levels + 1, "{listed:?}");
+        }
+        source.client().delete("/v2/keys/d?recursive=true");
+    }
+    let (output, said) = mirror(&copy, &source.url(""), &["--once"]);
+    assert!(output.status.success(), "{said}");
 }
