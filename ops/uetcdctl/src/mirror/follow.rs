@@ -132,6 +132,5 @@ fn repeat_batch(plan: &Plan, applier: &Applier<'_>, batch: &[Event]) -> Result<(
 
 /// The name directly below the mirrored directory; empty for the directory itself.
 fn group_of<'a>(plan: &Plan, key: &'a str) -> &'a str {
-    let below = key.strip_prefix(plan.from.as_str()).unwrap_or(key);
-    below.trim_start_matches('/').split('/').next().unwrap_or_default()
+    plan.below(key).trim_start_matches('/').split('/').next().unwrap_or_default()
 }

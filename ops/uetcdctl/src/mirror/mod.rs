@@ -46,10 +46,14 @@ struct Plan {
 }
 
 impl Plan {
+    /// What follows the mirrored directory in one of the source's keys. What happens to a directory above it happens to the mirrored one.
+    fn below<'a>(&self, source_key: &'a str) -> &'a str {
+        source_key.strip_prefix(&self.from).unwrap_or_default()
+    }
+
     /// The copy's key for one of the source's.
     fn key(&self, source_key: &str) -> String {
-        let below = source_key.strip_prefix(&self.from).unwrap_or(source_key);
-        format!("{}{below}", self.to)
+        format!("{}{}", self.to, self.below(source_key))
     }
 
     /// Whether one of the two directories is in the other, if they are in one cluster.
@@ -60,7 +64,7 @@ impl Plan {
 
     /// Whether no listing of the mirrored directory has this key of the source: a name below it begins with `_`.
     fn is_hidden(&self, source_key: &str) -> bool {
-        source_key.strip_prefix(&self.from).is_some_and(|below| below.contains("/_"))
+        self.below(source_key).contains("/_")
     }
 }
 

@@ -231,6 +231,19 @@ fn once_copies_one_directory_elsewhere_and_keeps_what_else_is_there() {
 }
 
 #[test]
+fn a_directory_goes_with_the_one_that_it_is_in() {
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    source.client().set("/x/app/a", "1");
+    let mirror = Mirror::start(&source, &copy, &["--to", "/new", "/x/app"]);
+    eventually("it is copied", PATIENCE, || copy.client().value("/new/a"));
+    source.client().delete("/v2/keys/x?recursive=true");
+    source.client().set("/x/app/b", "2");
+    eventually("its successor is copied", PATIENCE, || copy.client().value("/new/b"));
+    assert_eq!(copy.client().value("/new/a"), None);
+    mirror.interrupt();
+}
+
+#[test]
 fn lifetimes_end_and_are_prolonged_as_in_the_source() {
     let source = etcd();
     let copy = Plan::of(Flavor::Uetcd).start();
