@@ -47,6 +47,20 @@ pub(super) fn differences(plan: &Plan, source: &Node, copy: &Node, keep: bool) -
     work
 }
 
+/// What of a tree has a time to live, with all that is in it, and the directories that lead there.
+pub(super) fn leased(root: &Node) -> Node {
+    let is_kept = |node: &Node| node.ttl != 0 || !node.nodes.is_empty();
+    let below = |node: &Node| if node.ttl == 0 { leased(node) } else { node.clone() };
+    let nodes = if root.dir { root.nodes.iter().map(below).filter(is_kept).collect() } else { Vec::new() };
+    Node { nodes, ..bare(root) }
+}
+
+/// A node without what is in it.
+fn bare(node: &Node) -> Node {
+    let Node { key, dir, value, ttl, .. } = node;
+    Node { key: key.clone(), dir: *dir, value: value.clone(), ttl: *ttl, ..Node::default() }
+}
+
 fn children(plan: &Plan, source: &Node, copy: &Node, keep: bool, work: &mut Work) {
     let mut known: BTreeMap<&str, &Node> = copy.nodes.iter().map(|node| (node.key.as_str(), node)).collect();
     for node in &source.nodes {
@@ -107,6 +121,27 @@ mod tests {
         let source = dir("/a", 0, vec![file("/a/x", "1", 60), dir("/a/d", 0, vec![file("/a/d/y", "", 0)])]);
         let copy = dir("/b", 0, vec![dir("/b/d", 0, vec![file("/b/d/y", "", 0)]), file("/b/x", "1", 58)]);
         assert_eq!(differences(&plan(), &source, &copy, false), Work::default());
+    }
+
+    #[test]
+    fn what_has_a_time_to_live_comes_with_all_in_it() {
+        let source = dir(
+            "",
+            0,
+            vec![
+                file("/f", "1", 0),
+                dir("/empty", 0, vec![]),
+                dir("/d", 0, vec![file("/d/f", "1", 0), file("/d/leased", "2", 9), dir("/d/none", 0, vec![])]),
+                dir("/leased", 9, vec![file("/leased/f", "3", 0), dir("/leased/d", 0, vec![])]),
+            ],
+        );
+        let plan = Plan { from: String::new(), to: String::new(), ..plan() };
+        let nothing = dir("", 0, vec![]);
+        let work = differences(&plan, &leased(&source), &nothing, true);
+        let change = |key: &str, ttl| Change::Directory { key: key.into(), ttl };
+        assert_eq!(work.directories, [change("/leased", 9), change("/leased/d", 0)]);
+        let set = |key: &str, value: &str, ttl| Change::File { key: key.into(), value: value.into(), ttl };
+        assert_eq!(work.files, [set("/d/leased", "2", 9), set("/leased/f", "3", 0)]);
     }
 
     #[test]

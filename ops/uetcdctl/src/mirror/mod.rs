@@ -182,8 +182,9 @@ impl Session<'_> {
 
     /// Whether an earlier run's place is one in the history of what the source is now, and that run wrote to what the copy is now.
     fn resume(&self, kept: Kept, applier: &Applier<'_>, leases: &Leases) -> Result<Option<Kept>, Failed> {
+        let begun = Instant::now();
         let (tree, now) = self.of_source(|| listing(self.source, &self.plan.from))?;
-        let copy = place(self.copy).map_err(copy_failed)?;
+        let (here, copy) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
         for (which, then, now) in [("source", &kept.source, &now), ("copy", &kept.copy, &copy)] {
             if !then.is_past_of(now) {
                 self.progress.say(&format!("the {which} is not what it was: compares everything again"));
@@ -192,6 +193,9 @@ impl Session<'_> {
         }
         self.progress.say(&format!("goes on at index {}", kept.source.index));
         applier.note_copy_index(copy.index);
+        // Refreshes meanwhile are in no history, and the copy may have let go what the source has kept.
+        let work = diff::differences(self.plan, &diff::leased(&tree), &here, true);
+        applier.make_good(work, begun, self.progress).map_err(copy_failed)?;
         leases.load(self.plan, &tree);
         Ok(Some(kept))
     }

@@ -42,6 +42,24 @@ fn what_happened_meanwhile_comes_with_what_is_left_of_its_time() {
 }
 
 #[test]
+fn what_was_only_prolonged_meanwhile_is_there_again() {
+    let home = tempfile::tempdir().expect("a directory");
+    let state = home.path().join("state");
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    source.client().put("/v2/keys/a/alive", &[("value", "1"), ("ttl", "4")]);
+    source.client().put("/v2/keys/dir?dir=true", &[("ttl", "4")]);
+    source.client().set("/dir/k", "in it");
+    run(&source, &copy, &state);
+    let lease = [("ttl", "500"), ("refresh", "true"), ("prevExist", "true")];
+    assert_eq!(source.client().put("/v2/keys/a/alive", &lease).status, 200);
+    assert_eq!(source.client().put("/v2/keys/dir?dir=true", &lease).status, 200);
+    eventually("the copy lets go", PATIENCE, || copy.client().value("/dir/k").is_none().then_some(()));
+    eventually("of both", PATIENCE, || copy.client().value("/a/alive").is_none().then_some(()));
+    let said = run(&source, &copy, &state);
+    assert!(said.contains("goes on at index"), "{said}");
+}
+
+#[test]
 fn hidden_keys_stay_behind_whenever_they_were_written() {
     let home = tempfile::tempdir().expect("a directory");
     let state = home.path().join("state");
