@@ -1,12 +1,18 @@
 //! `exec-watch`.
+//!
+//! One thread reads the events, so that a slow command does not make the server forget what was not read yet; commands run one after the other.
 
 use std::process::Command;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Call;
 use super::watch::{Events, end_well_on_interrupt, first_index};
-use crate::client::{Keys, Response};
+use crate::client::{Error, Keys, Response};
 use crate::failed::{Code, Failed};
 use crate::screen;
+
+/// Events that wait for their command. With values of a kilobyte that is some 100 MB; beyond it the server's history has to wait.
+const QUEUE_EVENTS_MAX: usize = 65_536;
 
 pub(super) fn run(call: &Call) -> Result<(), Failed> {
     let client = call.settings.connect()?;
@@ -14,18 +20,34 @@ pub(super) fn run(call: &Call) -> Result<(), Failed> {
         return Err(Failed::argument("key and command to exec required"));
     };
     end_well_on_interrupt()?;
-    let mut events = Events::new(Keys::new(&client), key, call.flags.is_set("recursive"), first_index(call)?);
-    loop {
-        let event = events.next().map_err(|error| Failed::error(Code::Server, error))?;
+    let (recursive, from, key) = (call.flags.is_set("recursive"), first_index(call)?, key.clone());
+    let (sender, events) = sync_channel(QUEUE_EVENTS_MAX);
+    // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
+    std::thread::spawn(move || read(Events::new(Keys::new(&client), &key, recursive, from), &sender));
+    // The reader's last word is an error, which ends this.
+    for event in events {
+        let event = event.map_err(|error| Failed::error(Code::Server, error))?;
         if event.node.dir {
             screen::complain(&format!("Ignored dir {} change\n", event.node.key));
             continue;
         }
         execute(program, arguments, &event)?;
     }
+    Ok(())
 }
 
-/// Runs the command to its end: the order of the runs is that of the events. The next ones wait in the server's history meanwhile.
+/// Reads events until none can be read any more, or nobody wants them.
+fn read(mut events: Events<'_>, sender: &SyncSender<Result<Response, Error>>) {
+    loop {
+        let event = events.next();
+        let last = event.is_err();
+        if sender.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Runs the command to its end: the order of the runs is that of the events.
 fn execute(program: &str, arguments: &[String], event: &Response) -> Result<(), Failed> {
     let status = Command::new(program)
         .args(arguments)

@@ -66,6 +66,34 @@ fn commands_of_exec_watch_run_in_the_order_of_the_events() {
 }
 
 #[test]
+fn a_slow_command_misses_nothing_that_the_server_forgets() {
+    let server = etcd();
+    let home = tempfile::tempdir().expect("a directory");
+    let log = home.path().join("log");
+    let go_on = home.path().join("go-on");
+    let script =
+        format!("until [ -e {} ]; do sleep 0.05; done; echo $ETCD_WATCH_VALUE >> {}", go_on.display(), log.display());
+    let first = server.client().set("/e/k", "first");
+    let mut child = uetcdctl(&server)
+        .args(["exec-watch", "--since", &first.to_string(), "-r", "/e", "--", "sh", "-c", &script])
+        .spawn()
+        .expect("uetcdctl starts");
+    let mut client = server.client();
+    eventually("the next event is waited for", PATIENCE, || (client.watchers() == 1).then_some(()));
+    // etcd remembers the last thousand changes, wherever they are.
+    for value in 0..1200 {
+        client.set("/elsewhere", &value.to_string());
+    }
+    client.set("/e/k", "last");
+    fs::write(&go_on, "").expect("written");
+    let seen = || fs::read_to_string(&log).unwrap_or_default();
+    eventually("both commands ran", PATIENCE, || (seen().lines().count() == 2).then_some(()));
+    crate::harness::signal(&child, libc::SIGINT);
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(seen(), "first\nlast\n");
+}
+
+#[test]
 fn failures_name_the_endpoint_and_what_to_try() {
     let run = |words: &[&str]| Command::new(UETCDCTL).args(words).stdin(Stdio::null()).output().expect("it starts");
     let dead = run(&["--endpoints", "127.0.0.1:9", "get", "k"]);
