@@ -21,17 +21,20 @@ pub(super) enum Level {
 }
 
 /// Puts the flags of a command, each with its value, before its other words. What stands behind `--` is never a flag, and neither is what looks
-/// like one but is none of this command's: `set k -5` stores `-5`.
+/// like one but is none of this command's: `set k -5` stores `-5`. Only directly behind a flag it stays there, to be refused if that flag takes no value.
 pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
-    let mut value_follows = false;
+    // The kind of the flag that the last word was, unless its value was in that word.
+    let mut behind = None;
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        let stays = match behind.take() {
+            None => false,
+            Some(Kind::Bool) => word.starts_with('-') && word != "-" && word != "--",
+            Some(_) => true,
+        };
         match kind_of(flags, word) {
-            None if value_follows => {
-                value_follows = false;
-                first.push(word.clone());
-            }
+            None if stays => first.push(word.clone()),
             None if word == "--" => {
                 rest.insert(0, word.clone());
                 rest.extend(words.by_ref().cloned());
@@ -39,7 +42,7 @@ pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
             None => rest.push(word.clone()),
             // etcdctl takes the word behind a boolean flag for its value, too, and then no longer sees the flags behind that word.
             Some(kind) => {
-                value_follows = kind != Kind::Bool && !word.contains('=');
+                behind = (!word.contains('=')).then_some(kind);
                 first.push(word.clone());
             }
         }
@@ -192,6 +195,10 @@ mod tests {
             ("k --ttl -5", "--ttl -5 k"),
             ("--in-order /q v --ttl 20", "--in-order --ttl 20 /q v"),
             ("k --bogus --ttl 1", "--ttl 1 k --bogus"),
+            ("k --in-order --bogus", "--in-order --bogus k"),
+            ("k --in-order --bogus --ttl 1", "--in-order --bogus --ttl 1 k"),
+            ("k --in-order=true --bogus", "--in-order=true k --bogus"),
+            ("k --in-order - --bogus", "--in-order k - --bogus"),
             ("k -h", "-h k"),
         ] {
             assert_eq!(reorder(FLAGS, &words(line)).join(" "), want, "{line}");
