@@ -1,10 +1,10 @@
 //! What only `uetcdctl` has.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Canned, Flavor, PATIENCE, Plan, Server, UETCDCTL, etcd, eventually, uetcdctl};
+use crate::harness::{Canned, Flavor, PATIENCE, Plan, Server, UETCDCTL, etcd, eventually, need, uetcdctl};
 
 fn run(server: &Server, words: &[&str]) -> Output {
     uetcdctl(server).args(words).output().expect("uetcdctl starts")
@@ -91,6 +91,33 @@ fn a_slow_command_misses_nothing_that_the_server_forgets() {
     crate::harness::signal(&child, libc::SIGINT);
     assert!(child.wait().expect("it ends").success());
     assert_eq!(seen(), "first\nlast\n");
+}
+
+#[test]
+fn an_interrupt_at_the_prompt_leaves_the_echo_on() {
+    need("script");
+    let server = etcd();
+    let session = format!(
+        "trap : INT; {UETCDCTL} --endpoints {} user add a; echo status $?; stty -a | grep -o -- '-*echo '",
+        server.url("")
+    );
+    let mut terminal = Command::new("script")
+        .args(["-qc", &session, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let mut shown = String::new();
+    let mut output = terminal.stdout.take().expect("piped");
+    let mut byte = [0];
+    while !shown.ends_with("New password: ") {
+        output.read_exact(&mut byte).unwrap_or_else(|e| panic!("{e} behind {shown:?}"));
+        shown.push(char::from(byte[0]));
+    }
+    terminal.stdin.as_mut().expect("piped").write_all(b"\x03").expect("it reads");
+    output.read_to_string(&mut shown).expect("UTF-8");
+    assert!(shown.contains("status 255\r\necho \r\n"), "{shown:?}");
+    terminal.wait().expect("it ends");
 }
 
 #[test]
