@@ -14,22 +14,14 @@ mod screen;
 mod settings;
 mod text;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::Manner;
+use cli::{Manner, Word};
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let manner = Manner::of(&words.next().unwrap_or_default().to_string_lossy());
-    let words = match words.map(OsString::into_string).collect::<Result<Vec<_>, _>>() {
-        Ok(words) => words,
-        Err(word) => {
-            screen::complain(&format!("{}: not UTF-8; a value can come on standard input\n", word.display()));
-            return ExitCode::from(failed::Code::BadArguments as u8);
-        }
-    };
-    let call = match cli::parse(manner, &words) {
+    let call = match cli::parse(manner, &words.map(Word::from).collect::<Vec<_>>()) {
         Ok(call) => call,
         Err(answer) => {
             screen::say_text(&answer.out);

@@ -11,15 +11,15 @@ use crate::screen;
 ///
 /// # Errors
 /// Standard input can not be read.
-pub(crate) fn password(question: &str) -> Result<String, Failed> {
+pub(crate) fn password(question: &str) -> Result<Vec<u8>, Failed> {
     let silence = io::stdin().is_terminal().then(Silence::new).flatten();
     screen::say_text(question);
-    let mut line = String::new();
-    let read = io::stdin().lock().read_line(&mut line);
+    let mut line = Vec::new();
+    let read = io::stdin().lock().read_until(b'\n', &mut line);
     drop(silence);
     screen::say_text("\n");
     read.map_err(|e| Failed::said(format!("Error reading password: {e}")))?;
-    Ok(line.trim().to_owned())
+    Ok(line.trim_ascii().to_owned())
 }
 
 /// What ends a program that somebody has had enough of. None of them may leave the terminal without echo.

@@ -1,5 +1,7 @@
 //! From the global flags and the environment to a client.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use crate::cli::{Manner, Values};
@@ -76,24 +78,26 @@ impl Settings {
     /// Bad endpoints or files.
     pub(crate) fn connect_to(&self, endpoints: &str, user: &str) -> Result<Client, Failed> {
         let endpoints = parse_endpoints(endpoints)?;
-        let wire = self.wire(user)?;
+        let wire = self.wire(user.as_bytes())?;
         Ok(Client::new(wire, endpoints))
     }
 
     fn client(&self) -> Result<Client, Failed> {
         let endpoints = self.endpoints()?;
-        let user = self.text("username", "ETCDCTL_USERNAME");
+        let typed = self.flags.bytes("username");
+        let set = if typed.is_empty() { std::env::var_os("ETCDCTL_USERNAME") } else { None };
+        let user = set.map_or_else(|| typed.to_owned(), OsString::into_vec);
         Ok(Client::new(self.wire(&user)?, endpoints))
     }
 
-    fn wire(&self, user: &str) -> Result<Wire, Failed> {
+    fn wire(&self, user: &[u8]) -> Result<Wire, Failed> {
         let tls = tls_config(&self.tls_files()).map_err(Failed::said)?;
-        let (name, password) = match user.split_once(':') {
-            Some((name, password)) => (name, password.to_owned()),
-            None if user.is_empty() => ("", String::new()),
+        let (name, password) = match user.iter().position(|&byte| byte == b':') {
+            Some(colon) => (&user[..colon], user[colon + 1..].to_owned()),
+            None if user.is_empty() => (user, Vec::new()),
             None => (user, prompt::password("Password: ")?),
         };
-        let user = (!name.is_empty()).then_some((name, password.as_str()));
+        let user = (!name.is_empty()).then_some((name, password.as_slice()));
         Ok(Wire::new(tls, self.timeout(), user, self.debug()))
     }
 

@@ -64,10 +64,21 @@ pub(crate) fn form_escape(bytes: &[u8]) -> String {
     out
 }
 
+/// Bytes as text; U+FFFD stands for each byte that is not UTF-8.
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    out
+}
+
 /// A URL's path, escaped as Go's `URL` does it.
-pub(crate) fn path_escape(path: &str) -> String {
+pub(crate) fn path_escape(path: impl AsRef<[u8]>) -> String {
+    let path = path.as_ref();
     let mut out = String::with_capacity(path.len());
-    for &byte in path.as_bytes() {
+    for &byte in path {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(char::from(byte)),
             b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@' => {
@@ -126,6 +137,8 @@ mod tests {
             "/key%20with%20space/%C3%BC%21%2A%27%28%29%5B%5D%3F%23%25"
         );
         assert_eq!(path_escape("/a$&+,:;=@~b"), "/a$&+,:;=@~b");
+        assert_eq!(path_escape(b"/\xe9"), "/%E9");
+        assert_eq!(lossy(b"a\xe9\xa0b\xff"), "a\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(form_escape(b"x y+&=\xff~"), "x+y%2B%26%3D%FF~");
         assert_eq!(quote("a\"\\\n\x01é"), r#""a\"\\\n\x01é""#);
         assert_eq!(json_string("<&>\u{8}\t"), "\"\\u003c\\u0026\\u003e\\u0008\\t\"");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::spec::{Flag, Kind};
+use super::word::Word;
 use super::{duration, flags};
 
 /// What was typed for the flags of one command. Every value has passed its flag's check.
@@ -10,7 +11,7 @@ use super::{duration, flags};
 pub(crate) struct Values {
     flags: &'static [Flag],
     /// Long name, spelling used, value.
-    given: Vec<(&'static str, String, String)>,
+    given: Vec<(&'static str, String, Word)>,
 }
 
 impl Values {
@@ -19,7 +20,7 @@ impl Values {
         Self { flags, given: Vec::new() }
     }
 
-    pub(super) fn put(&mut self, flag: &Flag, spelling: &str, value: String) {
+    pub(super) fn put(&mut self, flag: &Flag, spelling: &str, value: Word) {
         self.given.push((flag.names[0], spelling.to_owned(), value));
     }
 
@@ -37,8 +38,12 @@ impl Values {
         })
     }
 
+    fn last_word(&self, name: &str) -> Option<&Word> {
+        self.given.iter().rev().find(|(long, ..)| *long == name).map(|(.., value)| value)
+    }
+
     fn last(&self, name: &str) -> Option<&str> {
-        self.given.iter().rev().find(|(long, ..)| *long == name).map(|(.., value)| value.as_str())
+        self.last_word(name).map(|word| &**word)
     }
 
     fn flag(&self, name: &str, kind: Kind) -> &'static Flag {
@@ -54,10 +59,16 @@ impl Values {
         self.last(name).unwrap_or(flag.default)
     }
 
+    /// The bytes of a flag's text, which need not be UTF-8.
+    pub(crate) fn bytes(&self, name: &str) -> &[u8] {
+        let flag = self.flag(name, Kind::Text);
+        self.last_word(name).map_or(flag.default.as_bytes(), Word::bytes)
+    }
+
     /// All values of a flag that may be given often.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         self.flag(name, Kind::List);
-        self.given.iter().filter(|(long, ..)| *long == name).map(|(.., value)| value.clone()).collect()
+        self.given.iter().filter(|(long, ..)| *long == name).map(|(.., value)| value.to_string()).collect()
     }
 
     /// Whether a flag was given.

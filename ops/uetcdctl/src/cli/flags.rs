@@ -3,6 +3,7 @@
 use super::arguments::Values;
 use super::duration;
 use super::spec::{Flag, Kind};
+use super::word::Word;
 
 /// Which of the flags that need no table were among the others.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ pub(super) enum Level {
 
 /// Puts the flags of a command, each with its value, before its other words. What stands behind `--` is never a flag, and neither is what looks
 /// like one but is none of this command's: `set k -5` stores `-5`. Only directly behind a flag it stays there, to be refused if that flag takes no value.
-pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
+pub(super) fn reorder(flags: &[Flag], words: &[Word]) -> Vec<Word> {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     // The kind of the flag that the last word was, unless its value was in that word.
     let mut behind = None;
@@ -30,12 +31,12 @@ pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
     while let Some(word) = words.next() {
         let stays = match behind.take() {
             None => false,
-            Some(Kind::Bool) => word.starts_with('-') && word != "-" && word != "--",
+            Some(Kind::Bool) => word.starts_with('-') && !matches!(&**word, "-" | "--"),
             Some(_) => true,
         };
         match kind_of(flags, word) {
             None if stays => first.push(word.clone()),
-            None if word == "--" => {
+            None if &**word == "--" => {
                 rest.insert(0, word.clone());
                 rest.extend(words.by_ref().cloned());
             }
@@ -72,17 +73,17 @@ fn find<'a>(flags: &'a [Flag], name: &str) -> Option<&'a Flag> {
 pub(super) fn parse(
     level: Level,
     flags: &'static [Flag],
-    words: &[String],
-) -> Result<(Values, Asked, Vec<String>), String> {
+    words: &[Word],
+) -> Result<(Values, Asked, Vec<Word>), String> {
     let mut values = Values::of(flags);
     let mut asked = Asked::default();
     let mut at = 0;
     while let Some(word) = words.get(at) {
-        if !word.starts_with('-') || word == "-" {
+        if !word.starts_with('-') || &**word == "-" {
             break;
         }
         at += 1;
-        if word == "--" {
+        if &**word == "--" {
             break;
         }
         let body = word.strip_prefix("--").unwrap_or(&word[1..]);
@@ -100,8 +101,8 @@ pub(super) fn parse(
         }
         let flag = find(flags, name).ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
         let value = match (inline, flag.kind) {
-            (Some(value), _) => value.to_owned(),
-            (None, Kind::Bool) => "true".to_owned(),
+            (Some(_), _) => word.behind_equals().unwrap_or_default(),
+            (None, Kind::Bool) => "true".into(),
             (None, _) => {
                 let value = words.get(at).ok_or_else(|| format!("flag needs an argument: -{name}"))?;
                 at += 1;
@@ -180,8 +181,8 @@ mod tests {
         Flag::new(&["recursive", "r"], Kind::Bool, ""),
     ];
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
+    fn words(line: &str) -> Vec<Word> {
+        line.split_whitespace().map(Word::from).collect()
     }
 
     #[test]
@@ -201,7 +202,7 @@ mod tests {
             ("k --in-order - --bogus", "--in-order k - --bogus"),
             ("k -h", "-h k"),
         ] {
-            assert_eq!(reorder(FLAGS, &words(line)).join(" "), want, "{line}");
+            assert_eq!(reorder(FLAGS, &words(line)), words(want), "{line}");
         }
     }
 

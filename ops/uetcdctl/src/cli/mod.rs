@@ -11,7 +11,9 @@ mod help;
 mod parse;
 mod spec;
 mod table;
+mod word;
 
 pub(crate) use arguments::Values;
 pub(crate) use parse::{Invocation, parse};
 pub(crate) use spec::{Manner, Task};
+pub(crate) use word::Word;

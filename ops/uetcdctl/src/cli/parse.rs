@@ -5,6 +5,7 @@ use super::flags::{self, Level};
 use super::help;
 use super::spec::{Command, Flag, Manner, Task};
 use super::table::{COMMANDS, GLOBAL_FLAGS, HELP};
+use super::word::Word;
 
 /// A command to run.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Invocation {
     /// The flags of the command.
     pub flags: Values,
     /// The other words, without a `--` that ended the flags.
-    pub words: Vec<String>,
+    pub words: Vec<Word>,
 }
 
 /// What ends the program without running a command: help, or what is wrong with the command line.
@@ -50,7 +51,7 @@ impl Answer {
 ///
 /// # Errors
 /// The answer to show instead, which is no error for `--help`.
-pub(crate) fn parse(manner: Manner, words: &[String]) -> Result<Invocation, Answer> {
+pub(crate) fn parse(manner: Manner, words: &[Word]) -> Result<Invocation, Answer> {
     let misuse = |line: &str, why: &str| Answer::misuse(line, why, &help::program(manner));
     let (globals, asked, rest) = flags::parse(Level::Program, GLOBAL_FLAGS, words)
         .map_err(|why| misuse(&format!("Incorrect Usage. {why}\n\n"), &why))?;
@@ -94,7 +95,7 @@ fn two_forms(values: &Values) -> Option<String> {
 }
 
 /// `help`, `help COMMAND` and, where etcdctl stops at the group, `help GROUP COMMAND`.
-fn help_of(manner: Manner, topics: &[String]) -> Answer {
+fn help_of(manner: Manner, topics: &[Word]) -> Answer {
     let Some((topic, below)) = topics.split_first() else { return Answer::help(help::program(manner)) };
     if is_help(topic.trim_start_matches('-')) {
         // etcdctl's help of `help` leaves the name out.
@@ -120,7 +121,7 @@ fn help_in_group(manner: Manner, group: &'static Command, name: &str) -> Answer 
     )
 }
 
-fn in_group(manner: Manner, globals: Values, group: &'static Command, words: &[String]) -> Result<Invocation, Answer> {
+fn in_group(manner: Manner, globals: Values, group: &'static Command, words: &[Word]) -> Result<Invocation, Answer> {
     const NONE: &[Flag] = &[];
     let (_, asked, rest) = flags::parse(Level::Command, NONE, words)
         .map_err(|why| Answer::misuse(&format!("Incorrect Usage. {why}\n\n"), &why, &help::group(manner, group)))?;
@@ -142,7 +143,7 @@ fn call(
     mut globals: Values,
     command: &'static Command,
     full_name: &str,
-    words: &[String],
+    words: &[Word],
 ) -> Result<Invocation, Answer> {
     let help = || help::command(manner, full_name, command);
     let misuse = |why: String| Answer::misuse(&format!("Incorrect Usage: {why}\n\n"), &why, &help());
@@ -162,8 +163,8 @@ fn call(
 mod tests {
     use super::*;
 
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
+    fn words(line: &str) -> Vec<Word> {
+        line.split_whitespace().map(Word::from).collect()
     }
 
     #[test]
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!(call.globals.duration("timeout"), std::time::Duration::from_secs(3));
         assert_eq!(call.globals.text("endpoints"), "http://a");
         assert_eq!(call.flags.int("ttl"), 60);
-        assert_eq!(call.words, ["k", "v"]);
+        assert_eq!(call.words, words("k v"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::members::{expect, json, message, null_is_empty};
 use super::{Client, Deadline, Error, Method, Reply, Request};
-use crate::text::json_string;
+use crate::text::{clean_path, json_string, path_escape};
 
 /// A user, as far as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,11 +179,16 @@ impl<'a> Auth<'a> {
 const NO_PERMISSIONS: &str = "{\"kv\":{\"read\":null,\"write\":null}}";
 
 fn user_path(name: &str) -> String {
-    format!("/v2/auth/users/{name}")
+    named("/v2/auth/users", name)
 }
 
 fn role_path(name: &str) -> String {
-    format!("/v2/auth/roles/{name}")
+    named("/v2/auth/roles", name)
+}
+
+/// etcd's client drops the slash at the end, so that no name is all names.
+fn named(path: &str, name: &str) -> String {
+    clean_path(&format!("{path}/{}", path_escape(name))).trim_end_matches('/').to_owned()
 }
 
 fn json_list(items: &[String]) -> String {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::{clean_path, path_escape};
+
 /// A server's URL: scheme, host with port, and what every path begins with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
@@ -58,9 +60,10 @@ impl Endpoint {
         self.host() == "localhost" || self.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// The URL of a path below the endpoint; the path is not escaped yet.
+    /// The URL of a path below the endpoint; the path is escaped.
     pub(crate) fn url(&self, path: &str) -> String {
-        let path = crate::text::path_escape(&crate::text::clean_path(&format!("{}{path}", self.path)));
+        // Escapes have neither slashes nor dots in them.
+        let path = clean_path(&format!("{}{path}", path_escape(&self.path)));
         format!("{}://{}{path}", self.scheme, self.authority)
     }
 }
@@ -91,7 +94,7 @@ mod tests {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
         assert_eq!(
-            Endpoint::parse("http://a:1/pre/").expect("good").url("/v2/keys/ü"),
+            Endpoint::parse("http://a:1/pre/").expect("good").url("/v2/keys/%C3%BC"),
             "http://a:1/pre/v2/keys/%C3%BC"
         );
     }

@@ -42,7 +42,7 @@ impl Method {
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub method: Method,
-    /// Not escaped yet.
+    /// Escaped.
     pub path: String,
     /// Escaped, without the question mark.
     pub query: String,
@@ -106,7 +106,7 @@ impl Wire {
     pub(crate) fn new(
         tls: ureq::tls::TlsConfig,
         timeout: Option<Duration>,
-        user: Option<(&str, &str)>,
+        user: Option<(&[u8], &[u8])>,
         debug: bool,
     ) -> Self {
         let config = Agent::config_builder()
@@ -118,7 +118,8 @@ impl Wire {
             .accept_encoding("identity")
             .max_idle_connections_per_host(64)
             .build();
-        let credentials = user.map(|(name, password)| format!("Basic {}", BASE64.encode(format!("{name}:{password}"))));
+        let credentials =
+            user.map(|(name, password)| format!("Basic {}", BASE64.encode([name, b":", password].concat())));
         Self { agent: config.into(), timeout, credentials, debug }
     }
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::members::null_is_empty;
 use super::{ApiError, Client, Deadline, Error, Method, Reply, Request};
-use crate::text::form_escape;
+use crate::text::{form_escape, path_escape};
 
 /// What serde_json reads by itself.
 const NESTING_USUAL: usize = 128;
@@ -68,7 +68,7 @@ pub(crate) struct Read {
 pub(crate) struct Condition {
     /// `true`: the key must be there; `false`: it must not.
     pub exists: Option<bool>,
-    pub value: String,
+    pub value: Vec<u8>,
     pub index: u64,
 }
 
@@ -100,20 +100,30 @@ impl<'a> Keys<'a> {
     ///
     /// # Errors
     /// `Api` when the server refuses, and as [`Client::send`]; here and below.
-    pub(crate) fn get(self, key: &str, how: Read, deadline: Deadline) -> Result<Response, Error> {
+    pub(crate) fn get(
+        self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        how: Read,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
         let Read { recursive, sorted, quorum } = how;
         let query = format!("quorum={quorum}&recursive={recursive}&sorted={sorted}");
-        self.ask(&Request { query, ..Request::new(Method::Get, path(key)) }, deadline)
+        self.ask(&Request { query, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Reads all that is below a directory, as of one moment; only the deadline limits how long that takes.
-    pub(crate) fn tree(self, key: &str, deadline: Deadline) -> Result<Response, Error> {
+    pub(crate) fn tree(self, key: &(impl AsRef<[u8]> + ?Sized), deadline: Deadline) -> Result<Response, Error> {
         let query = "quorum=true&recursive=true&sorted=false".to_owned();
-        self.ask(&Request { query, waits: true, ..Request::new(Method::Get, path(key)) }, deadline)
+        self.ask(&Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Writes a key or a directory.
-    pub(crate) fn put(self, key: &str, write: &Write, deadline: Deadline) -> Result<Response, Error> {
+    pub(crate) fn put(
+        self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        write: &Write,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
         let mut query = Vec::new();
         if write.value.is_none() {
             query.push("dir=true".to_owned());
@@ -122,19 +132,24 @@ impl<'a> Keys<'a> {
             query.push(format!("prevExist={exists}"));
         }
         query.extend(compare(&write.condition));
-        let request = Request { query: query.join("&"), ..Request::new(Method::Put, path(key)) };
+        let request = Request { query: query.join("&"), ..Request::new(Method::Put, path(key.as_ref())) };
         self.ask(&with_form(request, write), deadline)
     }
 
     /// Makes a key below a directory, with a name that comes after all others.
-    pub(crate) fn post(self, directory: &str, write: &Write, deadline: Deadline) -> Result<Response, Error> {
-        self.ask(&with_form(Request::new(Method::Post, path(directory)), write), deadline)
+    pub(crate) fn post(
+        self,
+        directory: &(impl AsRef<[u8]> + ?Sized),
+        write: &Write,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
+        self.ask(&with_form(Request::new(Method::Post, path(directory.as_ref())), write), deadline)
     }
 
     /// Removes a key or a directory.
     pub(crate) fn delete(
         self,
-        key: &str,
+        key: &(impl AsRef<[u8]> + ?Sized),
         dir: bool,
         recursive: bool,
         condition: &Condition,
@@ -149,14 +164,15 @@ impl<'a> Keys<'a> {
             query.push("recursive=true".to_owned());
         }
         let form = Some("application/x-www-form-urlencoded");
-        let request = Request { query: query.join("&"), content_type: form, ..Request::new(Method::Delete, path(key)) };
+        let request =
+            Request { query: query.join("&"), content_type: form, ..Request::new(Method::Delete, path(key.as_ref())) };
         self.ask(&request, deadline)
     }
 
     /// Waits for the first event with an index of at least `from`; 0 stands for the next one.
-    pub(crate) fn wait(self, key: &str, recursive: bool, from: u64) -> Result<Response, Error> {
+    pub(crate) fn wait(self, key: &(impl AsRef<[u8]> + ?Sized), recursive: bool, from: u64) -> Result<Response, Error> {
         let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
-        let request = Request { query, waits: true, ..Request::new(Method::Get, path(key)) };
+        let request = Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) };
         loop {
             match self.ask(&request, Deadline::NEVER) {
                 // The server ended the wait without an event: it was stopped, or a proxy lost patience.
@@ -171,9 +187,9 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn path(key: &str) -> String {
-    let slash = if key.is_empty() || key.starts_with('/') { "" } else { "/" };
-    format!("/v2/keys{slash}{key}")
+fn path(key: &[u8]) -> String {
+    let slash = if key.is_empty() || key.starts_with(b"/") { "" } else { "/" };
+    format!("/v2/keys{slash}{}", path_escape(key))
 }
 
 fn compare(condition: &Condition) -> Vec<String> {
@@ -182,7 +198,7 @@ fn compare(condition: &Condition) -> Vec<String> {
         query.push(format!("prevIndex={}", condition.index));
     }
     if !condition.value.is_empty() {
-        query.push(format!("prevValue={}", form_escape(condition.value.as_bytes())));
+        query.push(format!("prevValue={}", form_escape(&condition.value)));
     }
     query
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Client, Deadline, Error, Method, Reply, Request};
+use crate::text::path_escape;
 
 /// One member of the cluster.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -79,7 +80,7 @@ impl Client {
     /// # Errors
     /// The server's message when it refuses.
     pub(crate) fn update_member(&self, id: &str, peer_urls: &[String], deadline: Deadline) -> Result<(), Error> {
-        let request = Request::new(Method::Put, format!("/v2/members/{id}")).json(peer_urls_json(peer_urls));
+        let request = Request::new(Method::Put, member_path(id)).json(peer_urls_json(peer_urls));
         let reply = self.send(&request, deadline)?;
         expect(&reply, &[204, 404, 409])?;
         if reply.status == 204 { Ok(()) } else { Err(message(&reply)) }
@@ -90,7 +91,7 @@ impl Client {
     /// # Errors
     /// As [`Client::send`], and for any other answer.
     pub(crate) fn remove_member(&self, id: &str, deadline: Deadline) -> Result<(), Error> {
-        let reply = self.send(&Request::new(Method::Delete, format!("/v2/members/{id}")), deadline)?;
+        let reply = self.send(&Request::new(Method::Delete, member_path(id)), deadline)?;
         expect(&reply, &[204, 410])
     }
 }
@@ -118,6 +119,10 @@ pub(crate) fn check_peer_urls(urls: &[&str]) -> Result<Vec<String>, String> {
     }
     good.sort();
     Ok(good)
+}
+
+fn member_path(id: &str) -> String {
+    format!("/v2/members/{}", path_escape(id))
 }
 
 fn peer_urls_json(urls: &[String]) -> String {

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Call;
 use super::watch::{Events, end_well_on_interrupt, first_index};
+use crate::cli::Word;
 use crate::client::{Error, Keys, Response};
 use crate::failed::{Code, Failed};
 use crate::screen;
@@ -23,7 +24,7 @@ pub(super) fn run(call: &Call) -> Result<(), Failed> {
     let (recursive, from, key) = (call.flags.is_set("recursive"), first_index(call)?, key.clone());
     let (sender, events) = sync_channel(QUEUE_EVENTS_MAX);
     // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
-    std::thread::spawn(move || read(Events::new(Keys::new(&client), &key, recursive, from), &sender));
+    std::thread::spawn(move || read(Events::new(Keys::new(&client), key.bytes(), recursive, from), &sender));
     // The reader's last word is an error, which ends this.
     for event in events {
         let event = event.map_err(|error| Failed::error(Code::Server, error))?;
@@ -48,7 +49,7 @@ fn read(mut events: Events<'_>, sender: &SyncSender<Result<Response, Error>>) {
 }
 
 /// Runs the command to its end: the order of the runs is that of the events.
-fn execute(program: &str, arguments: &[String], event: &Response) -> Result<(), Failed> {
+fn execute(program: &Word, arguments: &[Word], event: &Response) -> Result<(), Failed> {
     let status = Command::new(program)
         .args(arguments)
         .env("ETCD_WATCH_ACTION", &event.action)

@@ -34,12 +34,12 @@ pub(super) fn add(call: &Call) -> Result<(), Failed> {
     };
     let client = call.settings.connect()?;
     let deadline = call.settings.deadline();
-    let urls = check_peer_urls(&[url]).map_err(Failed::said)?;
+    let urls = check_peer_urls(&[&**url]).map_err(Failed::said)?;
     let added = client.add_member(&urls, deadline).map_err(Failed::bare)?;
     screen::say(format_args!("Added member named {name} with ID {} to cluster", added.id));
     let mut cluster = Vec::new();
     for member in client.members(deadline).map_err(Failed::bare)? {
-        let name = if member.id == added.id { name } else { &member.name };
+        let name = if member.id == added.id { &**name } else { &member.name };
         cluster.extend(member.peer_urls.iter().map(|url| format!("{name}={url}")));
     }
     screen::say(format_args!("\nETCD_NAME={}", quote(name)));

@@ -15,7 +15,7 @@ mod user;
 mod watch;
 mod write;
 
-use crate::cli::{Invocation, Task, Values};
+use crate::cli::{Invocation, Task, Values, Word};
 use crate::failed::Failed;
 use crate::settings::Settings;
 
@@ -27,13 +27,13 @@ pub(crate) struct Call {
     /// The command's own flags.
     pub flags: Values,
     /// Its other words.
-    pub words: Vec<String>,
+    pub words: Vec<Word>,
 }
 
 impl Call {
     /// The key, which most commands need.
-    fn key(&self) -> Result<&str, Failed> {
-        self.words.first().map(String::as_str).ok_or_else(|| Failed::argument("key required"))
+    fn key(&self) -> Result<&Word, Failed> {
+        self.words.first().ok_or_else(|| Failed::argument("key required"))
     }
 
     /// For commands that take no words.

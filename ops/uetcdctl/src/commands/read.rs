@@ -1,6 +1,7 @@
 //! `get` and `ls`.
 
 use super::Call;
+use crate::cli::Word;
 use crate::client::{Keys, Node, Read};
 use crate::failed::{Code, Failed};
 use crate::{output, screen};
@@ -20,7 +21,7 @@ pub(super) fn get(call: &Call) -> Result<(), Failed> {
 
 pub(super) fn list(call: &Call) -> Result<(), Failed> {
     let client = call.settings.connect()?;
-    let key = call.words.first().map_or("/", String::as_str);
+    let key = call.words.first().map_or(&b"/"[..], Word::bytes);
     let how = Read {
         recursive: call.flags.is_set("recursive"),
         sorted: call.flags.is_set("sort"),

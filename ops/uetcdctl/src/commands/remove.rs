@@ -7,7 +7,7 @@ use crate::output;
 
 pub(super) fn remove(call: &Call) -> Result<(), Failed> {
     let condition =
-        Condition { value: call.flags.text("with-value").to_owned(), index: call.index("with-index"), exists: None };
+        Condition { value: call.flags.bytes("with-value").to_owned(), index: call.index("with-index"), exists: None };
     delete(call, call.flags.is_set("dir"), call.flags.is_set("recursive"), &condition)
 }
 

@@ -4,7 +4,7 @@ use super::Call;
 use super::auth::connect;
 use crate::client::{Auth, Error};
 use crate::failed::Failed;
-use crate::{prompt, screen};
+use crate::{prompt, screen, text};
 
 const NAME_MISSING: &str = "Please provide a username";
 
@@ -22,7 +22,7 @@ pub(super) fn add(call: &Call) -> Result<(), Failed> {
     let client = connect(call)?;
     let (name, password) = match word.split_once(':') {
         Some((name, password)) => (name, password.to_owned()),
-        None => (word, prompt::password("New password: ")?),
+        None => (word, text::lossy(&prompt::password("New password: ")?)),
     };
     Auth::new(&client, call.settings.deadline()).put_user(name, &password).map_err(Failed::bare)?;
     screen::say(format_args!("User {name} created"));
@@ -50,7 +50,7 @@ pub(super) fn remove(call: &Call) -> Result<(), Failed> {
 pub(super) fn passwd(call: &Call) -> Result<(), Failed> {
     let name = call.only_word(NAME_MISSING)?;
     let client = connect(call)?;
-    let password = prompt::password("New password: ")?;
+    let password = text::lossy(&prompt::password("New password: ")?);
     Auth::new(&client, call.settings.deadline()).put_user(name, &password).map_err(Failed::bare)?;
     screen::say("Password updated");
     Ok(())

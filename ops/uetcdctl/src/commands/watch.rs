@@ -15,7 +15,7 @@ pub(super) fn run(call: &Call) -> Result<(), Failed> {
     let key = call.key()?;
     let recursive = call.flags.is_set("recursive");
     end_well_on_interrupt()?;
-    let mut events = Events::new(Keys::new(&client), key, recursive, first_index(call)?);
+    let mut events = Events::new(Keys::new(&client), key.bytes(), recursive, first_index(call)?);
     loop {
         let event = events.next().map_err(|error| Failed::error(Code::Server, error))?;
         if event.node.dir {
@@ -50,14 +50,14 @@ pub(super) fn end_well_on_interrupt() -> Result<(), Failed> {
 /// The events of a key, none left out.
 pub(super) struct Events<'a> {
     keys: Keys<'a>,
-    key: &'a str,
+    key: &'a [u8],
     recursive: bool,
     /// Lowest index of the event to wait for; 0 for whichever comes.
     from: u64,
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(keys: Keys<'a>, key: &'a str, recursive: bool, from: u64) -> Self {
+    pub(super) fn new(keys: Keys<'a>, key: &'a [u8], recursive: bool, from: u64) -> Self {
         Self { keys, key, recursive, from }
     }
 

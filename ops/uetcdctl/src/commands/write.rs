@@ -3,13 +3,14 @@
 use std::io::Read as _;
 
 use super::Call;
+use crate::cli::Word;
 use crate::client::{Condition, Error, Keys, Response, Write};
 use crate::failed::{Code, Failed};
 use crate::output;
 
 pub(super) fn set(call: &Call) -> Result<(), Failed> {
     let condition = Condition {
-        value: call.flags.text("swap-with-value").to_owned(),
+        value: call.flags.bytes("swap-with-value").to_owned(),
         index: call.index("swap-with-index"),
         exists: None,
     };
@@ -31,7 +32,7 @@ pub(super) fn update(call: &Call) -> Result<(), Failed> {
     write(call, |keys, key, write| keys.put(key, &Write { condition, ..write }, call.settings.deadline()))
 }
 
-fn write(call: &Call, send: impl FnOnce(Keys<'_>, &str, Write) -> Result<Response, Error>) -> Result<(), Failed> {
+fn write(call: &Call, send: impl FnOnce(Keys<'_>, &Word, Write) -> Result<Response, Error>) -> Result<(), Failed> {
     let client = call.settings.connect()?;
     let key = call.key()?;
     let value = value(call)?;
@@ -44,7 +45,7 @@ fn write(call: &Call, send: impl FnOnce(Keys<'_>, &str, Write) -> Result<Respons
 /// The second word, else all of standard input.
 fn value(call: &Call) -> Result<Vec<u8>, Failed> {
     if let Some(value) = call.words.get(1) {
-        return Ok(value.clone().into_bytes());
+        return Ok(value.bytes().to_owned());
     }
     let mut value = Vec::new();
     match std::io::stdin().lock().read_to_end(&mut value) {
