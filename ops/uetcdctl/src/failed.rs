@@ -66,6 +66,7 @@ impl Failed {
             Error::InvalidJson | Error::EmptyBody => {
                 Some("is this the client port of an etcd v2 server? --endpoints names another".into())
             }
+            Error::BadEndpoint(_) => Some("--endpoints wants http://HOST:PORT, and a comma between two of them".into()),
             Error::NoEndpoints | Error::Said(_) => None,
         }
     }

@@ -182,7 +182,8 @@ impl Settings {
 }
 
 fn parse_endpoints(list: &str) -> Result<Vec<Endpoint>, Failed> {
-    list.split(',').map(|url| Endpoint::parse(url).map_err(Failed::said)).collect()
+    let parsed = list.split(',').map(Endpoint::parse).collect::<Result<_, _>>();
+    parsed.map_err(|why| Failed::bare(Error::BadEndpoint(why)))
 }
 
 fn joined(client: &Client, between: &str) -> String {

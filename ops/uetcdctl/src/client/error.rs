@@ -78,6 +78,9 @@ pub(crate) enum Error {
     /// An answer that is no etcd's.
     #[error("client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint")]
     InvalidJson,
+    /// An endpoint is no URL.
+    #[error("{0}")]
+    BadEndpoint(String),
     /// Another refusal, in the server's words or ours.
     #[error("{0}")]
     Said(String),

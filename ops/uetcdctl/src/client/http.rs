@@ -181,9 +181,18 @@ impl Wire {
         if self.debug {
             eprintln!("cURL Command: {}", request.curl(endpoint));
         }
-        if !matches!(endpoint.scheme(), "http" | "https") {
+        // etcd's client can speak to sockets, too.
+        let is_socket = endpoint.scheme() == "unix" && endpoint.host().is_empty();
+        if !matches!(endpoint.scheme(), "http" | "https") && !is_socket {
             let text = format!("unsupported protocol scheme {}", crate::text::quote(endpoint.scheme()));
             return Err(failed(endpoint, text, Trouble::Other));
+        }
+        if endpoint.host().is_empty() {
+            return Err(failed(endpoint, "http: no Host in request URL".to_owned(), Trouble::Other));
+        }
+        if !endpoint.port().is_empty() && endpoint.port().parse::<u16>().is_err() {
+            let text = format!("dial tcp: address {}: invalid port", endpoint.port());
+            return Err(failed(endpoint, text, Trouble::Connection));
         }
         let mut url = request.url(endpoint);
         for _ in 0..=REDIRECTS_MAX {
