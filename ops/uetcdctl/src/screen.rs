@@ -1,4 +1,5 @@
 //! Standard output and error. When nobody reads them any more, the program ends as others do: by SIGPIPE.
+//! Any other failure is ignored, as in etcdctl: what was done is done.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -25,10 +26,8 @@ fn write(to: &mut dyn Write, text: std::fmt::Arguments<'_>) {
 }
 
 fn check(result: io::Result<()>) {
-    if let Err(error) = result {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
-        }
+    if result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
         std::process::exit(1);
     }
 }

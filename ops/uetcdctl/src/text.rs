@@ -64,6 +64,14 @@ pub(crate) fn form_escape(bytes: &[u8]) -> String {
     out
 }
 
+/// The kernel's text for an error: no capital, no number.
+pub(crate) fn os_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
 /// Bytes as text; U+FFFD stands for each byte that is not UTF-8.
 pub(crate) fn lossy(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());

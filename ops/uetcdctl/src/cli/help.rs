@@ -12,16 +12,27 @@ const HELP_ROW: (&str, &str) = ("--help, -h", "show help");
 
 /// The help of the whole program.
 pub(super) fn program(manner: Manner) -> String {
-    let usage = match manner {
+    overview(manner, manner.name(), program_usage(manner), &program_commands(manner), &program_options(manner))
+}
+
+fn program_usage(manner: Manner) -> &'static str {
+    match manner {
         Manner::DropIn => "A simple command line client for etcd.",
         Manner::Own => "The command line for uetcd and any other etcd v2 server.",
-    };
+    }
+}
+
+fn program_commands(manner: Manner) -> Vec<Row> {
+    let mut commands = command_rows(COMMANDS, manner);
+    commands.push((format!("{}, h", HELP.name), HELP.usage.into()));
+    commands
+}
+
+fn program_options(manner: Manner) -> Vec<Row> {
     let mut options = flag_rows(GLOBAL_FLAGS, manner);
     options.push((HELP_ROW.0.into(), HELP_ROW.1.into()));
     options.push(("--version, -v".into(), "print the version".into()));
-    let mut commands = command_rows(COMMANDS, manner);
-    commands.push((format!("{}, h", HELP.name), HELP.usage.into()));
-    overview(manner, manner.name(), usage, &commands, &options)
+    options
 }
 
 /// What `help` shows inside a group, where etcdctl takes the group for a program of its own.
@@ -29,6 +40,11 @@ pub(super) fn group_as_program(manner: Manner, group: &Command) -> String {
     let name = format!("{} {}", manner.name(), group.name);
     let rows = command_rows(group.members(), manner);
     overview(manner, &name, group.usage, &rows, &[(HELP_ROW.0.into(), HELP_ROW.1.into())])
+}
+
+/// What an empty word shows, which calls no command: the program, laid out as a group.
+pub(super) fn program_as_group(manner: Manner) -> String {
+    grouped(manner.name(), program_usage(manner), &program_commands(manner), &program_options(manner))
 }
 
 fn overview(manner: Manner, name: &str, usage: &str, commands: &[Row], options: &[Row]) -> String {
@@ -44,11 +60,16 @@ fn overview(manner: Manner, name: &str, usage: &str, commands: &[Row], options: 
 /// The help of a group.
 pub(super) fn group(manner: Manner, group: &Command) -> String {
     let name = format!("{} {}", manner.name(), group.name);
+    let commands = command_rows(group.members(), manner);
+    grouped(&name, group.usage, &commands, &[(HELP_ROW.0.into(), HELP_ROW.1.into())])
+}
+
+fn grouped(name: &str, usage: &str, commands: &[Row], options: &[Row]) -> String {
     format!(
-        "NAME:\n   {name} - {usage}\n\nUSAGE:\n   {name} command [command options] [arguments...]\n\nCOMMANDS:\n{commands}\nOPTIONS:\n{options}   \n",
-        usage = group.usage,
-        commands = table(&command_rows(group.members(), manner)),
-        options = table(&[(HELP_ROW.0.into(), HELP_ROW.1.into())]),
+        "NAME:\n   {name} - {usage}\n\nUSAGE:\n   {name} command [command options] [arguments...]\n\n\
+         COMMANDS:\n{}\nOPTIONS:\n{}   \n",
+        table(commands),
+        table(options)
     )
 }
 

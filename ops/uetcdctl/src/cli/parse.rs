@@ -67,6 +67,9 @@ pub(crate) fn parse(manner: Manner, words: &[Word]) -> Result<Invocation, Answer
     if is_help(name) {
         return Err(help_of(manner, rest));
     }
+    if name.is_empty() {
+        return Err(Answer::help(help::program_as_group(manner)));
+    }
     let command = find(COMMANDS, name).ok_or_else(|| Answer::no_topic(name))?;
     match command.task {
         Task::Group(_) => in_group(manner, globals, command, rest),
@@ -102,6 +105,9 @@ fn help_of(manner: Manner, topics: &[Word]) -> Answer {
         let name = if manner == Manner::DropIn { String::new() } else { format!("{} help", manner.name()) };
         return Answer::help(help::command(manner, &name, &HELP));
     }
+    if topic.is_empty() {
+        return Answer::help(help::program_as_group(manner));
+    }
     let Some(command) = find(COMMANDS, topic) else { return Answer::no_topic(topic) };
     match (manner, &command.task, below.first()) {
         (Manner::Own, Task::Group(_), None) => Answer::help(help::group(manner, command)),
@@ -111,6 +117,9 @@ fn help_of(manner: Manner, topics: &[Word]) -> Answer {
 }
 
 fn help_in_group(manner: Manner, group: &'static Command, name: &str) -> Answer {
+    if name.is_empty() {
+        return Answer::help(help::group(manner, group));
+    }
     let command = if is_help(name) { Some(&HELP) } else { find(group.members(), name) };
     command.map_or_else(
         || Answer::no_topic(name),
@@ -133,6 +142,9 @@ fn in_group(manner: Manner, globals: Values, group: &'static Command, words: &[W
             None => Answer::help(help::group_as_program(manner, group)),
             Some(topic) => help_in_group(manner, group, topic),
         });
+    }
+    if name.is_empty() {
+        return Err(Answer::help(help::group(manner, group)));
     }
     let command = find(group.members(), name).ok_or_else(|| Answer::no_topic(name))?;
     call(manner, globals, command, &format!("{} {} {name}", manner.name(), group.name), rest)

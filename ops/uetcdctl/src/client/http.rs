@@ -13,6 +13,7 @@ use ureq::{Agent, Timeout};
 
 use super::error::Trouble;
 use super::{Attempt, Deadline, Endpoint, Error};
+use crate::text::os_error;
 
 /// A redirect that leads to another one more often than this leads nowhere.
 const REDIRECTS_MAX: usize = 10;
@@ -135,7 +136,7 @@ impl Wire {
     pub(crate) fn send(&self, endpoint: &Endpoint, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
         let mut response = self.open(endpoint, request, deadline)?;
         let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
-        let body = body.map_err(|error| explain(endpoint, &error))?;
+        let body = body.map_err(|error| explain_body(endpoint, &error))?;
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         Ok(Reply {
             status: response.status().as_u16(),
@@ -270,6 +271,16 @@ fn explain(endpoint: &Endpoint, error: &ureq::Error) -> Error {
     }
 }
 
+/// Once the head of an answer is there, its end is not expected.
+fn explain_body(endpoint: &Endpoint, error: &ureq::Error) -> Error {
+    match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            failed(endpoint, "unexpected EOF".to_owned(), Trouble::Closed)
+        }
+        error => explain(endpoint, error),
+    }
+}
+
 fn failed(endpoint: &Endpoint, text: String, trouble: Trouble) -> Error {
     Error::Cluster(vec![Attempt { text, endpoint: endpoint.to_string(), trouble }])
 }
@@ -284,7 +295,7 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
     match error.kind() {
         UnexpectedEof => failed(endpoint, "EOF".to_owned(), Trouble::Closed),
         ConnectionReset | BrokenPipe | ConnectionAborted => {
-            let text = format!("read tcp {}: {}", address(endpoint), os_text(error));
+            let text = format!("read tcp {}: {}", address(endpoint), os_error(error));
             failed(endpoint, text, Trouble::Connection)
         }
         InvalidData => failed(endpoint, explain_invalid(error), Trouble::Tls),
@@ -295,7 +306,7 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
         _ if error.to_string().starts_with("failed to lookup address") => unknown_host(endpoint),
         _ if error.raw_os_error().is_none() => failed(endpoint, error.to_string(), Trouble::Other),
         _ => {
-            let text = format!("dial tcp {}: connect: {}", address(endpoint), os_text(error));
+            let text = format!("dial tcp {}: connect: {}", address(endpoint), os_error(error));
             failed(endpoint, text, Trouble::Connection)
         }
     }
@@ -337,14 +348,6 @@ fn address(endpoint: &Endpoint) -> String {
     let authority = endpoint.authority();
     let found = |name: &str| name.to_socket_addrs().ok().and_then(|mut all| all.next()).map(|at| at.to_string());
     found(authority).or_else(|| found(&format!("{authority}{default_port}"))).unwrap_or_else(|| authority.to_owned())
-}
-
-/// The kernel's text, as Go has it: no capital, no number.
-fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 fn absolute(endpoint: &Endpoint, location: &str) -> String {

@@ -2,7 +2,8 @@
 //!
 //! One thread reads the events, so that a slow command does not make the server forget what was not read yet; commands run one after the other.
 
-use std::process::Command;
+use std::io;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Call;
@@ -11,6 +12,7 @@ use crate::cli::Word;
 use crate::client::{Error, Keys, Response};
 use crate::failed::{Code, Failed};
 use crate::screen;
+use crate::text::{os_error, quote};
 
 /// Events that wait for their command. With values of a kilobyte that is some 100 MB; beyond it the server's history has to wait.
 const QUEUE_EVENTS_MAX: usize = 65_536;
@@ -56,7 +58,20 @@ fn execute(program: &Word, arguments: &[Word], event: &Response) -> Result<(), F
         .env("ETCD_WATCH_MODIFIED_INDEX", event.node.modified_index.to_string())
         .env("ETCD_WATCH_KEY", &event.node.key)
         .env("ETCD_WATCH_VALUE", event.node.value.replace('\0', ""))
+        .stdin(Stdio::null())
         .status();
     // What the command makes of the event is its own affair.
-    status.map(drop).map_err(|e| Failed::said(format!("{program} can not be started: {e}")))
+    status.map(drop).map_err(|error| not_started(program, &error))
+}
+
+/// As etcdctl says it, down to the end of line that is not there.
+fn not_started(program: &Word, error: &io::Error) -> Failed {
+    let text = if program.is_empty() {
+        "exec: no command".to_owned()
+    } else if error.kind() == io::ErrorKind::NotFound && !program.contains('/') {
+        format!("exec: {}: executable file not found in $PATH", quote(program))
+    } else {
+        format!("fork/exec {program}: {}", os_error(error))
+    };
+    Failed { text, ..Failed::silent(Code::BadArguments) }
 }

@@ -77,6 +77,7 @@ fn misbehaving() -> String {
         ("DEAD", "http://127.0.0.1:9".to_owned()),
         ("SILENT", Canned::Silent.serve()),
         ("CLOSING", Canned::Closing.serve()),
+        ("CUT", Canned::Answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned()).serve()),
         ("HTML", Canned::http("200 OK", "", "<html>hello</html>").serve()),
         ("EMPTY", Canned::http("200 OK", "", "").serve()),
         ("NOLEADER", Canned::http("503 Service Unavailable", json, "{\"message\":\"x\"}").serve()),
