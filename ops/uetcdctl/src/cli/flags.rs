@@ -21,9 +21,24 @@ pub(super) enum Level {
     Command,
 }
 
+/// The flags that a command line may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// All that are in the table.
+    pub(super) flags: &'static [Flag],
+    /// With those that etcdctl does not have.
+    pub(super) own: bool,
+}
+
+impl Known {
+    fn find(self, name: &str) -> Option<&'static Flag> {
+        self.flags.iter().find(|flag| flag.names.contains(&name) && (self.own || !flag.own))
+    }
+}
+
 /// Puts the flags of a command, each with its value, before its other words. What stands behind `--` is never a flag, and neither is what looks
 /// like one but is none of this command's: `set k -5` stores `-5`. Only directly behind a flag it stays there, to be refused if that flag takes no value.
-pub(super) fn reorder(flags: &[Flag], words: &[Word]) -> Vec<Word> {
+pub(super) fn reorder(known: Known, words: &[Word]) -> Vec<Word> {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     // The kind of the flag that the last word was, unless its value was in that word.
     let mut behind = None;
@@ -34,7 +49,7 @@ pub(super) fn reorder(flags: &[Flag], words: &[Word]) -> Vec<Word> {
             Some(Kind::Bool) => word.starts_with('-') && !matches!(&**word, "-" | "--"),
             Some(_) => true,
         };
-        match kind_of(flags, word) {
+        match kind_of(known, word) {
             None if stays => first.push(word.clone()),
             None if &**word == "--" => {
                 rest.insert(0, word.clone());
@@ -52,30 +67,22 @@ pub(super) fn reorder(flags: &[Flag], words: &[Word]) -> Vec<Word> {
     first
 }
 
-fn kind_of(flags: &[Flag], word: &str) -> Option<Kind> {
+fn kind_of(known: Known, word: &str) -> Option<Kind> {
     let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
     let name = name.split('=').next().unwrap_or_default();
-    if is_help(name) { Some(Kind::Bool) } else { find(flags, name).map(|flag| flag.kind) }
+    if is_help(name) { Some(Kind::Bool) } else { known.find(name).map(|flag| flag.kind) }
 }
 
 fn is_help(name: &str) -> bool {
     name == "help" || name == "h"
 }
 
-fn find<'a>(flags: &'a [Flag], name: &str) -> Option<&'a Flag> {
-    flags.iter().find(|flag| flag.names.contains(&name))
-}
-
 /// Reads flags up to the first word that is none, or past a `--`. Gives what was set, and the words that are left.
 ///
 /// # Errors
 /// Go's text for what is wrong.
-pub(super) fn parse(
-    level: Level,
-    flags: &'static [Flag],
-    words: &[Word],
-) -> Result<(Values, Asked, Vec<Word>), String> {
-    let mut values = Values::of(flags);
+pub(super) fn parse(level: Level, known: Known, words: &[Word]) -> Result<(Values, Asked, Vec<Word>), String> {
+    let mut values = Values::of(known.flags);
     let mut asked = Asked::default();
     let mut at = 0;
     while let Some(word) = words.get(at) {
@@ -99,7 +106,7 @@ pub(super) fn parse(
             asked.version = boolean(name, inline.unwrap_or("true"))?;
             continue;
         }
-        let flag = find(flags, name).ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
+        let flag = known.find(name).ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
         let value = match (inline, flag.kind) {
             (Some(_), _) => word.behind_equals().unwrap_or_default(),
             (None, Kind::Bool) => "true".into(),
@@ -175,11 +182,15 @@ pub(super) fn integer(text: &str) -> Result<i64, OutOfRange> {
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[
-        Flag::new(&["ttl"], Kind::Int, "").or("0"),
-        Flag::new(&["in-order"], Kind::Bool, ""),
-        Flag::new(&["recursive", "r"], Kind::Bool, ""),
-    ];
+    const KNOWN: Known = Known {
+        flags: &[
+            Flag::new(&["ttl"], Kind::Int, "").or("0"),
+            Flag::new(&["in-order"], Kind::Bool, ""),
+            Flag::new(&["recursive", "r"], Kind::Bool, ""),
+            Flag::new(&["bogus"], Kind::Bool, "").own(),
+        ],
+        own: false,
+    };
 
     fn words(line: &str) -> Vec<Word> {
         line.split_whitespace().map(Word::from).collect()
@@ -202,7 +213,7 @@ mod tests {
             ("k --in-order - --bogus", "--in-order k - --bogus"),
             ("k -h", "-h k"),
         ] {
-            assert_eq!(reorder(FLAGS, &words(line)), words(want), "{line}");
+            assert_eq!(reorder(KNOWN, &words(line)), words(want), "{line}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Which command a command line calls, with which flags and words.
 
 use super::arguments::Values;
-use super::flags::{self, Level};
+use super::flags::{self, Known, Level};
 use super::help;
-use super::spec::{Command, Flag, Manner, Task};
+use super::spec::{Command, Manner, Task};
 use super::table::{COMMANDS, GLOBAL_FLAGS, HELP};
 use super::word::Word;
 
@@ -53,7 +53,7 @@ impl Answer {
 /// The answer to show instead, which is no error for `--help`.
 pub(crate) fn parse(manner: Manner, words: &[Word]) -> Result<Invocation, Answer> {
     let misuse = |line: &str, why: &str| Answer::misuse(line, why, &help::program(manner));
-    let (globals, asked, rest) = flags::parse(Level::Program, GLOBAL_FLAGS, words)
+    let (globals, asked, rest) = flags::parse(Level::Program, Known { flags: GLOBAL_FLAGS, own: true }, words)
         .map_err(|why| misuse(&format!("Incorrect Usage. {why}\n\n"), &why))?;
     if let Some(twice) = two_forms(&globals) {
         return Err(misuse(&format!("{twice}\n"), &twice));
@@ -131,7 +131,7 @@ fn help_in_group(manner: Manner, group: &'static Command, name: &str) -> Answer 
 }
 
 fn in_group(manner: Manner, globals: Values, group: &'static Command, words: &[Word]) -> Result<Invocation, Answer> {
-    const NONE: &[Flag] = &[];
+    const NONE: Known = Known { flags: &[], own: true };
     let (_, asked, rest) = flags::parse(Level::Command, NONE, words)
         .map_err(|why| Answer::misuse(&format!("Incorrect Usage. {why}\n\n"), &why, &help::group(manner, group)))?;
     let (false, Some((name, rest))) = (asked.help, rest.split_first()) else {
@@ -157,10 +157,11 @@ fn call(
     full_name: &str,
     words: &[Word],
 ) -> Result<Invocation, Answer> {
+    // What etcdctl takes for one more word is one for the drop-in, too.
+    let known = Known { flags: command.flags, own: manner == Manner::Own || command.own };
     let help = || help::command(manner, full_name, command);
     let misuse = |why: String| Answer::misuse(&format!("Incorrect Usage: {why}\n\n"), &why, &help());
-    let (flags, asked, words) =
-        flags::parse(Level::Command, command.flags, &flags::reorder(command.flags, words)).map_err(misuse)?;
+    let (flags, asked, words) = flags::parse(Level::Command, known, &flags::reorder(known, words)).map_err(misuse)?;
     if let Some(twice) = two_forms(&flags) {
         return Err(misuse(twice));
     }
@@ -212,5 +213,8 @@ mod tests {
             assert!(!shown(Manner::DropIn) && shown(Manner::Own), "{line}");
         }
         assert!(parse(Manner::DropIn, &words("mirror --from http://a")).is_ok(), "hidden, and there");
+        assert!(parse(Manner::DropIn, &words("get -o json k")).is_err(), "no flag of etcdctl");
+        let call = parse(Manner::DropIn, &words("get k -o json")).expect("as etcdctl");
+        assert_eq!((call.globals.text("output"), call.words), ("simple", words("k -o json")));
     }
 }

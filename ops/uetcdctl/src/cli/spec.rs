@@ -52,7 +52,7 @@ pub(crate) struct Flag {
     pub default: &'static str,
     /// One line for the help; what stands between backquotes names the value.
     pub usage: &'static str,
-    /// etcdctl does not have it: the drop-in takes it, but does not show it.
+    /// etcdctl does not have it: the drop-in does not take it, unless the whole command is ours.
     pub own: bool,
 }
 
