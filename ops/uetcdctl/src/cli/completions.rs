@@ -4,7 +4,7 @@ use std::io;
 
 use clap_complete::Shell;
 
-use super::spec::{Command, Flag, Kind, Manner};
+use super::spec::{Command, Flag, Kind, Manner, Task};
 use super::table::{COMMANDS, GLOBAL_FLAGS};
 
 /// Writes the completions for `shell`.
@@ -22,9 +22,11 @@ pub(crate) fn write(manner: Manner, shell: &str, out: &mut dyn io::Write) -> Res
 }
 
 fn command(command: &'static Command) -> clap::Command {
+    let shell = clap::Arg::new("shell").value_parser(clap::value_parser!(Shell));
     clap::Command::new(command.name)
         .about(command.usage)
         .args(command.flags.iter().map(argument))
+        .args(matches!(command.task, Task::Completion).then_some(shell))
         .subcommands(command.members().iter().map(self::command))
 }
 
@@ -41,6 +43,9 @@ fn argument(flag: &'static Flag) -> clap::Arg {
             _ if argument.get_long().is_none() => argument = argument.long(*name),
             _ => argument = argument.visible_alias(*name),
         }
+    }
+    if !flag.values.is_empty() {
+        argument = argument.value_parser(flag.values.to_vec());
     }
     let is_path =
         flag.names[0].ends_with("file") || flag.names[0].ends_with("dir") || ["state", "snap"].contains(&flag.names[0]);

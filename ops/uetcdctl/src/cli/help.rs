@@ -1,7 +1,7 @@
 //! Help texts, laid out as etcdctl lays them out. Called by its own name, the program shows all that it has, with examples.
 
 use super::spec::{Command, Flag, Kind, Manner};
-use super::table::{COMMANDS, GLOBAL_FLAGS, HELP};
+use super::table::{COMMANDS, EXAMPLES, GLOBAL_FLAGS, HELP};
 
 /// The etcdctl that the drop-in stands in for.
 pub(super) const ETCDCTL_VERSION: &str = "3.4.23";
@@ -12,7 +12,9 @@ const HELP_ROW: (&str, &str) = ("--help, -h", "show help");
 
 /// The help of the whole program.
 pub(super) fn program(manner: Manner) -> String {
-    overview(manner, manner.name(), program_usage(manner), &program_commands(manner), &program_options(manner))
+    let text =
+        overview(manner, manner.name(), program_usage(manner), &program_commands(manner), &program_options(manner));
+    text + &examples(manner, EXAMPLES)
 }
 
 fn program_usage(manner: Manner) -> &'static str {
@@ -61,7 +63,9 @@ fn overview(manner: Manner, name: &str, usage: &str, commands: &[Row], options: 
 pub(super) fn group(manner: Manner, group: &Command) -> String {
     let name = format!("{} {}", manner.name(), group.name);
     let commands = command_rows(group.members(), manner);
-    grouped(&name, group.usage, &commands, &[(HELP_ROW.0.into(), HELP_ROW.1.into())])
+    let text = grouped(&name, group.usage, &commands, &[(HELP_ROW.0.into(), HELP_ROW.1.into())]);
+    let lines: Vec<_> = group.members().iter().flat_map(|command| command.examples).copied().collect();
+    text + &examples(manner, &lines)
 }
 
 fn grouped(name: &str, usage: &str, commands: &[Row], options: &[Row]) -> String {
@@ -84,18 +88,22 @@ pub(super) fn command(manner: Manner, name: &str, command: &Command) -> String {
             text.push_str(part);
         }
     }
-    if manner == Manner::Own && !command.examples.is_empty() {
-        let program = manner.name();
-        let lines = command.examples.iter().map(|line| format!("   {program} {line}\n")).collect::<Vec<_>>();
-        text.push_str("\nEXAMPLES:\n");
-        text.push_str(&lines.concat());
-    }
+    text.push_str(&examples(manner, command.examples));
     if !rows.is_empty() {
         for part in ["\nOPTIONS:\n", &table(&rows), "   \n"] {
             text.push_str(part);
         }
     }
     text
+}
+
+/// Command lines to start from, in our own help alone.
+fn examples(manner: Manner, lines: &[&str]) -> String {
+    if manner == Manner::DropIn || lines.is_empty() {
+        return String::new();
+    }
+    let lines = lines.iter().map(|line| format!("   {} {line}\n", manner.name()));
+    format!("\nEXAMPLES:\n{}", lines.collect::<String>())
 }
 
 type Row = (String, String);
@@ -106,14 +114,15 @@ fn command_rows(commands: &[Command], manner: Manner) -> Vec<Row> {
 }
 
 fn flag_rows(flags: &[Flag], manner: Manner) -> Vec<Row> {
-    flags.iter().filter(|flag| manner == Manner::Own || !flag.own).map(flag_row).collect()
+    flags.iter().filter(|flag| manner == Manner::Own || !flag.own).map(|flag| flag_row(flag, manner)).collect()
 }
 
-fn flag_row(flag: &Flag) -> Row {
-    let mut parts = flag.usage.splitn(3, '`');
+fn flag_row(flag: &Flag, manner: Manner) -> Row {
+    let usage = if manner == Manner::Own && !flag.own_usage.is_empty() { flag.own_usage } else { flag.usage };
+    let mut parts = usage.splitn(3, '`');
     let (value, usage) = match (parts.next(), parts.next(), parts.next()) {
         (Some(before), Some(name), Some(after)) => (name, format!("{before}{name}{after}")),
-        _ => ("value", flag.usage.to_owned()),
+        _ => ("value", usage.to_owned()),
     };
     let value = if flag.kind == Kind::Bool { String::new() } else { format!(" {value}") };
     let dashes = |name: &str| if name.len() == 1 { "-" } else { "--" };

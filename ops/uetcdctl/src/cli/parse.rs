@@ -217,4 +217,16 @@ mod tests {
         let call = parse(Manner::DropIn, &words("get k -o json")).expect("as etcdctl");
         assert_eq!((call.globals.text("output"), call.words), ("simple", words("k -o json")));
     }
+
+    #[test]
+    fn every_command_has_examples_that_are_right() {
+        let groups = COMMANDS.iter().flat_map(Command::members);
+        for command in COMMANDS.iter().chain(groups).filter(|command| command.members().is_empty()) {
+            assert!(!command.examples.is_empty(), "{}", command.name);
+            for line in command.examples {
+                let call = parse(Manner::Own, &words(line)).unwrap_or_else(|answer| panic!("{line}: {answer:?}"));
+                assert!(std::ptr::eq(call.task, &raw const command.task), "{line}");
+            }
+        }
+    }
 }

@@ -52,6 +52,10 @@ pub(crate) struct Flag {
     pub default: &'static str,
     /// One line for the help; what stands between backquotes names the value.
     pub usage: &'static str,
+    /// The same for our own help, where it has more to say; else empty.
+    pub own_usage: &'static str,
+    /// What shells offer for its value; empty where anything goes.
+    pub values: &'static [&'static str],
     /// etcdctl does not have it: the drop-in does not take it, unless the whole command is ours.
     pub own: bool,
 }
@@ -59,12 +63,22 @@ pub(crate) struct Flag {
 impl Flag {
     /// A flag of etcdctl.
     pub(crate) const fn new(names: &'static [&'static str], kind: Kind, usage: &'static str) -> Self {
-        Self { names, kind, default: "", usage, own: false }
+        Self { names, kind, default: "", usage, own_usage: "", values: &[], own: false }
     }
 
     /// With this value unless another is given.
     pub(crate) const fn or(self, default: &'static str) -> Self {
         Self { default, ..self }
+    }
+
+    /// With this line in our own help.
+    pub(crate) const fn own_usage(self, own_usage: &'static str) -> Self {
+        Self { own_usage, ..self }
+    }
+
+    /// With these values to offer.
+    pub(crate) const fn values(self, values: &'static [&'static str]) -> Self {
+        Self { values, ..self }
     }
 
     /// A flag that etcdctl does not have.

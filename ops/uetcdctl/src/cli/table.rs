@@ -2,11 +2,15 @@
 
 use super::spec::{Command, Flag, Kind, Task};
 
+const FORMATS: &[&str] = &["simple", "extended", "json", "table"];
+
 /// Flags before the command.
 pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
     Flag::new(&["debug"], Kind::Bool, "output cURL commands which can be used to reproduce the request"),
     Flag::new(&["no-sync"], Kind::Bool, "don't synchronize cluster information before sending request"),
     Flag::new(&["output", "o"], Kind::Text, "output response in the given format (`simple`, `extended` or `json`)")
+        .own_usage("output response in the given format (`simple`, `extended`, `json` or `table`)")
+        .values(FORMATS)
         .or("simple"),
     Flag::new(&["discovery-srv", "D"], Kind::Text, "domain name to query for SRV records describing cluster endpoints"),
     Flag::new(&["insecure-discovery"], Kind::Bool, "accept insecure SRV records describing cluster endpoints"),
@@ -32,7 +36,9 @@ const AFTER_INDEX: Flag = Flag::new(&["after-index"], Kind::Int, "watch after th
 const SINCE: Flag =
     Flag::new(&["since"], Kind::Int, "watch from the given index on, the change that has it included").or("0").own();
 const OUTPUT: Flag =
-    Flag::new(&["output", "o"], Kind::Text, "as the global flag: `simple`, `extended`, `json` or `table`").own();
+    Flag::new(&["output", "o"], Kind::Text, "as the global flag: `simple`, `extended`, `json` or `table`")
+        .values(FORMATS)
+        .own();
 const ROLES: &[Flag] = &[Flag::new(&["roles"], Kind::List, "List of roles to grant or revoke")];
 
 const SET_MORE: &str = "Set sets the value of a key.\n\n   When <value> begins with '-', <value> is interpreted as a flag.\n   Insert '--' for workaround:\n\n   $ set -- <key> <value>";
@@ -52,11 +58,14 @@ pub(crate) static COMMANDS: &[Command] = &[
             "backup --data-dir /var/lib/uetcd --backup-dir /backup/monday         of a member that does not run",
         ]),
     Command::new("cluster-health", "check the health of the etcd cluster", " ", Task::ClusterHealth)
-        .flags(&[Flag::new(&["forever", "f"], Kind::Bool, "forever check the health every 10 second until CTRL+C")]),
+        .flags(&[Flag::new(&["forever", "f"], Kind::Bool, "forever check the health every 10 second until CTRL+C")])
+        .examples(&["cluster-health", "--endpoints http://10.0.0.1:2379 cluster-health --forever"]),
     Command::new("mk", "make a new key with a given value", "<key> <value>", Task::Make)
         .flags(&[Flag::new(&["in-order"], Kind::Bool, "create in-order key under directory <key>"), TTL])
         .examples(&["mk /lock/leader $(hostname) --ttl 30", "-o extended mk --in-order /queue job"]),
-    Command::new("mkdir", "make a new directory", "<key>", Task::MakeDir).flags(&[TTL]),
+    Command::new("mkdir", "make a new directory", "<key>", Task::MakeDir)
+        .flags(&[TTL])
+        .examples(&["mkdir /dir", "mkdir /dir --ttl 60"]),
     Command::new("rm", "remove a key or a directory", "<key>", Task::Remove)
         .flags(&[
             Flag::new(&["dir"], Kind::Bool, "removes the key if it is an empty directory or a key-value pair"),
@@ -65,7 +74,8 @@ pub(crate) static COMMANDS: &[Command] = &[
             Flag::new(&["with-index"], Kind::Int, "previous index").or("0"),
         ])
         .examples(&["rm /a", "rm /a --with-value old", "rm -r /dir"]),
-    Command::new("rmdir", "removes the key if it is an empty directory or a key-value pair", "<key>", Task::RemoveDir),
+    Command::new("rmdir", "removes the key if it is an empty directory or a key-value pair", "<key>", Task::RemoveDir)
+        .examples(&["rmdir /dir"]),
     Command::new("get", "retrieve the value of a key", "<key>", Task::Get).flags(&[SORT, QUORUM, OUTPUT]).examples(&[
         "get /a",
         "get --quorum /a",
@@ -94,9 +104,14 @@ pub(crate) static COMMANDS: &[Command] = &[
             "set /config < config.yml",
         ]),
     Command::new("setdir", "create a new directory or update an existing directory TTL", "<key>", Task::SetDir)
-        .flags(&[TTL]),
-    Command::new("update", "update an existing key with a given value", "<key> <value>", Task::Update).flags(&[TTL]),
-    Command::new("updatedir", "update an existing directory", "<key> <value>", Task::UpdateDir).flags(&[TTL]),
+        .flags(&[TTL])
+        .examples(&["setdir /dir", "setdir /dir --ttl 60"]),
+    Command::new("update", "update an existing key with a given value", "<key> <value>", Task::Update)
+        .flags(&[TTL])
+        .examples(&["update /a new", "update /a new --ttl 60"]),
+    Command::new("updatedir", "update an existing directory", "<key> <value>", Task::UpdateDir)
+        .flags(&[TTL])
+        .examples(&["updatedir /dir --ttl 60"]),
     Command::new("watch", "watch a key for changes", "<key>", Task::Watch)
         .flags(&[
             Flag::new(&["forever", "f"], Kind::Bool, "forever watch a key until CTRL+C"),
@@ -123,6 +138,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             Flag::new(&["hidden"], Kind::List, "Hidden key spaces to import from snapshot"),
             Flag::new(&["c"], Kind::Int, "Number of concurrent clients to import the data").or("10"),
         ])
+        .examples(&["import --snap snapshot.json --hidden /_coreos.com"])
         .own(),
     Command::new("mirror", "copy another cluster's keys into this one, and follow its changes", "[key]", Task::Mirror)
         .flags(MIRROR)
@@ -144,7 +160,18 @@ pub(crate) static COMMANDS: &[Command] = &[
 
 /// What every group, and the program, answers to besides its own commands.
 pub(super) static HELP: Command =
-    Command::new("help", "Shows a list of commands or help for one command", "[command]", Task::Help);
+    Command::new("help", "Shows a list of commands or help for one command", "[command]", Task::Help)
+        .examples(&["help set", "help member add"]);
+
+/// Command lines for the help of the program.
+pub(super) static EXAMPLES: &[&str] = &[
+    "set /a value",
+    "get /a",
+    "ls -r -p /",
+    "--endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 cluster-health",
+    "-o json get /a",
+    "-u root:password user list",
+];
 
 const MIRROR: &[Flag] = &[
     Flag::new(&["from"], Kind::Text, "endpoints of the cluster to copy, comma-delimited").own(),
@@ -157,7 +184,7 @@ const MIRROR: &[Flag] = &[
 ];
 
 const MEMBER: &[Command] = &[
-    Command::new("list", "enumerate existing cluster members", " ", Task::MemberList),
+    Command::new("list", "enumerate existing cluster members", " ", Task::MemberList).examples(&["member list"]),
     Command::new("add", "add a new member to the etcd cluster", "<name> <peerURL>", Task::MemberAdd)
         .examples(&["member add b http://10.0.0.2:2380"]),
     Command::new("remove", "remove an existing member from the etcd cluster", "<memberID>", Task::MemberRemove)
@@ -172,22 +199,28 @@ const MEMBER: &[Command] = &[
 ];
 
 const USER: &[Command] = &[
-    Command::new("add", "add a new user for the etcd cluster", "<user>", Task::UserAdd),
-    Command::new("get", "get details for a user", "<user>", Task::UserGet),
-    Command::new("list", "list all current users", "<user>", Task::UserList),
-    Command::new("remove", "remove a user for the etcd cluster", "<user>", Task::UserRemove),
+    Command::new("add", "add a new user for the etcd cluster", "<user>", Task::UserAdd)
+        .examples(&["user add alice", "user add alice:password"]),
+    Command::new("get", "get details for a user", "<user>", Task::UserGet).examples(&["user get alice"]),
+    Command::new("list", "list all current users", "<user>", Task::UserList).examples(&["user list"]),
+    Command::new("remove", "remove a user for the etcd cluster", "<user>", Task::UserRemove)
+        .examples(&["user remove alice"]),
     Command::new("grant", "grant roles to an etcd user", "<user>", Task::UserGrant)
         .flags(ROLES)
         .examples(&["user grant alice --roles readers,writers"]),
-    Command::new("revoke", "revoke roles for an etcd user", "<user>", Task::UserRevoke).flags(ROLES),
-    Command::new("passwd", "change password for a user", "<user>", Task::UserPasswd),
+    Command::new("revoke", "revoke roles for an etcd user", "<user>", Task::UserRevoke)
+        .flags(ROLES)
+        .examples(&["user revoke alice --roles writers"]),
+    Command::new("passwd", "change password for a user", "<user>", Task::UserPasswd).examples(&["user passwd alice"]),
 ];
 
 const ROLE: &[Command] = &[
-    Command::new("add", "add a new role for the etcd cluster", "<role> ", Task::RoleAdd),
-    Command::new("get", "get details for a role", "<role>", Task::RoleGet),
-    Command::new("list", "list all roles", " ", Task::RoleList),
-    Command::new("remove", "remove a role from the etcd cluster", "<role>", Task::RoleRemove),
+    Command::new("add", "add a new role for the etcd cluster", "<role> ", Task::RoleAdd)
+        .examples(&["role add readers"]),
+    Command::new("get", "get details for a role", "<role>", Task::RoleGet).examples(&["role get readers"]),
+    Command::new("list", "list all roles", " ", Task::RoleList).examples(&["role list"]),
+    Command::new("remove", "remove a role from the etcd cluster", "<role>", Task::RoleRemove)
+        .examples(&["role remove readers"]),
     Command::new("grant", "grant path matches to an etcd role", "<role>", Task::RoleGrant)
         .flags(&[
             Flag::new(&["path"], Kind::Text, "Path granted for the role to access"),
@@ -196,15 +229,18 @@ const ROLE: &[Command] = &[
             Flag::new(&["readwrite", "rw"], Kind::Bool, "Grant read-write access"),
         ])
         .examples(&["role grant readers --path '/app/*' --read"]),
-    Command::new("revoke", "revoke path matches for an etcd role", "<role>", Task::RoleRevoke).flags(&[
-        Flag::new(&["path"], Kind::Text, "Path revoked for the role to access"),
-        Flag::new(&["read"], Kind::Bool, "Revoke read access"),
-        Flag::new(&["write"], Kind::Bool, "Revoke write access"),
-        Flag::new(&["readwrite", "rw"], Kind::Bool, "Revoke read-write access"),
-    ]),
+    Command::new("revoke", "revoke path matches for an etcd role", "<role>", Task::RoleRevoke)
+        .flags(&[
+            Flag::new(&["path"], Kind::Text, "Path revoked for the role to access"),
+            Flag::new(&["read"], Kind::Bool, "Revoke read access"),
+            Flag::new(&["write"], Kind::Bool, "Revoke write access"),
+            Flag::new(&["readwrite", "rw"], Kind::Bool, "Revoke read-write access"),
+        ])
+        .examples(&["role revoke readers --path '/app/*' --read"]),
 ];
 
 const AUTH: &[Command] = &[
-    Command::new("enable", "enable auth access controls", " ", Task::AuthEnable),
-    Command::new("disable", "disable auth access controls", " ", Task::AuthDisable),
+    Command::new("enable", "enable auth access controls", " ", Task::AuthEnable).examples(&["auth enable"]),
+    Command::new("disable", "disable auth access controls", " ", Task::AuthDisable)
+        .examples(&["-u root:password auth disable"]),
 ];

@@ -147,6 +147,17 @@ fn every_shell_gets_completions() {
         .output()
         .expect("bash starts");
     assert!(syntax.status.success(), "{syntax:?}");
+    for (words, want) in [("-o j", "json"), ("get -o t", "table"), ("completion z", "zsh"), ("member re", "remove")] {
+        let words: Vec<_> = std::iter::once("uetcdctl").chain(words.split(' ')).collect();
+        let ([.., before, last], number) = (words.as_slice(), words.len() - 1) else { panic!("two words at least") };
+        let offer = format!(
+            "source <({UETCDCTL} completion bash); COMP_WORDS=({}); COMP_CWORD={number}; \
+             _uetcdctl uetcdctl {last} {before}; echo \"${{COMPREPLY[*]}}\"",
+            words.join(" ")
+        );
+        let offered = Command::new("bash").args(["-c", &offer]).output().expect("bash starts");
+        assert_eq!(out(&offered), format!("{want}\n"), "{words:?}: {offered:?}");
+    }
     assert!(!Command::new(UETCDCTL).args(["completion", "csh"]).output().expect("it starts").status.success());
 }
 
