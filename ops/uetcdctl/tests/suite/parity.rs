@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Output;
 
-use crate::harness::{Canned, DropIn, Server, document, etcd, need, shell};
+use crate::harness::{Canned, DropIn, Flavor, Plan, Server, document, need, shell};
 
 /// What a command line did, with what no two servers share replaced.
 #[derive(PartialEq, Eq)]
@@ -28,8 +28,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(program: &Path, servers: &str) -> Self {
-        let server = etcd();
+    fn new(program: &Path, flavor: Flavor, servers: &str) -> Self {
+        let server = Plan::of(flavor).start();
         let member = server.client().get("/v2/members").json()["members"][0]["id"].as_str().expect("an id").to_owned();
         let (program, url, peer) = (program.display(), server.url(""), server.peer_address());
         let prelude = format!(
@@ -90,14 +90,15 @@ fn misbehaving() -> String {
     servers.iter().map(|(name, url)| format!("{name}={url}; ")).collect::<Vec<_>>().concat()
 }
 
-/// Runs every line of a table on both sides. `~name line` is one whose answers differ, as that entry of the differences says.
-fn compare(table: &str, least: usize) {
+/// Runs every line of a table on both sides, each with its own server of this kind. `~name line` is one whose answers differ, as that entry of the differences says.
+fn compare(flavor: Flavor, table: &str, least: usize) {
     need("etcdctl");
     need("curl");
     let documented = document("docs/differences.md");
     let ours = DropIn::new();
     let servers = misbehaving();
-    let (etcdctl, uetcdctl) = (Side::new(Path::new("etcdctl"), &servers), Side::new(&ours.path(), &servers));
+    let side = |program: &Path| Side::new(program, flavor, &servers);
+    let (etcdctl, uetcdctl) = (side(Path::new("etcdctl")), side(&ours.path()));
     let mut failures = String::new();
     let lines: Vec<_> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert!(lines.len() >= least, "only {} lines", lines.len());
@@ -128,25 +129,30 @@ fn compare(table: &str, least: usize) {
 
 #[test]
 fn keys_as_the_server_suite_uses_them() {
-    compare(include_str!("../../../../server/tests/etcdctl/commands.txt"), 100);
+    compare(Flavor::Etcd, include_str!("../../../../server/tests/etcdctl/commands.txt"), 100);
 }
 
 #[test]
 fn keys_and_members() {
-    compare(include_str!("../tables/keys.txt"), 100);
+    compare(Flavor::Etcd, include_str!("../tables/keys.txt"), 100);
+}
+
+#[test]
+fn keys_and_members_of_uetcd() {
+    compare(Flavor::Uetcd, include_str!("../tables/keys.txt"), 100);
 }
 
 #[test]
 fn help_and_misuse() {
-    compare(include_str!("../tables/help.txt"), 150);
+    compare(Flavor::Etcd, include_str!("../tables/help.txt"), 150);
 }
 
 #[test]
 fn servers_that_misbehave() {
-    compare(include_str!("../tables/failures.txt"), 40);
+    compare(Flavor::Etcd, include_str!("../tables/failures.txt"), 40);
 }
 
 #[test]
 fn authentication() {
-    compare(include_str!("../tables/auth.txt"), 70);
+    compare(Flavor::Etcd, include_str!("../tables/auth.txt"), 70);
 }
