@@ -9,7 +9,7 @@ use super::members::null_is_empty;
 use super::{ApiError, Client, Deadline, Error, Method, Reply, Request};
 use crate::text::{form_escape, path_escape};
 
-/// What serde_json reads by itself.
+/// What `serde_json` reads by itself.
 const NESTING_USUAL: usize = 128;
 /// Deepest answer that is read: each directory is two levels. Whoever walks through a tree that was read does so on a usual stack.
 const NESTING_MAX: usize = 4096;
@@ -236,7 +236,7 @@ fn read(reply: &Reply) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// Parses an answer. serde_json stops at 128 brackets in each other, which guards its stack; a deeper tree is parsed where the stack is made for it.
+/// Parses an answer. `serde_json` stops at 128 brackets in each other, which guards its stack; a deeper tree is parsed where the stack is made for it.
 fn parse(body: &[u8]) -> Result<Response, Error> {
     let found = serde_json::from_slice(body);
     let depth = if found.is_ok() { 0 } else { nesting(body) };

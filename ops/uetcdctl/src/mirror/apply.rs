@@ -125,8 +125,8 @@ impl<'a> Applier<'a> {
         self.forced(key, || {
             let is =
                 |result: &Result<Response, Error>, code| matches!(result, Err(Error::Api(error)) if error.code == code);
-            let made = make();
-            let renewed = if is(&made, NOT_A_FILE) { renew() } else { return made };
+            let first = make();
+            let renewed = if is(&first, NOT_A_FILE) { renew() } else { return first };
             // Its time ended in between.
             if is(&renewed, KEY_NOT_FOUND) { make() } else { renewed }
         })

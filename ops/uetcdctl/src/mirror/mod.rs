@@ -252,7 +252,7 @@ fn copy_failed(error: Error) -> Failed {
 fn source_failed(error: Error) -> Failed {
     let mut failed = Failed::error(Code::Server, error);
     if let Some(hint) = failed.hint() {
-        failed.text.push_str(&format!("hint: {}\n", hint.replace("--endpoints", "--from")));
+        failed.text += &["hint: ", &hint.replace("--endpoints", "--from"), "\n"].concat();
         failed.cause = None;
     }
     failed
