@@ -56,7 +56,11 @@ fn forget(config: &Config, data: &DataDir, birth: Birth, damage: &RecoveryError)
     if urls.is_empty() {
         return Err(refused());
     }
-    tracing::error!(target: "wal", "{damage}");
+    match damage {
+        // What an operator is to do otherwise is done here.
+        RecoveryError::Damaged(damage) => tracing::error!(target: "wal", "{damage}"),
+        other => tracing::error!(target: "wal", "{other}"),
+    }
     tracing::warn!(target: "wal", "the log of this member is damaged: the other members are asked to stand in for it");
     let Some(promised_to) = ask(&birth, &urls) else {
         tracing::error!(target: "wal", "no other member answers: start this one again when a majority of them runs");

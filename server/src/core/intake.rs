@@ -11,6 +11,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use glommio::sync::Semaphore;
 use log::{GroupId, Position, SnapshotHead, SnapshotWriter};
 use net::peer::{Frame, SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
@@ -31,6 +32,9 @@ pub(super) struct Intake {
     by_shard: HashMap<ShardId, Rc<Inbox>>,
     /// The last one of each shard that came to its end: its sender may not have heard of that.
     finished: HashMap<ShardId, (MemberId, u64)>,
+    /// Per shard: whose turn it is to write a file. Two transfers may be of the same position, and name their files alike: the
+    /// later one waits until the one that it has replaced has let go of its own.
+    files: HashMap<ShardId, Rc<Semaphore>>,
 }
 
 /// Frames of one transfer on their way to its task.
@@ -45,6 +49,7 @@ struct Receiving {
     inbox: Rc<Inbox>,
     shard: ShardId,
     at: (RaftIndex, Term),
+    file: Rc<Semaphore>,
     next: u32,
     crc: u32,
 }
@@ -70,7 +75,8 @@ impl Inner {
             older.wake();
         }
         let at = (RaftIndex(begin.index), Term(begin.term));
-        let receiving = Receiving { core: self.core.clone(), inbox, shard, at, next: 0, crc: 0 };
+        let file = Rc::clone(self.intake.files.entry(shard).or_insert_with(|| Rc::new(Semaphore::new(1))));
+        let receiving = Receiving { core: self.core.clone(), inbox, shard, at, file, next: 0, crc: 0 };
         self.spawn(receiving.run());
     }
 
@@ -103,6 +109,9 @@ impl Inbox {
 
 impl Receiving {
     async fn run(mut self) {
+        let file = Rc::clone(&self.file);
+        // It is never closed.
+        let Ok(_turn) = file.acquire_permit(1).await else { return };
         let received = self.receive().await;
         let Some(core) = self.core.upgrade() else { return };
         let mut inner = core.inner.borrow_mut();
