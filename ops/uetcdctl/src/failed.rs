@@ -61,6 +61,7 @@ impl Failed {
                 let first = attempts.first()?;
                 Some(hint_for(first.trouble, &first.endpoint))
             }
+            Error::Once(attempt) => Some(hint_for(attempt.trouble, &attempt.endpoint)),
             Error::Deadline => Some("there was no answer in time: --timeout and --total-timeout give it longer".into()),
             Error::Api(error) => hint_for_code(error.code).map(str::to_owned),
             Error::InvalidJson | Error::EmptyBody => {

@@ -69,7 +69,7 @@ impl Client {
     /// Sends a request to one endpoint after the other until one gives an answer that is no server error.
     ///
     /// # Errors
-    /// `Cluster` with what each of them did; `Deadline` as soon as that has passed.
+    /// `Cluster` with what each of them did, `Once` if only one may be asked; `Deadline` as soon as that has passed.
     pub(crate) fn send(&self, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
         let ring = self.ring();
         if ring.all.is_empty() {
@@ -89,6 +89,11 @@ impl Client {
                 }
                 Err(Error::Cluster(mut failed)) => attempts.append(&mut failed),
                 Err(other) => return Err(other),
+            }
+            if request.once
+                && let Some(failed) = attempts.pop()
+            {
+                return Err(Error::Once(failed));
             }
         }
         Err(Error::Cluster(attempts))

@@ -66,6 +66,9 @@ pub(crate) enum Error {
     /// No endpoint had an answer.
     #[error("client: etcd cluster is unavailable or misconfigured{}", each(.0))]
     Cluster(Vec<Attempt>),
+    /// The only endpoint that may be asked had no answer.
+    #[error("{}", .0.text)]
+    Once(Attempt),
     /// The total time is over.
     #[error("context deadline exceeded")]
     Deadline,

@@ -52,12 +52,22 @@ pub(crate) struct Request {
     pub content_type: Option<&'static str>,
     /// The answer comes when something happens, so no time is too long to wait for it.
     pub waits: bool,
+    /// No other endpoint gets it when one fails, which may have executed it all the same: the second answer would be wrong.
+    pub once: bool,
 }
 
 impl Request {
     /// A request without query and body.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), query: String::new(), body: None, content_type: None, waits: false }
+        Self {
+            method,
+            path: path.into(),
+            query: String::new(),
+            body: None,
+            content_type: None,
+            waits: false,
+            once: false,
+        }
     }
 
     /// With a JSON body.

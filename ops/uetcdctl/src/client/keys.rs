@@ -88,12 +88,18 @@ pub(crate) struct Write {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keys<'a> {
     client: &'a Client,
+    once: bool,
 }
 
 impl<'a> Keys<'a> {
     /// The API of this cluster.
     pub(crate) fn new(client: &'a Client) -> Self {
-        Self { client }
+        Self { client, once: false }
+    }
+
+    /// The same, with requests that only one endpoint gets: what makes or removes a key would find the work of its own first try.
+    pub(crate) fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 
     /// Reads a key or a directory.
@@ -108,13 +114,13 @@ impl<'a> Keys<'a> {
     ) -> Result<Response, Error> {
         let Read { recursive, sorted, quorum } = how;
         let query = format!("quorum={quorum}&recursive={recursive}&sorted={sorted}");
-        self.ask(&Request { query, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
+        self.ask(Request { query, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Reads all that is below a directory, as of one moment; only the deadline limits how long that takes.
     pub(crate) fn tree(self, key: &(impl AsRef<[u8]> + ?Sized), deadline: Deadline) -> Result<Response, Error> {
         let query = "quorum=true&recursive=true&sorted=false".to_owned();
-        self.ask(&Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
+        self.ask(Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Writes a key or a directory.
@@ -133,7 +139,7 @@ impl<'a> Keys<'a> {
         }
         query.extend(compare(&write.condition));
         let request = Request { query: query.join("&"), ..Request::new(Method::Put, path(key.as_ref())) };
-        self.ask(&with_form(request, write), deadline)
+        self.ask(with_form(request, write), deadline)
     }
 
     /// Makes a key below a directory, with a name that comes after all others.
@@ -143,7 +149,7 @@ impl<'a> Keys<'a> {
         write: &Write,
         deadline: Deadline,
     ) -> Result<Response, Error> {
-        self.ask(&with_form(Request::new(Method::Post, path(directory.as_ref())), write), deadline)
+        self.ask(with_form(Request::new(Method::Post, path(directory.as_ref())), write), deadline)
     }
 
     /// Removes a key or a directory.
@@ -166,7 +172,7 @@ impl<'a> Keys<'a> {
         let form = Some("application/x-www-form-urlencoded");
         let request =
             Request { query: query.join("&"), content_type: form, ..Request::new(Method::Delete, path(key.as_ref())) };
-        self.ask(&request, deadline)
+        self.ask(request, deadline)
     }
 
     /// Waits for the first event with an index of at least `from`; 0 stands for the next one.
@@ -174,7 +180,7 @@ impl<'a> Keys<'a> {
         let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
         let request = Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) };
         loop {
-            match self.ask(&request, Deadline::NEVER) {
+            match self.ask(request.clone(), Deadline::NEVER) {
                 // The server ended the wait without an event: it was stopped, or a proxy lost patience.
                 Err(Error::EmptyBody) => {}
                 other => return other,
@@ -182,8 +188,9 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn ask(self, request: &Request, deadline: Deadline) -> Result<Response, Error> {
-        read(&self.client.send(request, deadline)?)
+    fn ask(self, request: Request, deadline: Deadline) -> Result<Response, Error> {
+        let request = Request { once: self.once, ..request };
+        read(&self.client.send(&request, deadline)?)
     }
 }
 

@@ -22,7 +22,9 @@ fn put(call: &Call, exists: Option<bool>) -> Result<(), Failed> {
     let key = call.key()?;
     let condition = Condition { exists, ..Condition::default() };
     let write = Write { ttl: call.flags.int("ttl"), condition, ..Write::default() };
-    let done = Keys::new(&client).put(key, &write, call.settings.deadline());
+    let keys = Keys::new(&client);
+    let keys = if exists == Some(false) { keys.once() } else { keys };
+    let done = keys.put(key, &write, call.settings.deadline());
     let response = done.map_err(|error| Failed::error(Code::Server, error))?;
     if call.settings.output() != "simple" {
         output::key(&response, call.settings.output());

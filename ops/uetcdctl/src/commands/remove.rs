@@ -18,7 +18,7 @@ pub(super) fn remove_dir(call: &Call) -> Result<(), Failed> {
 fn delete(call: &Call, dir: bool, recursive: bool, condition: &Condition) -> Result<(), Failed> {
     let client = call.settings.connect()?;
     let key = call.key()?;
-    let response = Keys::new(&client).delete(key, dir, recursive, condition, call.settings.deadline());
+    let response = Keys::new(&client).once().delete(key, dir, recursive, condition, call.settings.deadline());
     let response = response.map_err(|error| Failed::error(Code::Server, error))?;
     if !response.node.dir || call.settings.output() != "simple" {
         output::key(&response, call.settings.output());

@@ -23,7 +23,7 @@ pub(super) fn make(call: &Call) -> Result<(), Failed> {
             return keys.post(key, &write, call.settings.deadline());
         }
         let condition = Condition { exists: Some(false), ..Condition::default() };
-        keys.put(key, &Write { condition, ..write }, call.settings.deadline())
+        keys.once().put(key, &Write { condition, ..write }, call.settings.deadline())
     })
 }
 
