@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use mutant::Mutant;
+
 use crate::batch::{BatchBuilder, BatchPlace};
 use crate::carry::Carry;
 use crate::floors::Floors;
@@ -245,7 +247,7 @@ impl Appender {
             life: current.header.seq,
             block: current.next_block,
             seq: ticket.seq,
-            synced_upto: self.durable,
+            synced_upto: if mutant::is(Mutant::PromisedTooEarly) { ticket.seq.previous() } else { self.durable },
         };
         self.builder.finish(&place, out);
         let blocks = (ticket.length / BLOCK) as u32;
@@ -271,6 +273,9 @@ impl Appender {
             panic!("batch {seq} is not under way")
         };
         slot.1 = true;
+        if mutant::is(Mutant::WrittenOutOfOrder) {
+            self.in_flight.iter_mut().filter(|(under_way, _)| *under_way <= seq).for_each(|(_, done)| *done = true);
+        }
         // In order: a batch counts only when those before it do.
         while let Some((seq, true)) = self.in_flight.front() {
             self.durable = *seq;
@@ -417,7 +422,8 @@ impl Appender {
         });
         self.ends.push_back((self.next_batch, self.carry.ends()));
         // At the end: it is the newest state, what is gathered included.
-        for record in self.carry.records() {
+        let repeated = usize::MAX * usize::from(!mutant::is(Mutant::StateNotRepeated));
+        for record in self.carry.records().take(repeated) {
             self.builder.push(&record);
             self.pending_groups.entry(record.group()).or_default();
         }
@@ -427,7 +433,9 @@ impl Appender {
     /// Once the ends of the groups' logs are durable in a segment, entries beyond them in earlier segments (overridden
     /// ones) no longer pin those. Not before: what overrode them may yet be lost.
     fn release_overridden(&mut self) {
-        while let Some((seq, ends)) = self.ends.pop_front_if(|(seq, _)| *seq <= self.durable) {
+        while let Some((seq, ends)) =
+            self.ends.pop_front_if(|(seq, _)| *seq <= self.durable || mutant::is(Mutant::OverrideNotAwaited))
+        {
             for full in self.full.iter_mut().filter(|full| full.superseded_by <= seq) {
                 for (group, index) in &mut full.groups {
                     *index = ends.get(group).map_or(*index, |end| (*index).min(*end));
@@ -440,7 +448,8 @@ impl Appender {
         self.publish();
         while let Some(oldest) = self.full.front() {
             let allowed = oldest.groups.iter().all(|(group, index)| self.allows(*group, *index));
-            if !allowed || oldest.superseded_by > self.durable {
+            let follows = oldest.superseded_by <= self.durable || mutant::is(Mutant::OverrideNotAwaited);
+            if !allowed || !follows {
                 break;
             }
             let Some(oldest) = self.full.pop_front() else { break };
@@ -470,6 +479,8 @@ impl Appender {
     }
 
     fn allows(&self, group: GroupId, index: RaftIndex) -> bool {
-        self.floor_here(group).or_else(|| self.floors.of(group)).is_some_and(|floor| index <= floor)
+        self.floor_here(group)
+            .or_else(|| self.floors.of(group))
+            .is_some_and(|floor| index <= floor || (index == floor.next() && mutant::is(Mutant::CompactedTooFar)))
     }
 }

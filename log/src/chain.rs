@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mutant::Mutant;
+
 use crate::error::{Damage, RecoveryError, TornTail};
 use crate::ids::{BatchSeq, Epoch, SegmentSeq};
 use crate::scan::{Batch, SegmentScan};
@@ -77,6 +79,7 @@ pub(crate) fn read(dir: &Path, scans: Vec<SegmentScan>) -> Result<CoreLog, Recov
         }
         // What a later start found and went on from is fixed: it must be there, and nothing beyond it counts.
         let fixed = scans.peek().map(|next| next.header.resumed_after);
+        let fixed = fixed.filter(|_| !mutant::is(Mutant::DroppedComesBack));
         EpochReader { dir, fixed, segments: &mut segments }.read(&mut log)?;
     }
     Ok(log)
@@ -129,7 +132,12 @@ impl EpochReader<'_> {
     /// The log breaks off before batch `next`, behind what segment number `ended_in` holds: a torn tail, or a loss?
     fn judge_end(&self, next: BatchSeq, ended_in: usize) -> Result<Option<TornTail>, RecoveryError> {
         let (found, place) = self.found(next, ended_in);
-        let verdict = judge(found, self.evidence(next));
+        let verdict = match judge(found, self.evidence(next)) {
+            Verdict::Damaged if found == Found::Rotten && mutant::is(Mutant::RotDropped) => Verdict::TornTail,
+            Verdict::Damaged if found != Found::Rotten && mutant::is(Mutant::LostWriteDropped) => Verdict::TornTail,
+            Verdict::TornTail if mutant::is(Mutant::TornTailRefused) => Verdict::Damaged,
+            verdict => verdict,
+        };
         let end = &self.segments[ended_in].end;
         match verdict {
             Verdict::End => Ok(None),

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use mutant::Mutant;
+
 use crate::chain::{CoreLog, link, read};
 use crate::disk::{Disk, FileBytes};
 use crate::error::{Damage, RecoveryError, TornTail};
@@ -127,6 +129,7 @@ impl Tail {
     fn resume(self, core: CoreId, cores: u16, epoch: Epoch, floors: Floors) -> Resume {
         // Writes under way at the crash may have left no trace, or land late: their numbers are not used again either.
         let first_batch = BatchSeq::new(self.highest_batch.get() + MAX_IN_FLIGHT as u64 + 1);
+        let first_batch = if mutant::is(Mutant::BatchNumbersReused) { self.last.next() } else { first_batch };
         Resume {
             core,
             cores,
@@ -175,7 +178,9 @@ pub fn recover(
         recovered.logs.insert(core.core, tail);
     }
     // Within an epoch a group lives on one core, so only the order of epochs matters between cores.
-    order.sort_by_key(|(core, placed)| (placed.epoch, *core, placed.batch.header.seq));
+    if !mutant::is(Mutant::StartsOutOfOrder) {
+        order.sort_by_key(|(core, placed)| (placed.epoch, *core, placed.batch.header.seq));
+    }
     let mut groups = Groups::default();
     for (core, placed) in order {
         groups

@@ -13,6 +13,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use crossbeam::utils::CachePadded;
+use mutant::Mutant;
 
 use crate::ids::{Index, RaftIndex, ShardId};
 
@@ -61,6 +62,10 @@ fn least(cells: &[Cell]) -> u64 {
     cells.iter().map(|c| c.load(SeqCst)).min().unwrap_or(NONE)
 }
 
+fn greatest(cells: &[Cell]) -> u64 {
+    cells.iter().map(|c| c.load(SeqCst)).max().unwrap_or(0)
+}
+
 impl Order {
     /// Atomics for `shards` shards on `executors` executors, with everything up to `visible` already shown.
     pub fn new(shards: usize, executors: usize, visible: Index) -> Self {
@@ -103,7 +108,11 @@ impl Order {
     #[must_use]
     pub fn open(&self, token: Token, top: Index) -> bool {
         assert!(self.visible() <= top, "shown up to {}, but the logs of all groups end at {top}", self.visible());
-        self.seq.store(top.0, SeqCst);
+        let skipped = if mutant::is(Mutant::SkippedIndices) { 3 } else { 0 };
+        self.seq.store(top.0 + skipped, SeqCst);
+        if mutant::is(Mutant::SpoiledRegimeOpens) {
+            self.regime.fetch_or(1, SeqCst);
+        }
         self.regime.compare_exchange(token.0, token.0 | 1, SeqCst, SeqCst).is_ok()
     }
 
@@ -111,6 +120,9 @@ impl Order {
     ///
     /// Called by an executor at once when one of its groups is not led any more.
     pub fn close(&self) {
+        if mutant::is(Mutant::RegimeGoesOn) {
+            return;
+        }
         let _ = self.regime.fetch_update(SeqCst, SeqCst, |word| Some((word & !1) + 2));
     }
 
@@ -144,6 +156,7 @@ impl Order {
     ///
     /// Called by the shard's owner right after proposing, and whenever the oldest one has been committed.
     pub fn publish_uncommitted(&self, shard: ShardId, first: Option<Index>) {
+        let first = first.filter(|_| !mutant::is(Mutant::PendingNotCounted));
         self.pending[usize::from(shard.0)].store(first.map_or(NONE, |i| i.0), SeqCst);
     }
 
@@ -199,8 +212,11 @@ impl Order {
         let seq = self.seq.load(SeqCst);
         let bound = least(&self.pending);
         let held = self.held.load(SeqCst);
-        let own = if open { seq.min(bound - 1) } else { 0 };
-        let to = own.max(least(&self.reached)).min(held);
+        let below = if mutant::is(Mutant::VisibleOneTooHigh) { bound } else { bound - 1 };
+        let own = if open { seq.min(below) } else { 0 };
+        let reached =
+            if mutant::is(Mutant::ReachedByOneShard) { greatest(&self.reached) } else { least(&self.reached) };
+        let to = own.max(reached).min(held);
         let moved = to > self.visible.load(SeqCst) && self.visible.fetch_max(to, SeqCst) < to;
         self.raising[executor].store(false, SeqCst);
         if owed && held == NONE {
@@ -215,6 +231,9 @@ impl Order {
     /// its queues *after* this call.
     pub fn complete(&self) -> Index {
         let visible = self.visible.load(SeqCst);
+        if mutant::is(Mutant::CompleteTooEarly) {
+            return Index(visible);
+        }
         Index(visible.min(least(&self.unapplied) - 1))
     }
 

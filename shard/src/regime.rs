@@ -6,6 +6,8 @@
 //! continue above the highest one in any of the node's logs. Without step (2) a node could hand out indices below ones
 //! that a newer primary has already shown. See `docs/one-order.md`.
 
+use mutant::Mutant;
+
 use crate::ids::{Index, ShardId};
 use crate::order::Token;
 
@@ -78,6 +80,7 @@ impl Regimes {
                 self.led[usize::from(shard.0)] = true;
                 self.begin_round()
             }
+            Report::Lost(_) if mutant::is(Mutant::LossForgotten) => None,
             Report::Lost(shard) => {
                 self.led[usize::from(shard.0)] = false;
                 self.state = State::Gathering;
@@ -111,13 +114,13 @@ impl Regimes {
 
     fn confirmed(&mut self, shard: ShardId, of_round: u64, of_log: Index) -> Option<Action> {
         let State::Confirming { token, missing, top } = &mut self.state else { return None };
-        if of_round != self.round {
+        if of_round != self.round && !mutant::is(Mutant::OldRoundCounts) {
             return None;
         }
         missing[usize::from(shard.0)] = false;
         *top = (*top).max(of_log);
         let token = (*token)?;
-        if missing.contains(&true) {
+        if missing.contains(&true) && !mutant::is(Mutant::OneConfirmationIsEnough) {
             return None;
         }
         let action = Action::Open { token, top: *top };

@@ -17,6 +17,7 @@ mod tail;
 
 use std::collections::VecDeque;
 
+use mutant::Mutant;
 use raft::prelude::{EntryType, Message};
 
 use crate::command::{Batch, BatchBytes, Command, CommandRef};
@@ -323,7 +324,9 @@ impl Shard {
         self.applied = at;
         self.tail.clear();
         self.held.clear();
-        self.ended.extend(self.hub.cut_all());
+        if !mutant::is(Mutant::WatchOutlivesState) {
+            self.ended.extend(self.hub.cut_all());
+        }
         self.replaced = true;
         self.reach.advance(self.delivered());
         Ok(true)
@@ -474,7 +477,7 @@ impl Held {
 
     fn may_apply(&self, visible: Index, group: &Group) -> bool {
         match self.content {
-            Content::Batch(_) => self.last() <= Some(visible),
+            Content::Batch(_) => self.last() <= Some(visible) || mutant::is(Mutant::AppliedAboveVisible),
             Content::Members(_) => group.remembers_change(self.at),
             Content::Nothing => true,
         }

@@ -5,6 +5,7 @@
 //! stays what it was, at no cost per key. Only what is *shown* follows the wall clock.
 
 use crate::ids::Index;
+use mutant::Mutant;
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -52,6 +53,7 @@ impl Timeline {
 
     /// Follows a wall clock that has jumped by `by_ns`: remaining times stay.
     pub fn rebase(&mut self, by_ns: i64) {
+        let by_ns = if mutant::is(Mutant::RebaseBackwards) { by_ns.saturating_neg() } else { by_ns };
         self.offset_ns = self.offset_ns.saturating_add(by_ns);
     }
 
@@ -78,7 +80,8 @@ impl Timeline {
 
     /// Whether the time is up at `now`.
     pub fn is_due(self, deadline: Deadline, now: u64) -> bool {
-        deadline.ns() <= self.here(now)
+        let early_ns = if mutant::is(Mutant::ExpiresEarly) { 2 * NS_PER_S } else { 0 };
+        deadline.ns() <= self.here(now).saturating_add(early_ns)
     }
 
     /// The timeline's reading at the wall clock's `now`; at least 1, so that it can always be a deadline.

@@ -19,6 +19,7 @@ use crate::path;
 use crate::refusal::{Code, Refusal};
 use crate::store::Store;
 use crate::view::NodeHandle;
+use mutant::Mutant;
 use replay::Replay;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -134,7 +135,8 @@ impl Hub {
     /// `removed` is the directory that the event took away, if it did. Cost: the watchers that receive it, those that
     /// watch its key or a directory above without being recursive, and those registered below a removed directory.
     pub fn dispatch(&mut self, event: &Rc<Event>, removed: Option<&NodeHandle>, out: &mut Vec<(WatcherId, Rc<Event>)>) {
-        if event.refresh || self.by_path.is_empty() {
+        let skipped = mutant::is(Mutant::EventSkipped) && event.index.0.is_multiple_of(50);
+        if event.refresh || self.by_path.is_empty() || skipped {
             return;
         }
         let first = out.len();
@@ -225,7 +227,11 @@ impl Hub {
     ) {
         let Some(watchers) = self.by_path.get_mut(path) else { return };
         watchers.retain(|watcher| {
-            let delivered = watcher.since <= event.index && wants(watcher);
+            let begins = if mutant::is(Mutant::WatchBeginsLate) { watcher.since.next() } else { watcher.since };
+            let delivered = begins <= event.index && wants(watcher);
+            if delivered && mutant::is(Mutant::EventTwice) && event.index.0.is_multiple_of(50) {
+                out.push((watcher.id, Rc::clone(event)));
+            }
             if delivered {
                 out.push((watcher.id, Rc::clone(event)));
                 if !watcher.stream {

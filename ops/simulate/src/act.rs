@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use mutant::Mutant;
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
-use shard::regime::Action;
+use shard::regime::{Action, Report};
 use shard::shard::validate_message;
 
 use crate::boot::restore;
@@ -51,7 +52,7 @@ impl World {
                 let upto = (RaftIndex(metadata.index), Term(metadata.term));
                 let given_up = abandon(seat, id);
                 let writing = Writing::begin(disk, id, upto, chunks.iter().cloned());
-                let store = restore(&chunks);
+                let store = restore(&chunks, self.plan.history());
                 seat.receiving.push(Receiving { writing, store, message, from, process });
                 self.report_failed(at, given_up);
             }
@@ -90,6 +91,7 @@ impl World {
             shard.follow(primary);
         }
         seat.log.tick();
+        self.around(at, core, |core, around| core.expire(around));
         self.change_members(at, core);
     }
 
@@ -174,6 +176,14 @@ impl World {
             Mail::Report(report) => {
                 let action = running.regimes.report(report);
                 self.act(at, action);
+            }
+            Mail::Confirm(round) if mutant::is(Mutant::RegimeUnconfirmed) => {
+                let reports = running.cores[core].shards.iter().map(|shard| {
+                    let (shard, top) = (shard.id(), shard.top());
+                    Mail::Report(Report::Confirmed { shard, round, top })
+                });
+                let reports: Vec<Mail> = reports.collect();
+                running.cores[0].mail.extend(reports);
             }
             Mail::Confirm(round) => running.cores[core].shards.iter_mut().for_each(|shard| shard.confirm(round)),
             Mail::Frontier(said) => running.cores[core].take_frontier(&said),

@@ -20,7 +20,7 @@ use crate::counts::{Counts, Happened};
 use crate::disk::{Call, Fault};
 use crate::files::LOGS;
 use crate::node::{Birth, Node, Running};
-use crate::plan::{Bug, ELECTION_TICKS, Plan};
+use crate::plan::{ELECTION_TICKS, Plan};
 use crate::snapshots::{self, Found, Seat, unfinished};
 use crate::store::{CoreLog, position};
 use shard::random::Random;
@@ -117,6 +117,7 @@ impl Node {
         let cores = seats.into_iter().zip(logs).map(|((shards, seats), log)| Core::new(shards, log, seats));
         self.running = Some(Running {
             process: start.process,
+            clock_ahead_ns: self.clock_ahead_ns,
             order,
             cores: cores.collect(),
             regimes: Regimes::new(shards),
@@ -150,11 +151,11 @@ impl Node {
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: 1,
             tail_bytes: start.plan.tail_bytes,
-            amnesia: Some(others)
-                .filter(|others| self.is_forgetful() && !others.is_empty() && !start.plan.has(Bug::VoteAfterAmnesia)),
+            amnesia: Some(others).filter(|others| self.is_forgetful() && !others.is_empty()),
             random_seed: start.random.draw(),
         };
-        let store = seed.chunks.as_deref().map_or_else(Store::default, restore);
+        let limits = start.plan.history();
+        let store = seed.chunks.as_deref().map_or_else(|| Store::new(limits), |chunks| restore(chunks, limits));
         let started = Shard::start(ShardId(seed.shard), store, group, start.process);
         let mut shard = started.expect("what was recovered makes sense");
         shard.note_clock(Index(frontier.visible), frontier.clock);
@@ -196,8 +197,8 @@ fn entries(log: &GroupLog) -> Vec<LogEntry> {
     entries
 }
 
-pub(crate) fn restore(chunks: &[Vec<u8>]) -> Store {
-    let mut restore = Restore::new(HistoryLimits::default());
+pub(crate) fn restore(chunks: &[Vec<u8>], limits: HistoryLimits) -> Store {
+    let mut restore = Restore::new(limits);
     for chunk in chunks {
         restore.push(chunk).expect("what was written can be read");
     }

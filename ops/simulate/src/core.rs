@@ -1,24 +1,32 @@
 //! One core of one node: its shards, its log, and the turn, in the order of the server's `core/turn.rs`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use mutant::Mutant;
 use raft::prelude::Message;
 use shard::command::{Batch, Command, Numbered};
 use shard::group::Fetch;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId};
-use shard::order::Order;
+use shard::order::{Order, Token};
+use shard::refusal::Refusal;
 use shard::regime::Report;
 use shard::shard::{Applied, Outputs, Shard, Write};
 use shard::store::Store;
 
 use crate::network::{FrontierSaid, Network, Payload, Sender};
-use crate::plan::{Bug, Plan};
+use crate::plan::Plan;
 use crate::snapshots::{Seat, Writing};
 use crate::store::{CoreLog, frontier};
 
 /// Contexts of quorum rounds from here on are reads; below, they are rounds of the regime.
 pub(crate) const READS: u64 = 1 << 32;
+
+/// The ticket of what no client has asked for.
+pub(crate) const NOBODY: u64 = 0;
+
+/// Expiries that are proposed at a time.
+const EXPIRE_MAX: usize = 20;
 
 /// What one core tells another.
 #[derive(Clone, Debug)]
@@ -68,6 +76,10 @@ pub(crate) struct Core {
     pub(crate) asleep: usize,
     frontier_sent: Index,
     frontier_noted: Index,
+    /// The regime whose clock the timelines follow.
+    joined: Option<Token>,
+    /// Per shard, up to where its expiries were asked for.
+    asked_upto: BTreeMap<ShardId, Index>,
 }
 
 /// What a turn has led to, for the node.
@@ -81,6 +93,8 @@ pub(crate) struct Turn {
     pub(crate) writes: Vec<Write>,
     /// Tickets of commands that were refused for want of space.
     pub(crate) refused: Vec<u64>,
+    /// Refusals that needed no place in the log: the ticket, what was visible, and why.
+    pub(crate) made_up: Vec<(u64, Index, Refusal)>,
 }
 
 /// What the cores of a node share in a turn.
@@ -110,6 +124,8 @@ impl Core {
             asleep: 0,
             frontier_sent: Index::ZERO,
             frontier_noted: Index::ZERO,
+            joined: None,
+            asked_upto: BTreeMap::new(),
         }
     }
 
@@ -150,14 +166,23 @@ impl Core {
     /// Numbers what clients asked for and gives it to the log.
     fn submit(&mut self, around: &Around<'_>, turn: &mut Turn) {
         let order = around.order;
-        if self.commands.is_empty() || !order.is_open() {
+        let wide = around.plan.wide == 1;
+        if !order.is_open() || (self.commands.is_empty() && !wide) {
             return;
         }
         if self.log.is_full() {
-            turn.refused.extend(self.commands.drain(..).map(|asked| asked.ticket));
+            self.asked_upto.clear();
+            let clients = self.commands.drain(..).filter(|asked| asked.ticket != NOBODY);
+            turn.refused.extend(clients.map(|asked| asked.ticket));
             return;
         }
-        if !self.shards.iter().all(Shard::may_propose) {
+        if !self.shards.iter().all(Shard::may_propose) || (wide && !self.join_timelines(around)) {
+            return;
+        }
+        if wide {
+            self.make_up_refusals(around, turn);
+        }
+        if self.commands.is_empty() {
             return;
         }
         let commands = std::mem::take(&mut self.commands);
@@ -176,7 +201,65 @@ impl Core {
             let batch = Batch { first: first.0, now: around.clock, commands: commands.collect() };
             let shard = self.shard(id);
             shard.propose(&batch);
+            let top = shard.top();
+            self.asked_upto.entry(id).and_modify(|asked| *asked = top.min(*asked));
+            let shard = self.shard(id);
             order.publish_uncommitted(id, shard.oldest_uncommitted());
+        }
+    }
+
+    /// Joins the timelines to this node's clock once per regime, before the first command: as the server's `ticker.rs`.
+    fn join_timelines(&mut self, around: &Around<'_>) -> bool {
+        let token = around.order.token();
+        if self.joined == Some(token) {
+            return true;
+        }
+        if !self.shards.iter().all(Shard::is_settled) {
+            return false;
+        }
+        self.joined = Some(token);
+        self.asked_upto.clear();
+        let joining = self.shards.iter().filter(|shard| {
+            shard.store().next_deadline().is_some() && shard.clock() > 0 && !mutant::is(Mutant::RebaseForgotten)
+        });
+        let rebases = joining.map(|shard| {
+            own(around, shard, Command::Rebase { by_ns: around.clock.wrapping_sub(shard.clock()) as i64 })
+        });
+        let rebases: Vec<Asked> = rebases.collect();
+        self.commands.splice(0..0, rebases);
+        true
+    }
+
+    /// Proposes the removal of what is overdue.
+    pub(crate) fn expire(&mut self, around: &Around<'_>) {
+        if !around.order.is_open() || self.joined != Some(around.order.token()) {
+            return;
+        }
+        for shard in &mut self.shards {
+            let asked = self.asked_upto.entry(shard.id()).or_default();
+            if *asked <= shard.store().applied() {
+                let due = shard.store_mut().due(around.clock, EXPIRE_MAX);
+                // Until they are in the log, there is nothing that says so.
+                *asked = if due.is_empty() { *asked } else { Index(u64::MAX) };
+                self.commands.extend(due.into_iter().map(|command| own(around, shard, command)));
+            }
+        }
+    }
+
+    /// Answers what cannot succeed, while nothing is under way, if this member decides alone.
+    fn make_up_refusals(&mut self, around: &Around<'_>, turn: &mut Turn) {
+        let alone = around.peers.is_empty() && self.shards.iter().all(|shard| shard.group().is_alone());
+        let settled = self.shards.iter().all(Shard::is_settled);
+        if !(alone || mutant::is(Mutant::RefusedOnOldBelief)) || !(settled || mutant::is(Mutant::RefusedUnsettled)) {
+            return;
+        }
+        let visible = around.order.visible();
+        while let Some(asked) = self.commands.first().filter(|asked| asked.process == around.sender.process) {
+            let ticket = asked.ticket;
+            let shard = self.shards.iter().find(|shard| shard.id() == asked.shard);
+            let Some(Err(refusal)) = shard.map(|shard| shard.check(&asked.command)) else { return };
+            turn.made_up.push((ticket, visible, refusal));
+            self.commands.remove(0);
         }
     }
 
@@ -191,13 +274,12 @@ impl Core {
             } else {
                 find_nothing(shard, &mut out);
             }
-            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) && !around.plan.has(Bug::Thaw) {
+            if out.reports.iter().any(|report| matches!(report, Report::Lost(_))) {
                 order.close();
             }
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             order.publish_committed(shard.id(), shard.group().committed());
-            let uncommitted = shard.oldest_uncommitted().filter(|_| !around.plan.has(Bug::EarlyVisible));
-            order.publish_uncommitted(shard.id(), uncommitted);
+            order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             order.publish_reached(shard.id(), shard.reached());
             turn.mail_to_first.extend(out.reports.drain(..).map(Mail::Report));
         }
@@ -250,6 +332,7 @@ impl Core {
         self.frontier_sent = visible;
         // Read after `visible`.
         let positions = (0..around.plan.shards as u16).map(|shard| around.order.committed(ShardId(shard))).collect();
+        let visible = if mutant::is(Mutant::FrontierTooHigh) { visible.next() } else { visible };
         let said = Rc::new(FrontierSaid { visible, positions, clock: around.clock });
         for to in around.peers {
             around.net.send(around.sender, *to, ShardId(0), Payload::Frontier(Rc::clone(&said)));
@@ -262,6 +345,12 @@ impl Core {
             return;
         }
         self.frontier_noted = visible;
+        if mutant::is(Mutant::FrontierNotedTooHigh) {
+            for shard in &self.shards {
+                self.log.push_frontier(shard.id(), frontier(visible.max(shard.top()), shard.clock()));
+            }
+            return;
+        }
         for shard in self.shards.iter().filter(|shard| shard.shows(visible)) {
             self.log.push_frontier(shard.id(), frontier(visible, shard.clock()));
         }
@@ -285,6 +374,11 @@ impl Core {
         let upto: Vec<_> = seats.filter_map(|(shard, seat)| Some((shard.id(), seat.give_up()?))).collect();
         self.log.compact(&upto);
     }
+}
+
+/// A command of the node's own.
+fn own(around: &Around<'_>, shard: &Shard, command: Command) -> Asked {
+    Asked { shard: shard.id(), ticket: NOBODY, process: around.sender.process, command }
 }
 
 /// The log has nothing any more of what the shard wants from it.

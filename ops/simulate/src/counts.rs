@@ -74,6 +74,11 @@ happened! {
     PlainRead: "plain read",
     WatchEnded: "watch ended",
     WatchEvent: "event watched",
+    MadeUp: "refusal without a place in the log",
+    PastWatched: "watch from the past",
+    PastRefused: "watch refused, its past is gone",
+    Expired: "key expired",
+    Rebased: "timeline joined to a clock",
 }
 
 /// How often each thing has happened.

@@ -30,7 +30,13 @@ mod checkers;
 mod run;
 mod shrink;
 
+#[cfg(feature = "mutants")]
+mod hunt;
+
 pub use counts::{Counts, Happened};
-pub use plan::{Bug, Plan};
+pub use plan::Plan;
 pub use run::{Failure, Outcome, run};
 pub use shrink::shrink;
+
+#[cfg(feature = "mutants")]
+pub use hunt::{Found, Hunt};

@@ -1,10 +1,11 @@
 //! What clients ask for, and what they are told.
 
+use mutant::Mutant;
 use shard::command::Command;
-use shard::ids::ShardId;
+use shard::ids::{Index, ShardId};
 use shard::store::Outcome;
 
-use crate::checkers::{Answered, Read};
+use crate::checkers::{Answered, Past, Read};
 use crate::core::{Asked, READS, Turn};
 use crate::counts::Happened;
 use crate::network::{Payload, Sender};
@@ -14,6 +15,8 @@ use crate::world::World;
 const KEYS: usize = 5;
 /// Values that a compare-and-swap may expect.
 const VALUES: usize = 5;
+/// Seconds that a key lives, at most.
+const TTL_MAX_S: usize = 6;
 
 impl World {
     /// A client asks a node for a write.
@@ -24,7 +27,7 @@ impl World {
         let node = &mut self.nodes[at];
         let Some(running) = &mut node.running else { return };
         self.next_ticket += 1;
-        self.history.ask(ticket, &command);
+        self.history.ask(ticket, &command, self.now);
         self.tickets.insert(ticket, self.truth.last_acknowledged());
         let process = running.process;
         if running.is_primary() {
@@ -38,6 +41,17 @@ impl World {
     }
 
     fn command(&mut self, shard: ShardId, ticket: u64) -> Command {
+        let mut command = self.plain_command(shard, ticket);
+        if let Command::Set { ttl, .. } = &mut command
+            && self.plan.wide == 1
+            && self.extra.permille(300)
+        {
+            *ttl = Some(1 + self.extra.below(TTL_MAX_S) as u64);
+        }
+        command
+    }
+
+    fn plain_command(&mut self, shard: ShardId, ticket: u64) -> Command {
         let path = self.path(shard);
         let mut value = (ticket as usize % VALUES).to_string().into_bytes();
         match self.load.below(10) {
@@ -59,7 +73,9 @@ impl World {
     }
 
     fn path(&mut self, shard: ShardId) -> Vec<u8> {
-        format!("/s{shard}/k{}", self.load.below(KEYS)).into_bytes()
+        let name = self.load.below(KEYS);
+        let hidden = if self.plan.wide == 1 && name == KEYS - 1 { "_" } else { "" };
+        format!("/s{shard}/{hidden}k{name}").into_bytes()
     }
 
     /// A client asks for a quorum read of one group; only a primary takes it.
@@ -70,7 +86,12 @@ impl World {
         }
         let context = READS + self.next_ticket;
         self.next_ticket += 1;
-        running.reads.insert(context, self.truth.last_acknowledged());
+        let floor = self.truth.last_acknowledged();
+        if mutant::is(Mutant::ReadUnconfirmed) {
+            assert!(running.visible.0 >= floor, "a quorum read at {} after {floor}", running.visible);
+            return;
+        }
+        running.reads.insert(context, floor);
         running.cores[core].shards[0].confirm(context);
     }
 
@@ -94,12 +115,40 @@ impl World {
         self.history.read(visible.0, Read { path, found });
     }
 
+    /// A client watches from some index in the past on, and compares what it is shown of it with what there was.
+    pub(crate) fn watch_past(&mut self, at: usize, core: usize) {
+        let Some(running) = &mut self.nodes[at].running else { return };
+        let shards = &mut running.cores[core].shards;
+        if self.plan.wide == 0 || !running.booted || shards.is_empty() || self.extra.permille(500) {
+            return;
+        }
+        let nth = self.extra.below(shards.len());
+        let key = self.extra.below(KEYS - 1);
+        let recursive = self.extra.permille(500);
+        let near = self.extra.below(3) as u64;
+        let far = self.extra.draw();
+        let shard = &mut shards[nth];
+        let (cleared, applied) = (shard.store().history().cleared().0, shard.store().applied().0);
+        let since = if self.extra.permille(500) { cleared + near } else { far % (applied + 2) };
+        let path = if recursive { format!("/s{}", shard.id()) } else { format!("/s{}/k{key}", shard.id()) };
+        let what = Past { path: path.into_bytes(), recursive, since: Index(since.max(1)) };
+        let refused = what.check(shard, &self.truth);
+        self.counts.count(if refused { Happened::PastRefused } else { Happened::PastWatched });
+    }
+
     /// Takes what a turn has for the clients.
     pub(crate) fn take_answers(&mut self, at: usize, turn: Turn) {
         let Some(running) = &mut self.nodes[at].running else { return };
         for ticket in &turn.refused {
             self.tickets.remove(ticket);
             self.counts.count(Happened::OutOfSpace);
+        }
+        for (ticket, visible, refusal) in &turn.made_up {
+            if let Some(after) = self.tickets.remove(ticket) {
+                assert!(visible.0 >= after, "refused as of {visible} what began after {after} had been acknowledged");
+                self.history.refuse(visible.0, *ticket, refusal.code.number());
+                self.counts.count(Happened::MadeUp);
+            }
         }
         for answer in &turn.applied.answers {
             if let Some(after) = self.tickets.remove(&answer.ticket) {
@@ -115,9 +164,6 @@ impl World {
                 assert!(running.visible.0 >= floor, "a quorum read at {} after {floor}", running.visible);
                 self.counts.count(Happened::QuorumRead);
             }
-        }
-        for (_, event) in &turn.applied.deliveries {
-            self.truth.event(event.index.0, &event.node.key);
         }
         if !turn.applied.ended.is_empty() && running.watcher.end() {
             self.counts.count(Happened::WatchEnded);

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use simulate::{Counts, Failure, Happened, Plan, run, shrink};
 
+#[cfg(feature = "mutants")]
+mod mutants;
+
 /// Runs whole clusters of uetcd with faults, each drawn from a seed.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -34,6 +37,14 @@ struct Options {
     /// Print the plan and the trace's hash of every seed.
     #[arg(long)]
     verbose: bool,
+    /// Leave out a rule on purpose, and see the first seed that notices.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<String>,
+    /// Do so with every rule that can be left out, and print a table.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutants: bool,
 }
 
 /// How often progress is said.
@@ -41,7 +52,11 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match Search::new(options).run() {
+    #[cfg(feature = "mutants")]
+    let done = mutants::search(options);
+    #[cfg(not(feature = "mutants"))]
+    let done = Search::new(options).run();
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

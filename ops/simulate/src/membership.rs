@@ -1,5 +1,6 @@
 //! A member that joins, and one that leaves: what the server does when it is told of them.
 
+use mutant::Mutant;
 use shard::group::{MemberChange, Members};
 use shard::ids::{MemberId, ShardId};
 use shard::shard::Shard;
@@ -54,7 +55,8 @@ impl World {
     fn see_off(&mut self) {
         let Some(leaver) = self.leaves else { return };
         let at = leaver.0 as usize - 1;
-        if !self.nodes[at].is_absent() && self.every_group(|members| !members.contains(leaver)) {
+        let early = mutant::is(Mutant::GoneTooEarly) && self.first_group(|members| !members.contains(leaver));
+        if !self.nodes[at].is_absent() && (early || self.every_group(|members| !members.contains(leaver))) {
             self.nodes[at].place = Place::Absent;
             self.nodes[at].running = None;
             self.net.drop_all_for(leaver);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use mutant::Mutant;
 use raft::prelude::Message;
 use shard::command::Command;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId};
@@ -83,7 +84,7 @@ impl Network {
             return self.lose(envelope);
         }
         let inbox = &mut self.boxes[to.0 as usize - 1];
-        let once = matches!(envelope.payload, Payload::Forward { .. });
+        let once = matches!(envelope.payload, Payload::Forward { .. }) && !mutant::is(Mutant::ForwardedTwice);
         if !once && self.random.permille(self.duplicates) {
             self.counts.count(Happened::MessageDoubled);
             inbox.push_back(envelope.clone());

@@ -61,6 +61,8 @@ pub(crate) struct Node {
 /// What goes with a crash.
 pub(crate) struct Running {
     pub(crate) process: u64,
+    /// As the clock was when it started: while it runs, it does not follow the clock's jumps.
+    pub(crate) clock_ahead_ns: u64,
     pub(crate) order: Order,
     pub(crate) cores: Vec<Core>,
     pub(crate) regimes: Regimes,
@@ -79,7 +81,7 @@ impl Node {
     pub(crate) fn new(id: MemberId, plan: &Plan, joins: bool) -> Self {
         Self {
             id,
-            disk: SimDisk::new(plan),
+            disk: SimDisk::default(),
             mirrors: vec![Mirror::default(); plan.shards],
             running: None,
             birth: if joins { Birth::Joined } else { Birth::Founder },

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use shard::history::HistoryLimits;
 use shard::random::Random;
 
 /// Ticks of the shortest election timeout.
 pub(crate) const ELECTION_TICKS: usize = 10;
+
+/// Events that a short history keeps: fewer than most shards have, more than come in a turn.
+const HISTORY_EVENTS: usize = 30;
 
 macro_rules! plan {
     ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
@@ -94,38 +98,9 @@ plan! {
     log_read_entries,
     /// Bytes of a value, at most.
     value_bytes,
-    /// The number of a [`Bug`] that is planted; 0: none.
-    bug,
-}
-
-/// A rule left out on purpose: the simulation has to notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Bug {
-    /// A write counts as durable when it is written, and not when it is synced.
-    AckBeforeSync = 1,
-    /// A member that has lost what it promised votes like any other.
-    VoteAfterAmnesia = 2,
-    /// `visible` does not wait for what is not committed.
-    EarlyVisible = 3,
-    /// The names of a directory are never synced.
-    NoSyncDir = 4,
-    /// A snapshot gets its name before it is synced.
-    NameBeforeSync = 5,
-    /// A regime goes on when a leadership is lost.
-    Thaw = 6,
-}
-
-impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::AckBeforeSync,
-        Self::VoteAfterAmnesia,
-        Self::EarlyVisible,
-        Self::NoSyncDir,
-        Self::NameBeforeSync,
-        Self::Thaw,
-    ];
+    /// 1: there are keys that expire and hidden ones, watches that begin in the past of a short history, and refusals that
+    /// need no place in the log.
+    wide,
 }
 
 impl Plan {
@@ -169,7 +144,7 @@ impl Plan {
             keep: pick(&[2, 2, 3, 5]),
             log_read_entries: pick(&[0, 5, 50]),
             value_bytes: pick(&[8, 8, 600, 5000]),
-            bug: 0,
+            wide: pick(&[0, 1, 1]),
         }
     }
 
@@ -183,9 +158,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether this bug is planted.
-    pub(crate) fn has(&self, bug: Bug) -> bool {
-        self.bug == bug as usize
+    /// What a shard remembers of its events.
+    pub(crate) fn history(&self) -> HistoryLimits {
+        let all = HistoryLimits::default();
+        HistoryLimits { events: if self.wide == 1 { HISTORY_EVENTS } else { all.events }, ..all }
     }
 
     /// Nodes that there ever are.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use shard::command::Command;
+
 use crate::counts::Happened;
 use crate::load::found;
 use crate::node::{Node, Running};
@@ -112,7 +114,10 @@ impl World {
             })
     }
 
-    fn check_rest(&self) {
+    fn check_rest(&mut self) {
+        let rebased = self.truth.own.values().filter(|command| matches!(command, Command::Rebase { .. })).count();
+        self.counts.add(Happened::Rebased, rebased as u64);
+        self.counts.add(Happened::Expired, self.truth.expired.len() as u64);
         let newest = self.truth.indices.last_key_value().map_or(0, |(index, _)| *index);
         let model = self.history.check(&self.truth);
         for node in self.nodes.iter().filter(|node| !node.is_absent()) {

@@ -38,7 +38,7 @@ fn candidates(plan: &mut Plan, knob: usize) -> Vec<usize> {
         "founders" | "shards" | "cores_max" | "reorder" => 1,
         "segment_blocks" | "segments_max" => 4,
         "keep" => 2,
-        "bug" | "disk_speed" | "log_read_entries" | "tail_bytes" | "value_bytes" => return Vec::new(),
+        "disk_speed" | "log_read_entries" | "tail_bytes" | "value_bytes" => return Vec::new(),
         _ => 0,
     };
     let value = *value;

@@ -8,6 +8,7 @@ use log::{
     Appender, BatchSeq, Closed, EntryType, Frontier, GroupId, GroupLog, HardState, LogIdentity, Position, Record,
     Resume, SegmentHeader, Start, scan_segment,
 };
+use mutant::Mutant;
 use raft::prelude::Message;
 use shard::group::{Fetch, LogEntry};
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -16,7 +17,7 @@ use shard::shard::{Write, indices_of};
 use crate::counts::{Counts, Happened};
 use crate::disk::{Call, Fault, SimDisk};
 use crate::files::{Folder, Prepared};
-use crate::plan::{Bug, Plan};
+use crate::plan::Plan;
 use shard::random::Random;
 
 /// The part of a segment that is kept for what must be written, as the driver has it.
@@ -35,8 +36,6 @@ pub(crate) struct CoreLog {
     job: Option<Job>,
     retired: VecDeque<Closed>,
     out_of_space: bool,
-    /// See [`crate::plan::Bug::AckBeforeSync`].
-    acks_before_sync: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +84,6 @@ impl CoreLog {
             job: None,
             retired: VecDeque::new(),
             out_of_space: false,
-            acks_before_sync: plan.has(Bug::AckBeforeSync),
         };
         log.find_job();
         while log.job.is_some() && !log.appender.has_next() && log.appender.room_bytes() == 0 {
@@ -202,8 +200,8 @@ impl CoreLog {
         let write = &mut self.under_way[at];
         let Some(call) = write.calls.pop_front() else { return Ok(()) };
         disk.call(&call)?;
-        if self.acks_before_sync && matches!(call, Call::Write(..)) || write.calls.is_empty() && !self.acks_before_sync
-        {
+        let acks_early = mutant::is(Mutant::AckBeforeSync);
+        if if acks_early { matches!(call, Call::Write(..)) } else { write.calls.is_empty() } {
             self.appender.written(write.seq);
         }
         Ok(())

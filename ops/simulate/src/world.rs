@@ -17,7 +17,9 @@ use crate::trace::Trace;
 use shard::random::Random;
 
 /// Nanoseconds of a step.
-const STEP_NS: u64 = 1_000_000;
+const STEP_NS: u64 = 1_000_000_000 / STEPS_PER_SECOND;
+/// A run takes minutes of its own time: long enough for keys to expire.
+pub(crate) const STEPS_PER_SECOND: u64 = 100;
 /// Commands that clients ask a node for at a time, on average.
 const ASKED: usize = 4;
 /// What the world's clock reads in the beginning.
@@ -35,6 +37,8 @@ pub(crate) struct World {
     pub(crate) schedule: Random,
     pub(crate) faults: Random,
     pub(crate) load: Random,
+    /// For what a wide load has more than others.
+    pub(crate) extra: Random,
     /// Ticket to what had been acknowledged when its command was asked for.
     pub(crate) tickets: BTreeMap<u64, u64>,
     pub(crate) next_ticket: u64,
@@ -59,6 +63,7 @@ impl World {
             schedule: Random::new(seed, 3),
             faults: Random::new(seed, 4),
             load: Random::new(seed, 5),
+            extra: Random::new(seed, 6),
             tickets: BTreeMap::new(),
             next_ticket: 1,
             next_process: 1,
@@ -77,7 +82,9 @@ impl World {
 
     /// What a node's clock reads, in nanoseconds.
     pub(crate) fn clock(&self, at: usize) -> u64 {
-        BEGIN_NS + self.now * STEP_NS + self.nodes[at].clock_ahead_ns
+        let node = &self.nodes[at];
+        let ahead = node.running.as_ref().map_or(node.clock_ahead_ns, |running| running.clock_ahead_ns);
+        BEGIN_NS + self.now * STEP_NS + ahead
     }
 
     pub(crate) fn step(&mut self) {
@@ -121,6 +128,7 @@ impl World {
         }
         self.turn(at, core);
         self.read(at, core);
+        self.watch_past(at, core);
     }
 
     pub(crate) fn pass_time(&mut self) {
@@ -171,6 +179,7 @@ impl World {
     fn observe(&mut self, at: usize, core: usize, turn: &Turn) {
         let Node { id, mirrors, running, birth, .. } = &mut self.nodes[at];
         let Some(running) = running else { return };
+        self.truth.now = self.now;
         for write in &turn.writes {
             let mirror = &mut mirrors[usize::from(write.shard.0)];
             if let Some((base, _)) = write.received {
@@ -186,6 +195,7 @@ impl World {
             let seat = usize::from(shard.id().0);
             self.truth.commit(shard.id(), &mut mirrors[seat], shard.group().committed().0);
             self.truth.state(shard.id(), shard.store().applied(), shard.store().digest());
+            self.truth.events_of(shard);
         }
         if *birth == Birth::Forgetful && !running.shards().any(shard::shard::Shard::is_amnesiac) {
             *birth = Birth::Joined;

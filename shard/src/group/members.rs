@@ -4,6 +4,7 @@
 //! automatic transition. It is written out here, so that nothing parses protobuf that comes from a peer or a disk.
 
 use bytes::Bytes;
+use mutant::Mutant;
 use raft::ProgressState;
 use raft::prelude::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState};
 
@@ -214,6 +215,7 @@ impl MemberChange {
     pub(super) fn to_raft(self) -> ConfChangeV2 {
         let mut single = ConfChangeSingle { node_id: self.member().0, ..ConfChangeSingle::default() };
         single.set_change_type(match self {
+            Self::AddLearner(_) if mutant::is(Mutant::LearnerVotes) => ConfChangeType::AddNode,
             Self::AddLearner(_) => ConfChangeType::AddLearnerNode,
             Self::Promote(_) => ConfChangeType::AddNode,
             Self::Remove(_) => ConfChangeType::RemoveNode,

@@ -1,5 +1,6 @@
 //! Messages in and out: what raft may see of a peer's, and when its own may leave.
 
+use mutant::Mutant;
 use raft::prelude::{HardState, Message, MessageType};
 use raft::{Progress, ProgressState};
 
@@ -41,6 +42,9 @@ impl Group {
     /// raft takes it for granted that a member has what it acknowledged. One that lost it says so, and its leader starts
     /// to send from there; a message that says so late costs some sending again.
     fn notice_loss(&mut self, message: &mut Message) {
+        if mutant::is(Mutant::LossUnnoticed) {
+            return;
+        }
         let last = self.last().0;
         let raft = &mut self.node.raft;
         match message.get_msg_type() {
@@ -71,7 +75,7 @@ impl Group {
             MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse => false,
             // Says "you lead in this term", which is forgotten only if the term is.
             MessageType::MsgHeartbeatResponse => !term_is_durable,
-            _ => true,
+            _ => !mutant::is(Mutant::SentBeforeDurable),
         };
         let is_snapshot = |message: &Message| message.get_msg_type() == MessageType::MsgSnapshot;
         let mut followers = from_raft.take_persisted_messages();

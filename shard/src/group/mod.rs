@@ -24,8 +24,9 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use mutant::Mutant;
 use raft::prelude::{Entry, HardState, Message, MessageType, Snapshot};
-use raft::{RawNode, SnapshotStatus, StateRole};
+use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 
 use crate::ids::{MemberId, RaftIndex, Term};
 use amnesia::Amnesia;
@@ -136,12 +137,17 @@ impl Group {
             max_inflight_msgs: IN_FLIGHT_MESSAGES,
             check_quorum: true,
             pre_vote: true,
+            read_only_option: if mutant::is(Mutant::ConfirmedByLease) {
+                ReadOnlyOption::LeaseBased
+            } else {
+                ReadOnlyOption::Safe
+            },
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut node = RawNode::new(&config, log, &logger)?;
         let timeouts = Timeouts::new(seed.random_seed, seed.election_ticks, &mut node.raft);
-        let ask = seed.amnesia.as_deref();
+        let ask = seed.amnesia.as_deref().filter(|_| !mutant::is(Mutant::VotesAfterAmnesia));
         Ok(Self {
             node,
             unreported: 0,
@@ -422,10 +428,12 @@ impl Group {
 
     /// The commit mark alone is not worth a write: it is a lower bound, and goes along with the next one.
     fn vote_to_write(&mut self, number: u64, hard: Option<&HardState>, sync: bool) -> Option<Vote> {
+        let mut voted = false;
         if let Some(hard) = hard {
             let kept = &self.node.store().hard;
             if (hard.term, hard.vote) != (kept.term, kept.vote) {
                 self.votes_under_way.push_back((number, Term(hard.term)));
+                voted = true;
             }
             self.node.mut_store().hard = hard.clone();
         }
@@ -434,8 +442,14 @@ impl Group {
         if !sync || (hard.is_none() && covers_changes) {
             return None;
         }
+        if voted && mutant::is(Mutant::VoteNotWritten) {
+            return None;
+        }
         let hard = &self.node.store().hard;
         self.written_commit = hard.commit;
+        if mutant::is(Mutant::CommitMarkTooHigh) {
+            return Some(Vote { term: hard.term, vote: hard.vote, commit: self.last().0 });
+        }
         Some(Vote { term: hard.term, vote: hard.vote, commit: hard.commit })
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use mutant::Mutant;
+
 use crate::ids::{Index, RaftIndex};
 
 /// Frontiers kept that are not reached. When a shard lags more, those in between are skipped.
@@ -38,6 +40,8 @@ impl Reach {
     /// The log is committed up to `delivered`. A later frontier may come to an earlier position than one before it, if
     /// another member sent it.
     pub(super) fn advance(&mut self, delivered: RaftIndex) {
+        let early = if mutant::is(Mutant::ReachedTooEarly) { 1 } else { 0 };
+        let delivered = RaftIndex(delivered.0 + early);
         if let Some(last) = self.notes.iter().rposition(|note| note.1 <= delivered) {
             self.reached = self.notes[last].0;
             self.notes.drain(..=last);

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use mutant::Mutant;
+
 use crate::group::LogEntry;
 use crate::ids::{Index, RaftIndex, Term};
 
@@ -47,6 +49,8 @@ impl Tail {
 
     /// Everything up to `upto` is committed.
     pub(super) fn commit(&mut self, upto: RaftIndex) {
+        let more = if mutant::is(Mutant::CommitsOneTooMany) { 1 } else { 0 };
+        let upto = RaftIndex(upto.0 + more);
         while self.0.front().is_some_and(|logged| logged.at <= upto) {
             self.0.pop_front();
         }

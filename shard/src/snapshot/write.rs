@@ -8,6 +8,8 @@ use crate::ids::{Index, MemberId};
 use crate::path::ROOT;
 use crate::system::Member;
 use crate::tree::{At, Cursor, Place, Scope, Tree};
+use crate::ttl::Timeline;
+use mutant::Mutant;
 use rkyv::rancor::{Panic, ResultExt as _};
 
 /// The chunks of one snapshot. It holds the state of the moment it was made; each call makes one chunk.
@@ -36,6 +38,10 @@ enum Stage {
 
 impl SnapshotChunks {
     pub(crate) fn new(head: Head, tree: &Tree, history: History) -> Self {
+        let head = match head {
+            head if mutant::is(Mutant::SnapshotWithoutTimeline) => Head { timeline: Timeline::default(), ..head },
+            head => head,
+        };
         let digest = start_digest(head.changed, head.timeline, &head.system);
         let cursor = Cursor::new(tree.root(), ROOT, Scope::ALL);
         let (depth, nodes, events, upto) = (1, 0, 0, Index::ZERO);
@@ -57,6 +63,7 @@ impl SnapshotChunks {
 
     fn head(&self) -> HeadImage {
         let system = &self.head.system;
+        let members = Some(&self.head.members).filter(|_| !mutant::is(Mutant::SnapshotWithoutMembers));
         HeadImage {
             format: FORMAT,
             applied: self.head.applied.0,
@@ -64,8 +71,8 @@ impl SnapshotChunks {
             changed: self.head.changed.0,
             cleared: self.history.cleared().0,
             clock: self.head.clock,
-            voters: self.head.members.voters.iter().map(|id| id.0).collect(),
-            learners: self.head.members.learners.iter().map(|id| id.0).collect(),
+            voters: members.iter().flat_map(|members| &members.voters).map(|id| id.0).collect(),
+            learners: members.iter().flat_map(|members| &members.learners).map(|id| id.0).collect(),
             stats: self.head.stats.named().map(|(_, count)| count),
             members: system.members().iter().map(member_image).collect(),
             removed: system.removed().iter().map(|id| id.0).collect(),
@@ -84,6 +91,9 @@ impl SnapshotChunks {
                     digest_dir(&mut self.digest, self.depth, name, dir);
                     self.depth += 1;
                     NodeImage::of_dir(self.depth - 1, name, dir)
+                }
+                Place::File(At { name, .. }, _) if mutant::is(Mutant::SnapshotWithoutHidden) && name[0] == b'_' => {
+                    continue;
                 }
                 Place::File(At { name, .. }, file) => {
                     digest_file(&mut self.digest, self.depth, name, file);
@@ -104,7 +114,8 @@ impl SnapshotChunks {
     /// The next events, up to a chunk full; fewer only at the end.
     fn events(&mut self) -> Vec<EventImage> {
         let (mut images, mut room) = (Vec::new(), CHUNK_BYTES);
-        for event in self.history.from(self.upto.next()) {
+        let first = if mutant::is(Mutant::SnapshotWithoutHistory) { Index(u64::MAX) } else { self.upto.next() };
+        for event in self.history.from(first) {
             let image = EventImage::of(event);
             self.events += 1;
             self.upto = event.index;

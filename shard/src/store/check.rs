@@ -5,6 +5,8 @@ use crate::command::CommandRef;
 use crate::path::ROOT;
 use crate::refusal::{Code, Refusal};
 use crate::tree::{File, Lookup};
+use mutant::Mutant;
+use std::rc::Rc;
 
 /// What a compare-and-something expects of a file. Empty and 0 stand for "anything".
 #[derive(Clone, Copy)]
@@ -78,6 +80,11 @@ impl Store {
 
     fn check_compare(&self, path: &[u8], expected: Expected<'_>) -> Result<(), Refusal> {
         match self.find(path)? {
+            Found::File(file) if mutant::is(Mutant::ComparesStaleValue) => {
+                let before = self.history().iter().filter(|event| *event.node.key == *path).last();
+                let before = before.and_then(|event| event.prev.as_ref()?.value.clone());
+                expected.compare(&File { value: before.unwrap_or_else(|| Rc::clone(&file.value)), ..file.clone() })
+            }
             Found::File(file) => expected.compare(file),
             // etcd 2.3 calls the root by no name here.
             Found::Dir(_) if path == ROOT => Err(Refusal::new(Code::NotAFile, *b"")),

@@ -15,6 +15,7 @@ use crate::history::{History, cost_bytes};
 use crate::ids::Index;
 use crate::path;
 use crate::store::Store;
+use mutant::Mutant;
 use std::rc::Rc;
 
 /// A part of what a watch missed.
@@ -33,13 +34,15 @@ pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Resu
         return Ok(Replay::default());
     }
     let history = store.history();
-    if watch.since <= history.cleared() && !oldest_kept_follows_quiet(history, watch) {
+    let kept = if mutant::is(Mutant::ClearedOffByOne) { watch.since.next() } else { watch.since };
+    if kept <= history.cleared() && !oldest_kept_follows_quiet(history, watch) {
         return Err(Cleared { oldest: history.cleared().next(), since: watch.since });
     }
     let mut existence = None;
     let mut replay = Replay::default();
     let mut bytes = 0;
-    for (examined, event) in history.from(watch.since).enumerate() {
+    let from = if mutant::is(Mutant::ReplayBeginsLate) { watch.since.next() } else { watch.since };
+    for (examined, event) in history.from(from).enumerate() {
         if examined == portion.examined || bytes >= portion.bytes {
             replay.more = Some(event.index);
             break;

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use shard::command::BatchBytes;
+use shard::command::{BatchBytes, Command, CommandRef};
+use shard::event::Action;
 use shard::group::LogEntry;
 use shard::ids::{Index, ShardId};
+use shard::shard::Shard;
+
+use crate::core::NOBODY;
 
 /// A node's log as far as its core has been told to write it.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +24,21 @@ pub(crate) struct Truth {
     logs: BTreeMap<ShardId, BTreeMap<u64, LogEntry>>,
     /// Index to shard, position and ticket.
     pub(crate) indices: BTreeMap<u64, (ShardId, u64, u64)>,
+    /// The primary's clock at each index.
+    pub(crate) clocks: BTreeMap<u64, u64>,
+    /// By index: what no client has asked for, but the primary itself.
+    pub(crate) own: BTreeMap<u64, Command>,
+    /// By index: when a key was seen to have expired, in steps.
+    pub(crate) expired: BTreeMap<u64, u64>,
+    pub(crate) now: u64,
     /// Highest index ever shown by any node.
     pub(crate) shown: u64,
     /// Per shard and applied index: the digest.
     digests: BTreeMap<(ShardId, u64), u64>,
     /// Indices with an event, and its key.
     events: BTreeMap<u64, Vec<u8>>,
+    /// Per shard, the last of them.
+    made: BTreeMap<ShardId, Index>,
     /// Ticket to index: a command is carried out once.
     carried_out: BTreeMap<u64, u64>,
     /// The highest index acknowledged to a client.
@@ -62,8 +75,10 @@ impl Truth {
         for command in batch.batch().iter() {
             let index = command.index.0;
             assert!(index > self.shown, "I3: index {index} of shard {shard} committed after {} was shown", self.shown);
-            let again = self.carried_out.insert(command.origin, index);
+            let again = self.carried_out.insert(command.origin, index).filter(|_| command.origin != NOBODY);
             assert!(again.is_none(), "command {} is carried out at {again:?} and at {index}", command.origin);
+            self.clocks.insert(index, batch.batch().now());
+            self.own.extend(own(&command.command).map(|command| (index, command)));
             let before = self.indices.insert(index, (shard, position, command.origin));
             assert!(before.is_none(), "I1: index {index} of shard {shard} is also {before:?}");
             let later = self.indices.range(index + 1..).find(|(_, (of, at, _))| *of == shard && *at < position);
@@ -114,21 +129,49 @@ impl Truth {
         self.acknowledged
     }
 
-    /// A node has made an event.
-    pub(crate) fn event(&mut self, index: u64, key: &[u8]) {
-        let known = self.events.entry(index).or_insert_with(|| key.to_vec());
-        assert_eq!(known, key, "I4: two events {index}");
+    /// A node's shard has made these events: those that it remembers and nobody has made before, and one to compare.
+    pub(crate) fn events_of(&mut self, shard: &Shard) {
+        let upto = self.made.entry(shard.id()).or_default();
+        for event in shard.store().history().from(*upto) {
+            *upto = event.index;
+            let known = self.events.entry(event.index.0).or_insert_with(|| event.node.key.to_vec());
+            assert_eq!(**known, *event.node.key, "I4: two events {}", event.index);
+            if event.action == Action::Expire {
+                self.expired.entry(event.index.0).or_insert(self.now);
+            }
+        }
+    }
+
+    /// The events from one index to another, with their keys.
+    pub(crate) fn events_between(&self, since: Index, upto: Index) -> impl Iterator<Item = (u64, &[u8])> {
+        let range = since.0..(upto.0 + 1).max(since.0);
+        self.events.range(range).map(|(index, key)| (*index, key.as_slice()))
     }
 
     /// A watch on everything, on some node, gets the event `index` after the one `before`.
     pub(crate) fn watched(&self, before: u64, index: u64) {
         assert!(before < index, "I6: event {index} after {before}");
-        let missed = self.events.range(before + 1..index).next();
+        let missed = self.events.range(before + 1..index).find(|event| !is_hidden(event.1));
         assert!(missed.is_none(), "I6: event {index} after {before}, without {missed:?}");
     }
 
-    /// The last event at or below an index.
+    /// The last event at or below an index that a watch on everything gets.
     pub(crate) fn last_event(&self, upto: Index) -> u64 {
-        self.events.range(..=upto.0).next_back().map_or(0, |event| *event.0)
+        self.events.range(..=upto.0).rfind(|event| !is_hidden(event.1)).map_or(0, |event| *event.0)
+    }
+}
+
+fn is_hidden(key: &[u8]) -> bool {
+    key.windows(2).any(|two| two == b"/_")
+}
+
+/// What a primary asks for by itself.
+fn own(command: &CommandRef<'_>) -> Option<Command> {
+    match *command {
+        CommandRef::Expire { path, deadline, created } => {
+            Some(Command::Expire { path: path.to_vec(), deadline, created })
+        }
+        CommandRef::Rebase { by_ns } => Some(Command::Rebase { by_ns }),
+        _ => None,
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use log::sector::{BLOCK, SECTOR};
 use log::{Disk, FileBytes};
+use mutant::Mutant;
 
-use crate::plan::{Bug, Plan};
 use crate::snapshots::SNAPSHOTS;
 use shard::random::Random;
 
@@ -112,20 +112,9 @@ pub(crate) struct SimDisk {
     pub(crate) fails_after: Option<u64>,
     /// No space for another file.
     pub(crate) full: bool,
-    /// See [`Bug::NoSyncDir`] and [`Bug::NameBeforeSync`].
-    never_syncs_names: bool,
-    never_syncs_snapshots: bool,
 }
 
 impl SimDisk {
-    pub(crate) fn new(plan: &Plan) -> Self {
-        Self {
-            never_syncs_names: plan.has(Bug::NoSyncDir),
-            never_syncs_snapshots: plan.has(Bug::NameBeforeSync),
-            ..Self::default()
-        }
-    }
-
     /// Does what is asked, unless something is in the way.
     pub(crate) fn call(&mut self, call: &Call) -> Result<(), Fault> {
         if runs_out(&mut self.power_for) {
@@ -145,8 +134,8 @@ impl SimDisk {
             Call::Write(..) if fails => Err(Fault::Write),
             Call::Write(path, offset, bytes) => self.write(path, *offset, bytes),
             Call::Sync(_) if fails => Err(Fault::Sync),
-            Call::Sync(path) if self.never_syncs_snapshots && path.starts_with(SNAPSHOTS) => Ok(()),
-            Call::SyncDir if self.never_syncs_names => Ok(()),
+            Call::Sync(path) if mutant::is(Mutant::NamedBeforeSynced) && path.starts_with(SNAPSHOTS) => Ok(()),
+            Call::SyncDir if mutant::is(Mutant::NamesNotSynced) => Ok(()),
             Call::Sync(path) => self.sync(path),
             Call::Rename(from, to) => {
                 if !self.names.contains_key(from) {
@@ -176,9 +165,7 @@ impl SimDisk {
 
     /// Everything is lost.
     pub(crate) fn wipe(&mut self) {
-        let (never_syncs_names, never_syncs_snapshots) = (self.never_syncs_names, self.never_syncs_snapshots);
-        let next_file = self.next_file;
-        *self = Self { next_file, never_syncs_names, never_syncs_snapshots, ..Self::default() };
+        *self = Self { next_file: self.next_file, ..Self::default() };
     }
 
     /// All files below `dir` are gone.
