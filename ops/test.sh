@@ -45,7 +45,7 @@ main() {
         shift
         export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
         export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}" SUITE_CLUSTER_ROUNDS="${SUITE_CLUSTER_ROUNDS:-20}"
-        export SUITE_MIRROR_KEYS="${SUITE_MIRROR_KEYS:-100000}"
+        export SUITE_MIRROR_KEYS="${SUITE_MIRROR_KEYS:-100000}" MUTANT_SEEDS="${MUTANT_SEEDS:-1000}"
         export NEXTEST_PROFILE=full
     fi
     install_packages
@@ -57,6 +57,9 @@ main() {
     fi
     [ -x "$UETCD_BIN" ] || { echo "$UETCD_BIN is not a program" >&2; exit 1; }
     cargo nextest run --workspace "$@"
+    # With rules left out, so with other builds of `shard` and `log`: nothing else may share a build with those. The whole workspace
+    # is named so that its dependencies are the same, and are not built again.
+    [ $# -gt 0 ] || cargo nextest run --workspace --features simulate/mutants --test mutants
     cargo test --workspace --doc
 }
 

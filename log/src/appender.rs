@@ -422,8 +422,7 @@ impl Appender {
         });
         self.ends.push_back((self.next_batch, self.carry.ends()));
         // At the end: it is the newest state, what is gathered included.
-        let repeated = usize::MAX * usize::from(!mutant::is(Mutant::StateNotRepeated));
-        for record in self.carry.records().take(repeated) {
+        for record in self.carry.records() {
             self.builder.push(&record);
             self.pending_groups.entry(record.group()).or_default();
         }
@@ -479,8 +478,6 @@ impl Appender {
     }
 
     fn allows(&self, group: GroupId, index: RaftIndex) -> bool {
-        self.floor_here(group)
-            .or_else(|| self.floors.of(group))
-            .is_some_and(|floor| index <= floor || (index == floor.next() && mutant::is(Mutant::CompactedTooFar)))
+        self.floor_here(group).or_else(|| self.floors.of(group)).is_some_and(|floor| index <= floor)
     }
 }

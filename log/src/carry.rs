@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use mutant::Mutant;
-
 use crate::groups::Frontier;
 use crate::ids::{BatchSeq, GroupId, Position, RaftIndex};
 use crate::record::{HardState, Record};
@@ -80,8 +78,7 @@ impl Carry {
     /// How far the group's snapshot marks reach that are on the disk when everything up to `durable` is. `None`: the group
     /// does not live on this core.
     pub(crate) fn durable_mark(&self, group: GroupId, durable: BatchSeq) -> Option<RaftIndex> {
-        let mark =
-            self.groups.get(&group)?.mark.filter(|(_, seq)| *seq <= durable || mutant::is(Mutant::MarkNotAwaited));
+        let mark = self.groups.get(&group)?.mark.filter(|(_, seq)| *seq <= durable);
         Some(mark.map(|(position, _)| position.index).unwrap_or_default())
     }
 }

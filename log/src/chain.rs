@@ -79,7 +79,6 @@ pub(crate) fn read(dir: &Path, scans: Vec<SegmentScan>) -> Result<CoreLog, Recov
         }
         // What a later start found and went on from is fixed: it must be there, and nothing beyond it counts.
         let fixed = scans.peek().map(|next| next.header.resumed_after);
-        let fixed = fixed.filter(|_| !mutant::is(Mutant::DroppedComesBack));
         EpochReader { dir, fixed, segments: &mut segments }.read(&mut log)?;
     }
     Ok(log)

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use mutant::Mutant;
 
 use crate::error::{Damage, RecoveryError};
 use crate::ids::{CoreId, Epoch, GroupId, Position, RaftIndex};
@@ -79,12 +78,9 @@ impl GroupLog {
             Record::Frontier { visible, clock, .. } => self.frontier = Some(Frontier { visible, clock }),
             Record::SnapshotMark { position, .. } => self.mark = self.mark.max(Some(position)),
             Record::SnapshotReceived { position, .. } => {
-                if !mutant::is(Mutant::ReceivedIgnored) {
-                    self.entries.clear();
-                }
+                self.entries.clear();
                 self.mark = self.mark.max(Some(position));
             }
-            Record::LogEnd { .. } if mutant::is(Mutant::LogEndIgnored) => {}
             Record::LogEnd { last, .. } => {
                 let stand = self.entries.partition_point(|entry| entry.index <= last);
                 self.entries.truncate(stand);
@@ -128,7 +124,7 @@ impl GroupLog {
         let marked = self.mark.unwrap_or_default().index;
         let committed = self.hard_state.unwrap_or_default().commit;
         let needed = marked.max(committed);
-        if needed > self.last_index() && !mutant::is(Mutant::MissingAccepted) {
+        if needed > self.last_index() {
             return Err(missing(self.last_index().next(), needed.get()));
         }
         Ok(())

@@ -6,6 +6,8 @@
 //!
 //! Two layers. The *pure* one (formats, [`Appender`], [`recover`]) has no executor and no clock: a simulation runs it
 //! over a simulated disk. The *driver* ([`LogWriter`], [`SnapshotWriter`]) does what the pure one asks for, on glommio.
+//!
+//! `mutant::is(…)` is `false` in every build but the simulation's, which leaves out rules to see that it notices.
 
 mod error;
 mod ids;

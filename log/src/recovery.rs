@@ -129,7 +129,6 @@ impl Tail {
     fn resume(self, core: CoreId, cores: u16, epoch: Epoch, floors: Floors) -> Resume {
         // Writes under way at the crash may have left no trace, or land late: their numbers are not used again either.
         let first_batch = BatchSeq::new(self.highest_batch.get() + MAX_IN_FLIGHT as u64 + 1);
-        let first_batch = if mutant::is(Mutant::BatchNumbersReused) { self.last.next() } else { first_batch };
         Resume {
             core,
             cores,

@@ -5,6 +5,8 @@
 //! is the state that all replicas of a shard share: same commands in, same state and same events out.
 //! It promises etcd 2.3's v2 semantics for the part of the tree that [`route`] gives it. It does not know which index
 //! may be shown, who leads, or what an answer looks like on the wire.
+//!
+//! `mutant::is(…)` is `false` in every build but the simulation's, which leaves out rules to see that it notices.
 
 // What goes in and comes out.
 pub mod command;

@@ -114,7 +114,7 @@ impl Regimes {
 
     fn confirmed(&mut self, shard: ShardId, of_round: u64, of_log: Index) -> Option<Action> {
         let State::Confirming { token, missing, top } = &mut self.state else { return None };
-        if of_round != self.round && !mutant::is(Mutant::OldRoundCounts) {
+        if of_round != self.round {
             return None;
         }
         missing[usize::from(shard.0)] = false;

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use mutant::Mutant;
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
-use shard::regime::{Action, Report};
+use shard::regime::Action;
 use shard::shard::validate_message;
 
 use crate::boot::restore;
@@ -176,14 +175,6 @@ impl World {
             Mail::Report(report) => {
                 let action = running.regimes.report(report);
                 self.act(at, action);
-            }
-            Mail::Confirm(round) if mutant::is(Mutant::RegimeUnconfirmed) => {
-                let reports = running.cores[core].shards.iter().map(|shard| {
-                    let (shard, top) = (shard.id(), shard.top());
-                    Mail::Report(Report::Confirmed { shard, round, top })
-                });
-                let reports: Vec<Mail> = reports.collect();
-                running.cores[0].mail.extend(reports);
             }
             Mail::Confirm(round) => running.cores[core].shards.iter_mut().for_each(|shard| shard.confirm(round)),
             Mail::Frontier(said) => running.cores[core].take_frontier(&said),

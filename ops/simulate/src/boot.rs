@@ -53,6 +53,11 @@ impl Node {
     pub(crate) fn boot(&mut self, start: &mut Start<'_>) -> Result<(), Stopped> {
         let (found, mut recovered) = match self.read_back(start) {
             Err(Stopped::Log(error)) if start.members.len() > 1 && error.is_damage() => {
+                // A snapshot that was received can be taken away by another transfer of the same state: entries are missing
+                // then on a disk that nobody damaged.
+                let taken_away = matches!(error, RecoveryError::MissingEntries { .. });
+                let me = self.id;
+                assert!(taken_away || self.suspect, "node {me} lost its log to damage that nobody did: {error}");
                 start.counts.count(Happened::Damaged);
                 start.counts.count(Happened::Repaired);
                 (self.birth, self.noted) = (Birth::Forgetful, None);
@@ -137,7 +142,7 @@ impl Node {
         let applied = seed.on_disk.first().copied().unwrap_or(if joined { LOG_NOTHING } else { LOG_START });
         let entries = entries(&seed.log);
         let mirrored = entries.iter().map(|entry| (entry.index.0, entry.clone())).collect();
-        self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0 };
+        self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0, state: None };
         let vote = seed.log.hard_state.unwrap_or_default();
         let frontier = seed.log.frontier.unwrap_or_default();
         let others: Vec<MemberId> = start.members.iter().copied().filter(|member| *member != self.id).collect();

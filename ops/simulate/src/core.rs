@@ -250,7 +250,7 @@ impl Core {
     fn make_up_refusals(&mut self, around: &Around<'_>, turn: &mut Turn) {
         let alone = around.peers.is_empty() && self.shards.iter().all(|shard| shard.group().is_alone());
         let settled = self.shards.iter().all(Shard::is_settled);
-        if !(alone || mutant::is(Mutant::RefusedOnOldBelief)) || !(settled || mutant::is(Mutant::RefusedUnsettled)) {
+        if !alone || !(settled || mutant::is(Mutant::RefusedUnsettled)) {
             return;
         }
         let visible = around.order.visible();

@@ -153,7 +153,7 @@ impl Search {
         let changed = original.knobs().into_iter().zip(knobs).filter(|((_, a), (_, b))| a != b);
         let set: Vec<String> = changed.map(|(_, (name, value))| format!("--set {name}={value}")).collect();
         println!("in short, seed {seed} violates: {}", failure.what);
-        println!("again: simulate --seed {seed} {}", set.join(" "));
+        println!("again: simulate {}--seed {seed} {}", planted(&self.options), set.join(" "));
     }
 
     fn report(&self) {
@@ -167,4 +167,15 @@ impl Search {
             println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));
         }
     }
+}
+
+/// The option that names the rule left out, if there is one.
+#[cfg(feature = "mutants")]
+fn planted(options: &Options) -> String {
+    options.mutant.as_ref().map_or_else(String::new, |name| format!("--mutant {name} "))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn planted(_: &Options) -> &'static str {
+    ""
 }

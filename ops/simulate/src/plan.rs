@@ -8,7 +8,7 @@ use shard::random::Random;
 /// Ticks of the shortest election timeout.
 pub(crate) const ELECTION_TICKS: usize = 10;
 
-/// Events that a short history keeps: fewer than most shards have, more than come in a turn.
+/// Events that a short history keeps: fewer than most shards have, more than come in most turns.
 const HISTORY_EVENTS: usize = 30;
 
 macro_rules! plan {

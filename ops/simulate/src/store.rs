@@ -200,8 +200,9 @@ impl CoreLog {
         let write = &mut self.under_way[at];
         let Some(call) = write.calls.pop_front() else { return Ok(()) };
         disk.call(&call)?;
-        let acks_early = mutant::is(Mutant::AckBeforeSync);
-        if if acks_early { matches!(call, Call::Write(..)) } else { write.calls.is_empty() } {
+        let is_durable =
+            if mutant::is(Mutant::AckBeforeSync) { matches!(call, Call::Write(..)) } else { write.calls.is_empty() };
+        if is_durable {
             self.appender.written(write.seq);
         }
         Ok(())

@@ -97,6 +97,11 @@ impl World {
         }
         if node.paused > 0 {
             node.paused -= 1;
+            if node.paused == 0 && self.plan.wide == 1 {
+                // It does not know yet how long it stood still, and a client has waited.
+                self.ask_read(at, 0);
+                self.turn(at, 0);
+            }
             return;
         }
         let Some(running) = &mut node.running else {
@@ -194,8 +199,11 @@ impl World {
         for shard in &running.cores[core].shards {
             let seat = usize::from(shard.id().0);
             self.truth.commit(shard.id(), &mut mirrors[seat], shard.group().committed().0);
-            self.truth.state(shard.id(), shard.store().applied(), shard.store().digest());
-            self.truth.events_of(shard);
+            // A digest visits every key: only when there is something new.
+            if mirrors[seat].state.replace(shard.store().applied()) != Some(shard.store().applied()) {
+                self.truth.state(shard.id(), shard.store().applied(), shard.store().digest());
+                self.truth.events_of(shard);
+            }
         }
         if *birth == Birth::Forgetful && !running.shards().any(shard::shard::Shard::is_amnesiac) {
             *birth = Birth::Joined;

@@ -17,7 +17,6 @@
 
 use std::collections::BTreeMap;
 
-use mutant::Mutant;
 use raft::prelude::{Message, MessageType};
 
 use crate::ids::{MemberId, RaftIndex, Term};
@@ -76,7 +75,7 @@ impl Amnesia {
         let Some((floor, _)) = self.known() else { return false };
         let kind = message.get_msg_type();
         let is_leaders = matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
-        let admitted = is_leaders && (Term(message.term) >= floor || mutant::is(Mutant::HearsOlderLeaders));
+        let admitted = is_leaders && Term(message.term) >= floor;
         self.heard |= admitted;
         admitted
     }
@@ -88,9 +87,6 @@ impl Amnesia {
 
     /// Whether it is over: this much is known to be committed, and is durable here.
     pub(super) fn is_over(&self, committed: RaftIndex, persisted: RaftIndex) -> bool {
-        if mutant::is(Mutant::AmnesiaEndsEarly) {
-            return self.heard;
-        }
         self.heard && self.known().is_some_and(|(_, needs)| needs <= committed.min(persisted))
     }
 

@@ -1,6 +1,5 @@
 //! Changes of a group's members: asked for, committed, remembered.
 
-use mutant::Mutant;
 use raft::prelude::{ConfChangeV2, Entry, EntryType};
 
 use super::{ChangeRefused, Group, LogEntry, MemberChange};
@@ -30,7 +29,7 @@ impl Group {
     /// Whether a restart would know that the change of members at `at` is committed. Only then anybody may be told: the
     /// member that has left may be switched off, and its vote would be missed.
     pub fn remembers_change(&self, at: RaftIndex) -> bool {
-        at <= self.durable_change || mutant::is(Mutant::ChangeForgotten)
+        at <= self.durable_change
     }
 
     pub(super) fn change_members(&mut self, data: &[u8]) {

@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use mutant::Mutant;
 use raft::prelude::{Entry, HardState, Message, MessageType, Snapshot};
-use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{RawNode, SnapshotStatus, StateRole};
 
 use crate::ids::{MemberId, RaftIndex, Term};
 use amnesia::Amnesia;
@@ -137,11 +137,6 @@ impl Group {
             max_inflight_msgs: IN_FLIGHT_MESSAGES,
             check_quorum: true,
             pre_vote: true,
-            read_only_option: if mutant::is(Mutant::ConfirmedByLease) {
-                ReadOnlyOption::LeaseBased
-            } else {
-                ReadOnlyOption::Safe
-            },
             ..raft::Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -428,21 +423,16 @@ impl Group {
 
     /// The commit mark alone is not worth a write: it is a lower bound, and goes along with the next one.
     fn vote_to_write(&mut self, number: u64, hard: Option<&HardState>, sync: bool) -> Option<Vote> {
-        let mut voted = false;
         if let Some(hard) = hard {
             let kept = &self.node.store().hard;
             if (hard.term, hard.vote) != (kept.term, kept.vote) {
                 self.votes_under_way.push_back((number, Term(hard.term)));
-                voted = true;
             }
             self.node.mut_store().hard = hard.clone();
         }
         // What is appended now may itself be a change: it is not committed, so that no mark covers it.
         let covers_changes = self.written_commit >= self.changed_at.min(self.node.store().hard.commit);
         if !sync || (hard.is_none() && covers_changes) {
-            return None;
-        }
-        if voted && mutant::is(Mutant::VoteNotWritten) {
             return None;
         }
         let hard = &self.node.store().hard;

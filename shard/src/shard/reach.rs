@@ -40,8 +40,7 @@ impl Reach {
     /// The log is committed up to `delivered`. A later frontier may come to an earlier position than one before it, if
     /// another member sent it.
     pub(super) fn advance(&mut self, delivered: RaftIndex) {
-        let early = if mutant::is(Mutant::ReachedTooEarly) { 1 } else { 0 };
-        let delivered = RaftIndex(delivered.0 + early);
+        let delivered = RaftIndex(delivered.0 + u64::from(mutant::is(Mutant::ReachedTooEarly)));
         if let Some(last) = self.notes.iter().rposition(|note| note.1 <= delivered) {
             self.reached = self.notes[last].0;
             self.notes.drain(..=last);

@@ -49,8 +49,7 @@ impl Tail {
 
     /// Everything up to `upto` is committed.
     pub(super) fn commit(&mut self, upto: RaftIndex) {
-        let more = if mutant::is(Mutant::CommitsOneTooMany) { 1 } else { 0 };
-        let upto = RaftIndex(upto.0 + more);
+        let upto = RaftIndex(upto.0 + u64::from(mutant::is(Mutant::CommitsOneTooMany)));
         while self.0.front().is_some_and(|logged| logged.at <= upto) {
             self.0.pop_front();
         }

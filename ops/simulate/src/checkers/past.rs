@@ -17,6 +17,7 @@ pub(crate) struct Past {
 impl Past {
     /// Registers it, compares, and takes it back. True: it was refused.
     pub(crate) fn check(&self, shard: &mut Shard, truth: &Truth) -> bool {
+        let known_from = self.since.max(truth.unseen(shard.id()).next());
         let (hub, store) = shard.watchers();
         let (cleared, applied) = (store.history().cleared(), store.applied());
         let Self { path, recursive, since } = self;
@@ -27,8 +28,8 @@ impl Past {
         };
         registered.live.into_iter().for_each(|id| assert!(hub.cancel(id), "it had just begun"));
         let shown = registered.replay.iter().filter(|event| self.is_about(&event.node.key));
-        let shown: Vec<u64> = shown.map(|event| event.index.0).collect();
-        let there_were = truth.events_between(*since, applied).filter(|(_, key)| self.is_about(key));
+        let shown: Vec<u64> = shown.map(|event| event.index.0).filter(|index| *index >= known_from.0).collect();
+        let there_were = truth.events_between(known_from, applied).filter(|(_, key)| self.is_about(key));
         let there_were: Vec<u64> = there_were.map(|(index, _)| index).collect();
         assert_eq!(shown, there_were, "I6: what {self:?} is shown at {applied}, and what there was");
         false

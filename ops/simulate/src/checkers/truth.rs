@@ -16,6 +16,8 @@ pub(crate) struct Mirror {
     pub(crate) entries: BTreeMap<u64, LogEntry>,
     /// Looked at up to here.
     pub(crate) committed: u64,
+    /// The index of the state that was looked at last, after a start.
+    pub(crate) state: Option<Index>,
 }
 
 #[derive(Default)]
@@ -39,6 +41,8 @@ pub(crate) struct Truth {
     events: BTreeMap<u64, Vec<u8>>,
     /// Per shard, the last of them.
     made: BTreeMap<ShardId, Index>,
+    /// Per shard: events up to here may have come and gone between two looks at a short history.
+    unseen: BTreeMap<ShardId, Index>,
     /// Ticket to index: a command is carried out once.
     carried_out: BTreeMap<u64, u64>,
     /// The highest index acknowledged to a client.
@@ -132,6 +136,9 @@ impl Truth {
     /// A node's shard has made these events: those that it remembers and nobody has made before, and one to compare.
     pub(crate) fn events_of(&mut self, shard: &Shard) {
         let upto = self.made.entry(shard.id()).or_default();
+        if shard.store().history().cleared() > *upto {
+            self.unseen.insert(shard.id(), shard.store().history().cleared());
+        }
         for event in shard.store().history().from(*upto) {
             *upto = event.index;
             let known = self.events.entry(event.index.0).or_insert_with(|| event.node.key.to_vec());
@@ -140,6 +147,11 @@ impl Truth {
                 self.expired.entry(event.index.0).or_insert(self.now);
             }
         }
+    }
+
+    /// All events of a shard above this index are known.
+    pub(crate) fn unseen(&self, shard: ShardId) -> Index {
+        self.unseen.get(&shard).copied().unwrap_or_default()
     }
 
     /// The events from one index to another, with their keys.
