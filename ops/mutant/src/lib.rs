@@ -126,7 +126,7 @@ pub use awake::{is, with};
 
 /// No mutant is in this build.
 #[cfg(not(feature = "planted"))]
-#[inline(always)]
+#[inline]
 pub const fn is(_: Mutant) -> bool {
     false
 }
