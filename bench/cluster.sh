@@ -2,10 +2,6 @@
 # $cpus the number of CPUs. Members have one executor each, spread over the CPUs.
 
 declare -A client peer
-port() { # a free port
-    local port
-    while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port" | grep -q . || { echo "$port"; return; }; done
-}
 for n in 1 2 3; do client[$n]=$(port) peer[$n]=$(port); done
 initial="m1=http://127.0.0.1:${peer[1]},m2=http://127.0.0.1:${peer[2]},m3=http://127.0.0.1:${peer[3]}"
 

@@ -16,10 +16,6 @@ cpus=$(nproc)
 # shellcheck source=bench/workloads.sh
 . bench/workloads.sh
 
-port() { # a free port
-    local port
-    while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port" | grep -q . || { echo "$port"; return; }; done
-}
 declare -A client peer
 for who in uetcd etcd; do for n in 1 2 3; do client[$who$n]=$(port) peer[$who$n]=$(port); done; done
 

@@ -17,7 +17,7 @@ done
 # shellcheck source=bench/workloads.sh
 . bench/workloads.sh
 
-while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port" | grep -q . || break; done
+port=$(port)
 "$responder" "127.0.0.1:$port" 0 &
 pids+=($!)
 for _ in $(seq 200); do curl -sf "http://127.0.0.1:$port/v2/keys/lg-d0/k0" >/dev/null && break; sleep 0.05; done

@@ -1,4 +1,4 @@
-# What the comparisons share; to be sourced. Makes the folder $work, for `wrk` the scripts put.lua and get.lua in it, and ends the
+# What the measurements share; to be sourced. Makes the folder $work, for `wrk` the scripts put.lua and get.lua in it, and ends the
 # processes in `pids` when the script ends.
 
 work=$(mktemp -d)
@@ -8,6 +8,11 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
+
+port() { # a free port
+    local port
+    while port=$((20000 + RANDOM % 10000)); do ss -Hltn "sport = :$port" | grep -q . || { echo "$port"; return; }; done
+}
 
 cat >"$work/put.lua" <<'LUA'
 local n, value = 0, string.rep("v", 64)

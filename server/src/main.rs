@@ -230,12 +230,11 @@ impl Memory<'_> {
     }
 }
 
-/// A signal that has come to end the process.
-pub(crate) fn signalled(signals: &mut Signals) -> Option<Reason> {
-    let signal = signals.pending().next()?;
+/// This signal has come to end the process.
+pub(crate) fn signalled(signal: i32) -> Reason {
     let name = if signal == SIGINT { "interrupt" } else { "terminated" };
     notice!("osutil", "received {name} signal, shutting down...");
-    Some(Reason::Signal(signal))
+    Reason::Signal(signal)
 }
 
 /// Waits for a signal, or for what else ends the process.
@@ -243,8 +242,8 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory:
     /// How soon a signal is noticed.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
-        if let Some(reason) = signalled(&mut signals) {
-            return Ok(reason);
+        if let Some(signal) = signals.pending().next() {
+            return Ok(signalled(signal));
         }
         memory.keep(node)?;
         if node.is_removed() {

@@ -162,8 +162,8 @@ impl Order {
 
     /// First index of the oldest batch of any shard that is not committed.
     pub fn oldest_uncommitted(&self) -> Option<Index> {
-        let oldest = self.pending.iter().map(|first| first.load(SeqCst)).min();
-        oldest.filter(|first| *first != NONE).map(Index)
+        let oldest = least(&self.pending);
+        (oldest != NONE).then_some(Index(oldest))
     }
 
     /// Publishes the first index of `shard`'s oldest batch that is not applied (`None`: all are), *after* the events of

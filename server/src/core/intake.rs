@@ -49,7 +49,6 @@ struct Receiving {
     inbox: Rc<Inbox>,
     shard: ShardId,
     at: (RaftIndex, Term),
-    file: Rc<Semaphore>,
     next: u32,
     crc: u32,
 }
@@ -76,8 +75,8 @@ impl Inner {
         }
         let at = (RaftIndex(begin.index), Term(begin.term));
         let file = Rc::clone(self.intake.files.entry(shard).or_insert_with(|| Rc::new(Semaphore::new(1))));
-        let receiving = Receiving { core: self.core.clone(), inbox, shard, at, file, next: 0, crc: 0 };
-        self.spawn(receiving.run());
+        let receiving = Receiving { core: self.core.clone(), inbox, shard, at, next: 0, crc: 0 };
+        self.spawn(receiving.run(file));
     }
 
     /// A piece of a transfer, or its end.
@@ -108,8 +107,7 @@ impl Inbox {
 }
 
 impl Receiving {
-    async fn run(mut self) {
-        let file = Rc::clone(&self.file);
+    async fn run(mut self, file: Rc<Semaphore>) {
         // It is never closed.
         let Ok(_turn) = file.acquire_permit(1).await else { return };
         let received = self.receive().await;

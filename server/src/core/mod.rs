@@ -228,11 +228,6 @@ impl Core {
         inner.shards.iter().all(|shard| shard.group().durable() > LOG_START.0)
     }
 
-    /// Whether the log takes no commands because the disk is full.
-    pub(crate) fn is_full(&self) -> bool {
-        self.node.is_full()
-    }
-
     /// Nothing waits to be written or handed over.
     pub(crate) fn is_quiet(&self) -> bool {
         let inner = self.inner.borrow();

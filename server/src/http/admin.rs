@@ -103,7 +103,7 @@ pub(super) async fn leader_stats(core: &Rc<Core>) -> Page {
 pub(super) async fn health(core: &Rc<Core>) -> Page {
     /// As long as etcd waits for its raft index to move.
     const PATIENCE: Duration = Duration::from_secs(1);
-    let serving = core.node.phase() == Phase::Serving && !core.is_full();
+    let serving = core.node.phase() == Phase::Serving && !core.node.is_full();
     if serving && core.confirm_quorum(PATIENCE).await.is_some() && commits(core, PATIENCE).await {
         return Page::new(200, Kind::Sniffed, b"{\"health\": \"true\"}".to_vec());
     }

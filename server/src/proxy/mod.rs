@@ -26,7 +26,7 @@ mod upstream;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -42,9 +42,6 @@ use director::Director;
 use executor::Seed;
 use front::Shared;
 use refresh::{Refresher, shown};
-
-/// How soon a signal is noticed, and how long an executor may sleep with work to do.
-const GLANCE: Duration = Duration::from_millis(50);
 
 /// Where a proxy without a cluster file learns of its cluster.
 pub(crate) enum Source {
@@ -75,7 +72,7 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     // Each client may need a connection to a member.
     let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize / 2).div_ceil(cores);
     let shared = Arc::new(Shared::new(config, director));
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     ignore_stray_signals().map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     let (alive, ended) = channel();
     let mut executors = Vec::with_capacity(cores);
@@ -92,7 +89,7 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     thread.map_err(|error| Fatal::Other(format!("the members can not be asked: no thread: {error}")))?;
     // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-    let reason = wait(signals);
+    let reason = signalled(signals.forever().next().unwrap_or(SIGTERM));
     drop(stop);
     shared.stop();
     // Nothing is ever sent: it ends when the last executor has.
@@ -103,16 +100,6 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
         }
     }
     Ok(reason)
-}
-
-/// Waits for a signal.
-fn wait(mut signals: Signals) -> Reason {
-    loop {
-        if let Some(reason) = signalled(&mut signals) {
-            return reason;
-        }
-        thread::sleep(GLANCE);
-    }
 }
 
 /// Whom to ask for the members: what the file says, or else `source`.

@@ -2,9 +2,9 @@
 //! `etcdctl` as the client, and with a real etcd as the discovery service.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
-use crate::harness::{Flavor, PATIENCE, Plan, Server, UETCDCTL, eventually, need};
+use crate::harness::{Flavor, PATIENCE, Plan, Server, UETCDCTL, bare, eventually, need};
 
 /// Members that the registry has room for.
 const SIZE: usize = 5;
@@ -89,11 +89,8 @@ impl Ctl {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(self.program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
-            command.env_remove(name);
-        }
-        command.env("ETCDCTL_API", "2").args(&self.flags).args(words).stdin(Stdio::null());
+        let mut command = bare(self.program);
+        command.env("ETCDCTL_API", "2").args(&self.flags).args(words);
         command.output().unwrap_or_else(|e| panic!("{}: {e}", self.program))
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use super::members::impatient;
 use super::{Cluster, Setup};
 use crate::harness::{SmallDisk, eventually, uetcd_only};
@@ -11,6 +13,14 @@ const DISK_BYTES: u64 = 160 << 20;
 const VALUE_BYTES: usize = 100_000;
 /// Until a primary without room has noticed, and another one leads.
 const HANDED_OVER: Duration = Duration::from_secs(20);
+
+/// Three members, each with a small disk of its own below the directory.
+fn start() -> (TempDir, Vec<SmallDisk>, Cluster) {
+    let home = tempfile::tempdir().expect("a directory");
+    let disks: Vec<_> = (0..3).map(|n| SmallDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
+    let cluster = Setup::new().data(disks.iter().map(SmallDisk::data).collect()).start(3);
+    (home, disks, cluster)
+}
 
 fn health(cluster: &Cluster, nth: usize) -> u16 {
     cluster.client(nth).get("/health").status
@@ -34,16 +44,14 @@ fn write_until(cluster: &Cluster, nth: usize, mut over: impl FnMut() -> bool) ->
 #[test]
 fn a_primary_without_room_lets_another_member_lead() {
     uetcd_only!("etcd ends when its disk is full");
-    let home = tempfile::tempdir().expect("a directory");
-    let disks: Vec<_> = (0..3).map(|n| SmallDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
-    let cluster = Setup::new().data(disks.iter().map(SmallDisk::data).collect()).start(3);
+    let (_home, disks, cluster) = start();
     let full = cluster.primary();
-    let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != full).collect();
+    let others = cluster.followers();
     disks[full].fill();
     let mut kept = write_until(&cluster, others[0], || health(&cluster, full) == 503);
 
     eventually("another member leads", HANDED_OVER, || (cluster.primary() != full).then_some(()));
-    for other in others.clone() {
+    for &other in &others {
         cluster.client(other).set(&format!("/via{other}"), "1");
         assert_eq!(health(&cluster, other), 200);
     }
@@ -62,11 +70,9 @@ fn a_primary_without_room_lets_another_member_lead() {
 #[test]
 fn a_majority_without_room_is_not_healthy() {
     uetcd_only!("etcd ends when its disk is full");
-    let home = tempfile::tempdir().expect("a directory");
-    let disks: Vec<_> = (0..3).map(|n| SmallDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
-    let cluster = Setup::new().data(disks.iter().map(SmallDisk::data).collect()).start(3);
+    let (_home, disks, cluster) = start();
     let roomy = cluster.primary();
-    let others: Vec<usize> = cluster.up().into_iter().filter(|nth| *nth != roomy).collect();
+    let others = cluster.followers();
     for &nth in &others {
         disks[nth].fill();
     }

@@ -71,13 +71,20 @@ pub(crate) fn etcd() -> Server {
     Plan::of(Flavor::Etcd).start()
 }
 
-/// `uetcdctl` with a server's endpoint, and nothing of the caller's `ETCDCTL_*`.
-pub(crate) fn uetcdctl(server: &Server) -> Command {
-    let mut command = Command::new(UETCDCTL);
+/// A program without input, and with nothing of the caller's `ETCDCTL_*`.
+pub(crate) fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
         command.env_remove(name);
     }
-    command.arg("--endpoints").arg(server.url("")).stdin(std::process::Stdio::null());
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+/// `uetcdctl` with a server's endpoint.
+pub(crate) fn uetcdctl(server: &Server) -> Command {
+    let mut command = bare(UETCDCTL);
+    command.arg("--endpoints").arg(server.url(""));
     command
 }
 
