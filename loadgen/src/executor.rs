@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, Task};
+use glommio::{Placement, Task};
 
 use crate::control::Control;
 use crate::driver::Driver;
@@ -14,11 +15,8 @@ use crate::fanout::{Watched, Watcher};
 use crate::local::Local;
 use crate::pace::{Pace, Schedule};
 use crate::record::{Interval, Recorder, Tally, Window};
-use crate::ring::PREEMPT;
+use crate::ring;
 use crate::script::{Prefill, Stage};
-
-/// Entries of a thread's rings: operations that can be given to the kernel at once.
-const RING_DEPTH: usize = 1024;
 
 /// How often a thread looks for what has no event of its own: late answers, the end.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
@@ -48,21 +46,19 @@ pub(crate) fn start(
     control: Arc<Control>,
     part: u32,
     messages: Sender<Message>,
-) -> Result<ExecutorJoinHandle<()>, Failure> {
+) -> Result<JoinHandle<Option<()>>, Failure> {
     let cpus = &stage.plan.cpus;
     let cpu = (!cpus.is_empty()).then(|| cpus[part as usize % cpus.len()]);
-    LocalExecutorBuilder::new(cpu.map_or(Placement::Unbound, Placement::Fixed))
-        .name(&format!("loadgen-{part}"))
-        .spin_before_park(stage.plan.spin)
-        .ring_depth(RING_DEPTH)
-        .preempt_timer(PREEMPT)
-        .spawn(move || async move {
-            let recorder = Recorder::new(messages.clone());
-            let local = Rc::new(Local::new(stage, control, recorder));
-            let tally = run(&local, part, &messages).await;
-            // The main thread waits for this, or has gone because of a failure.
-            let _ = messages.send(Message::Ended(tally));
-        })
+    let placement = cpu.map_or(Placement::Unbound, Placement::Fixed);
+    let spin = stage.plan.spin;
+    let work = move || async move {
+        let recorder = Recorder::new(messages.clone());
+        let local = Rc::new(Local::new(stage, control, recorder));
+        let tally = run(&local, part, &messages).await;
+        // The main thread waits for this, or has gone because of a failure.
+        let _ = messages.send(Message::Ended(tally));
+    };
+    ring::launch(format!("loadgen-{part}"), placement, spin, work)
         .map_err(|error| Failure::Own(format!("a thread cannot start{}: {error}", on_cpu(cpu))))
 }
 

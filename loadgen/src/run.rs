@@ -51,7 +51,7 @@ pub(crate) fn run(plan: &Arc<Plan>, interrupted: &AtomicBool, progress: Progress
     let conductor = Conductor { plan, control: &control, messages: &messages, interrupted, progress };
     let measured = conductor.conduct();
     for thread in threads {
-        thread.join().map_err(|error| Failure::Own(format!("a thread ended: {error}")))?;
+        thread.join().map_err(|_| Failure::Own("a thread panicked".to_owned()))?;
     }
     if let Some(failure) = control.take_failure() {
         return Err(failure);

@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use glommio::sync::Semaphore;
-use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, Task};
+use glommio::{Latency, Placement, Shares, Task};
 use log::{GroupId, LogOptions, LogWriter, Resume};
 use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
@@ -20,10 +20,8 @@ use crate::http::{Registry, Served, accept};
 use crate::listen::{Listener, Side};
 use crate::peer::{Links, Local, Roster};
 use crate::recovery::{self, ShardSeed};
-use crate::ring::PREEMPT;
+use crate::ring;
 
-/// Entries of an executor's rings: operations that can be given to the kernel at once.
-const RING_DEPTH: usize = 1024;
 /// Connections on the peer ports of one executor: a stream from each executor of each peer, and who asks for `/members`.
 /// Not counted with those of clients, which may use up theirs.
 const PEER_CONNECTIONS: usize = 4096;
@@ -65,20 +63,16 @@ pub(crate) struct Seed {
 /// Starts an executor on its CPU. The thread ends with the process.
 pub(crate) fn start(seed: Seed) -> Result<(), Fatal> {
     let cpu = seed.node.config.cores[seed.me];
-    LocalExecutorBuilder::new(Placement::Fixed(cpu))
-        .name(&format!("uetcd-{}", seed.me))
-        .spin_before_park(seed.node.config.spin)
-        .ring_depth(RING_DEPTH)
-        .preempt_timer(PREEMPT)
-        .spawn(move || async move {
-            let notices = seed.notices.clone();
-            // The main thread is there for as long as the process is.
-            let _ = notices.send(run(seed).await.map_or_else(Notice::Fatal, |()| Notice::Ended));
-            // Files may still be in the making for later: the threads that make them panic if they find nobody to tell.
-            std::future::pending::<()>().await;
-        })
-        .map(drop)
-        .map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
+    let (name, spin) = (format!("uetcd-{}", seed.me), seed.node.config.spin);
+    let work = move || async move {
+        let notices = seed.notices.clone();
+        // The main thread is there for as long as the process is.
+        let _ = notices.send(run(seed).await.map_or_else(Notice::Fatal, |()| Notice::Ended));
+        // Files may still be in the making for later: the threads that make them panic if they find nobody to tell.
+        std::future::pending::<()>().await;
+    };
+    let launched = ring::launch(name, Placement::Fixed(cpu), spin, work);
+    launched.map(drop).map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
 }
 
 async fn run(seed: Seed) -> Result<(), Fatal> {

@@ -10,10 +10,20 @@
 //! nothing ran and the executor parks, although tasks are runnable; the timers that made them so are spent, so nothing
 //! need ever wake it again. Seen about once in 300 starts on a machine with four runnable threads per core, in the
 //! first round, too, before any task could have left a waker with anyone. So no sleep is longer than [`LONGEST_SLEEP_NS`].
+//!
+//! **Memory for rings comes late.** The kernel wants whole runs of pages for them, and frees those of processes that have
+//! ended in its own time: on a machine whose memory is full of cached files it has refused a ring and granted it a moment
+//! later. So a ring is asked for [`RING_TRIES`] times.
 
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use glommio::{LocalExecutorBuilder, Placement};
 use libc::{c_int, c_uint};
+
+/// Entries of an executor's rings: operations that can be given to the kernel at once.
+const RING_DEPTH: usize = 1024;
 
 /// The preempt timer of an executor: well above the length of a turn, and of what a busy machine keeps a thread waiting.
 pub(crate) const PREEMPT: Duration = Duration::from_millis(200);
@@ -21,10 +31,44 @@ pub(crate) const PREEMPT: Duration = Duration::from_millis(200);
 /// How long an executor may sleep with work to do; an idle one wakes up so often.
 const LONGEST_SLEEP_NS: i64 = 50_000_000;
 
+/// How often a ring is asked for that the kernel has no memory for, [`RING_PAUSE`] apart: for a second in all.
+const RING_TRIES: u32 = 20;
+/// See [`RING_TRIES`].
+const RING_PAUSE: Duration = Duration::from_millis(50);
+
 /// `IORING_SETUP_IOPOLL`: such a ring polls for completions, task work does not apply.
 const SETUP_IOPOLL: u32 = 1 << 0;
 /// `IORING_SETUP_COOP_TASKRUN` of `linux/io_uring.h`.
 const SETUP_COOP_TASKRUN: u32 = 1 << 8;
+
+/// Runs `work` on an executor of its own, in a thread called `name` that spins for `spin` before it sleeps. Returns once
+/// the executor is there: `Err` says why it can not be. The thread ends with `work`, and has nothing to say if it never
+/// began.
+pub(crate) fn launch<T, F>(
+    name: String,
+    placement: Placement,
+    spin: Duration,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<JoinHandle<Option<T>>, String>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
+    let (made, answer) = channel();
+    let run = move || {
+        let builder = LocalExecutorBuilder::new(placement).spin_before_park(spin);
+        let executor = builder.ring_depth(RING_DEPTH).preempt_timer(PREEMPT).make();
+        let (executor, outcome) = match executor {
+            Ok(executor) => (Some(executor), Ok(())),
+            Err(error) => (None, Err(error.to_string())),
+        };
+        // Whoever starts the thread waits for this.
+        let _ = made.send(outcome);
+        executor.map(|executor| executor.run(work()))
+    };
+    let thread = thread::Builder::new().name(name).spawn(run).map_err(|error| error.to_string())?;
+    answer.recv().unwrap_or_else(|_| Err("its thread has panicked".to_owned())).map(|()| thread)
+}
 
 /// The head of `struct io_uring_params`; the rest is passed through untouched.
 #[repr(C)]
@@ -55,7 +99,7 @@ unsafe extern "C" fn __wrap_io_uring_queue_init_params(
         // SAFETY: as above.
         unsafe { (*params).flags = asked | SETUP_COOP_TASKRUN };
         // SAFETY: the arguments are the caller's.
-        let done = unsafe { __real_io_uring_queue_init_params(entries, ring, params) };
+        let done = patiently(RING_PAUSE, || unsafe { __real_io_uring_queue_init_params(entries, ring, params) });
         if done != -libc::EINVAL {
             return done;
         }
@@ -63,7 +107,19 @@ unsafe extern "C" fn __wrap_io_uring_queue_init_params(
         unsafe { (*params).flags = asked };
     }
     // SAFETY: the arguments are the caller's.
-    unsafe { __real_io_uring_queue_init_params(entries, ring, params) }
+    patiently(RING_PAUSE, || unsafe { __real_io_uring_queue_init_params(entries, ring, params) })
+}
+
+/// Asks again while the kernel has no memory for it.
+fn patiently(pause: Duration, ask: impl Fn() -> c_int) -> c_int {
+    for _ in 1..RING_TRIES {
+        let done = ask();
+        if done != -libc::ENOMEM {
+            return done;
+        }
+        thread::sleep(pause);
+    }
+    ask()
 }
 
 /// `struct __kernel_timespec`.
@@ -106,9 +162,35 @@ unsafe extern "C" fn __wrap_io_uring_wait_cqes(
 
 #[cfg(test)]
 mod tests {
-    use glommio::{LocalExecutorBuilder, Placement};
+    use std::cell::Cell;
 
     use super::*;
+
+    fn refused(times: u32) -> (c_int, u32) {
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > times { 0 } else { -libc::ENOMEM }
+        };
+        (patiently(Duration::ZERO, ask), asked.get())
+    }
+
+    #[test]
+    fn a_ring_is_asked_for_again_while_there_is_no_memory() {
+        assert_eq!(refused(0), (0, 1));
+        assert_eq!(refused(RING_TRIES - 1), (0, RING_TRIES));
+        assert_eq!(refused(RING_TRIES), (-libc::ENOMEM, RING_TRIES));
+        assert_eq!(patiently(Duration::MAX, || -libc::EINVAL), -libc::EINVAL, "nothing that waiting would help");
+    }
+
+    #[test]
+    fn an_executor_that_can_not_be_is_known_at_once() {
+        let launched =
+            launch("there".to_owned(), Placement::Unbound, Duration::ZERO, || async { 7 }).expect("it starts");
+        assert_eq!(launched.join().expect("no panic"), Some(7));
+        let nowhere = Placement::Fixed(usize::MAX);
+        launch("nowhere".to_owned(), nowhere, Duration::ZERO, || async {}).expect_err("there is no such CPU");
+    }
 
     /// With a preempt timer this short, executors fall asleep with work to do now and then.
     #[test]

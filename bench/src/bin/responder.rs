@@ -10,10 +10,11 @@ mod ring;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use glommio::Placement;
 use glommio::net::{TcpListener, TcpStream};
-use glommio::{LocalExecutorBuilder, Placement};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Etcd-Cluster-Id: 7e27652122e8b2ae\r\n\
 X-Etcd-Index: 4\r\nX-Raft-Index: 5\r\nX-Raft-Term: 2\r\nDate: Tue, 24 Nov 2026 12:00:00 GMT\r\nContent-Length: 154\r\n\r\n\
@@ -33,18 +34,17 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let placement = cpu.and_then(Result::ok).map_or(Placement::Unbound, Placement::Fixed);
-    let served = LocalExecutorBuilder::new(placement)
-        .ring_depth(1024)
-        .preempt_timer(ring::PREEMPT)
-        .spawn(move || async move { accept(address).await })
-        .and_then(glommio::ExecutorJoinHandle::join);
-    match served {
-        Ok(Ok(never)) => match never {},
-        Ok(Err(error)) | Err(error) => {
-            eprintln!("bare-responder: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let work = move || async move { accept(address).await };
+    let failure = match ring::launch("responder".to_owned(), placement, Duration::ZERO, work) {
+        Ok(thread) => match thread.join() {
+            Ok(Some(Ok(never))) => match never {},
+            Ok(Some(Err(error))) => error.to_string(),
+            Ok(None) | Err(_) => "it panicked".to_owned(),
+        },
+        Err(error) => error,
+    };
+    eprintln!("bare-responder: {failure}");
+    ExitCode::FAILURE
 }
 
 async fn accept(address: SocketAddr) -> Result<std::convert::Infallible, glommio::GlommioError<()>> {

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use glommio::Placement;
 use glommio::sync::Semaphore;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
 use super::connection::Door;
 use super::front::{Front, Shared};
@@ -14,10 +15,8 @@ use super::probe;
 use crate::failure::Fatal;
 use crate::http::accept;
 use crate::listen::Listener;
-use crate::ring::PREEMPT;
+use crate::ring;
 
-/// Entries of an executor's rings: operations that can be given to the kernel at once.
-const RING_DEPTH: usize = 1024;
 /// How often an executor looks for what has no event of its own.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How long connections are given to finish what they have begun when the process stops.
@@ -37,14 +36,10 @@ pub(super) struct Seed {
 }
 
 /// Starts an executor on its CPU. The thread ends when the process stops.
-pub(super) fn start(seed: Seed) -> Result<ExecutorJoinHandle<()>, Fatal> {
+pub(super) fn start(seed: Seed) -> Result<JoinHandle<Option<()>>, Fatal> {
     let cpu = seed.shared.config.cores[seed.me];
-    LocalExecutorBuilder::new(Placement::Fixed(cpu))
-        .name(&format!("uetcd-{}", seed.me))
-        .spin_before_park(seed.shared.config.spin)
-        .ring_depth(RING_DEPTH)
-        .preempt_timer(PREEMPT)
-        .spawn(move || run(seed))
+    let (name, spin) = (format!("uetcd-{}", seed.me), seed.shared.config.spin);
+    ring::launch(name, Placement::Fixed(cpu), spin, move || run(seed))
         .map_err(|error| Fatal::Other(format!("an executor can not start on CPU {cpu}: {error}")))
 }
 
