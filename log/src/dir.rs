@@ -5,6 +5,7 @@
 //!      lock               flock, for as long as the process lives
 //!      identity           written once
 //!      logs               which logs the newest start has begun
+//!      peers              what the other members' disks have held
 //!      wal/<core>/<%016x segment>.log      or where --wal-dir says
 //!      snap/<group>-<%016x raft index>.snap
 //!      staged/            snapshots that are to take the place of everything, while that is prepared
@@ -117,6 +118,16 @@ impl DataDir {
         self.write(BEGUN, &begun.encode())
     }
 
+    /// What is remembered of the other members, as written by [`DataDir::write_peers`], or `None` if it never was.
+    pub fn read_peers(&self) -> Result<Option<Bytes>, DirError> {
+        self.read(PEERS)
+    }
+
+    /// Writes it, like [`DataDir::write_identity`].
+    pub fn write_peers(&self, payload: &[u8]) -> Result<(), DirError> {
+        self.write(PEERS, payload)
+    }
+
     /// An empty folder for snapshots that will be [taken over](Self::adopt_staged). What an earlier attempt left is removed.
     pub fn stage(&self) -> Result<PathBuf, DirError> {
         self.drop_staged()?;
@@ -207,6 +218,7 @@ impl DataDir {
 
 const IDENTITY: Sealed = Sealed { name: "identity", magic: *b"uetcd-id" };
 const BEGUN: Sealed = Sealed { name: "logs", magic: *b"uetcd-lg" };
+const PEERS: Sealed = Sealed { name: "peers", magic: *b"uetcd-pr" };
 
 fn lock(path: &Path) -> Result<File, DirError> {
     let file =

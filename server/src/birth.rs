@@ -29,6 +29,9 @@ pub(crate) struct Birth {
     /// part in decisions before all of them have said how far they are. Emptied when it has caught up.
     #[serde(default)]
     pub(crate) promised_to: Vec<u64>,
+    /// Another member remembers that this one's disk has held more: the logs do not count any more. See [`crate::repair`].
+    #[serde(default)]
+    pub(crate) outdated: bool,
     /// The state that was staged takes the place of what is there: see [`crate::staging`].
     #[serde(default)]
     pub(crate) staged: bool,
@@ -118,6 +121,7 @@ fn bear(config: &Config) -> Result<Birth, End> {
         founders: founding.members.into_iter().map(founder).collect(),
         joined: founding.joined,
         promised_to: founding.promised_to,
+        outdated: false,
         staged: false,
     })
 }

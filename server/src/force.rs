@@ -38,7 +38,7 @@ fn rewrite(config: &Config, data: &DataDir, birth: &Birth, noted: Option<BegunLo
         stage.put(shard, held.beyond, &held.store)?;
     }
     let founders = birth.founders.iter().filter(|founder| founder.id == member).cloned().collect();
-    let birth = Birth { founders, joined: false, promised_to: Vec::new(), ..birth.clone() };
+    let birth = Birth { founders, joined: false, promised_to: Vec::new(), outdated: false, ..birth.clone() };
     stage.take_over(config, birth).map(Some)
 }
 

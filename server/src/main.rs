@@ -16,6 +16,7 @@ mod http;
 mod identity;
 mod listen;
 mod logging;
+mod memory;
 mod metrics;
 mod page;
 mod peer;
@@ -29,8 +30,9 @@ mod scrub;
 mod staging;
 mod stock;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -46,6 +48,7 @@ use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
 use crate::failure::{End, Fatal};
 use crate::founding::Founding;
+use crate::memory::Memory;
 use crate::repair::ReadBack;
 
 /// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
             return die_of(signal);
         }
         Ok(Reason::Removed | Reason::Written) => ExitCode::SUCCESS,
+        Ok(Reason::Outdated) => start_again(),
         Err(End::Exit(exit)) => exit.report(),
         Err(End::Fatal(fatal)) => {
             critical!("etcdserver", "{fatal}");
@@ -90,6 +94,8 @@ pub(crate) enum Reason {
     Removed,
     /// The backup that was asked for is written.
     Written,
+    /// An older disk was put in the place of this member's: it has to start as one that has lost its data.
+    Outdated,
 }
 
 /// Starts the server and waits for its end.
@@ -131,7 +137,7 @@ fn run(config: Config) -> Result<Reason, End> {
 
     let cores = config.cores.len();
     let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize).div_ceil(cores);
-    let node = Arc::new(Node::new(config, &birth));
+    let node = Arc::new(Node::new(config, &birth, &found, memory::remembered(&data)));
     if repaired {
         node.scrubbed.repaired();
     }
@@ -148,10 +154,15 @@ fn run(config: Config) -> Result<Reason, End> {
     if let Some(scrub) = node.config.scrub {
         scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
     }
-    let memory = Memory { data: &data, birth };
-    let reason = wait(&node, &heard, signals, memory)?;
+    let mut memory = Memory::new(data, birth);
+    let reason = wait(&node, &heard, signals, &mut memory)?;
+    if matches!(reason, Reason::Outdated) {
+        memory.note_outdated()?;
+        return Ok(reason);
+    }
     node.enter(Phase::Stopping);
     wait_for_the_end(&node, &heard)?;
+    memory.close(&node);
     Ok(reason)
 }
 
@@ -211,25 +222,6 @@ fn announce(birth: &Birth, has_data: bool) {
     tracing::info!(target: "etcdserver", "{what} member {member:x} in cluster {cluster:x}, {shards} shards");
 }
 
-/// What is written down of a member that lost its data, until it has caught up.
-struct Memory<'a> {
-    data: &'a DataDir,
-    birth: Birth,
-}
-
-impl Memory<'_> {
-    /// Writes down that it has, once it has: later starts need not ask the others again.
-    fn keep(&mut self, node: &Node) -> Result<(), Fatal> {
-        if self.birth.promised_to.is_empty() || node.is_forgetful() {
-            return Ok(());
-        }
-        self.birth.promised_to.clear();
-        self.birth.write(self.data)?;
-        tracing::info!(target: "raft", "this member holds what the others have: it votes from now on");
-        Ok(())
-    }
-}
-
 /// This signal has come to end the process.
 pub(crate) fn signalled(signal: i32) -> Reason {
     let name = if signal == SIGINT { "interrupt" } else { "terminated" };
@@ -238,7 +230,7 @@ pub(crate) fn signalled(signal: i32) -> Reason {
 }
 
 /// Waits for a signal, or for what else ends the process.
-fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory: Memory<'_>) -> Result<Reason, Fatal> {
+fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, memory: &mut Memory) -> Result<Reason, Fatal> {
     /// How soon a signal is noticed.
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
@@ -246,6 +238,14 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory:
             return Ok(signalled(signal));
         }
         memory.keep(node)?;
+        if node.is_outdated() {
+            tracing::error!(
+                target: "etcdserver",
+                "another member remembers that this one's disk has held more than it does: an older one was put in its place. \
+                 This member starts again as one that has lost its data"
+            );
+            return Ok(Reason::Outdated);
+        }
         if node.is_removed() {
             tracing::error!(target: "etcdserver", "the member has been permanently removed from the cluster");
             tracing::info!(target: "etcdserver", "the data-dir used by this member must be removed.");
@@ -262,6 +262,18 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, mut memory:
             Err(RecvTimeoutError::Disconnected) => return Err(Fatal::Other("all executors have ended".to_owned())),
         }
     }
+}
+
+/// Puts a new process in the place of this one, with the same arguments and the same id.
+fn start_again() -> ExitCode {
+    logging::flush(LAST_LINES);
+    let error = match std::env::current_exe() {
+        Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    };
+    critical!("etcdserver", "this member can not start itself again: {error}. Start it");
+    logging::flush(LAST_LINES);
+    ExitCode::FAILURE
 }
 
 /// Ends as etcd does: by the signal's own action, so that the status says which it was; pid 1 has no such action.

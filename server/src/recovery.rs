@@ -38,6 +38,14 @@ pub(crate) struct ShardSeed {
 }
 
 impl ShardSeed {
+    /// The term in which its group starts.
+    fn term(&self) -> u64 {
+        let voted = self.log.hard_state.map_or(0, |state| state.term);
+        let snapshot = self.snapshots.first().map_or(0, |(_, term)| term.0);
+        let entry = self.log.entries.last().map_or(0, |entry| entry.term);
+        voted.max(snapshot).max(entry)
+    }
+
     /// Takes out the state of its snapshot and the entries of the log above it, checked.
     pub(crate) fn take_state(&mut self, limits: HistoryLimits) -> Result<(Store, Vec<LogEntry>), Fatal> {
         let shard = self.shard;
@@ -91,6 +99,18 @@ pub(crate) struct Found {
     pub(crate) resume: Vec<Resume>,
     /// The logs that this start begins.
     pub(crate) begun: BegunLogs,
+}
+
+impl Found {
+    /// The highest index that is noted on the disk as visible.
+    pub(crate) fn visible(&self) -> u64 {
+        self.shards.iter().flatten().filter_map(|seed| seed.log.frontier).map(|noted| noted.visible).max().unwrap_or(0)
+    }
+
+    /// Per executor: the sum of its groups' terms.
+    pub(crate) fn terms(&self) -> Vec<u64> {
+        self.shards.iter().map(|seeds| seeds.iter().map(ShardSeed::term).sum()).collect()
+    }
 }
 
 /// Why a state could not be read back.

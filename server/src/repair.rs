@@ -1,4 +1,4 @@
-//! A member of a cluster whose log is damaged goes on without an operator: the others have what it held.
+//! A member of a cluster whose log is damaged, or older than it was, goes on without an operator: the others have what it held.
 //!
 //! Its logs are set aside, and it starts from its snapshots like one that has lost its data: it asks for what it lacks, and
 //! has no part in decisions before it holds what the others had committed, for it may have forgotten what it promised. That
@@ -39,39 +39,55 @@ pub(crate) fn read_back(
     birth: Birth,
     noted: Option<BegunLogs>,
 ) -> Result<ReadBack, Fatal> {
+    if birth.outdated {
+        return outdated(config, data, birth);
+    }
     let damage = match recovery::read_back(config, &birth, noted) {
         Ok(found) => return Ok(ReadBack { found, birth, repaired: false }),
         Err(Unread::Log(error)) if error.is_damage() => error,
         Err(unread) => return Err(unread.into()),
     };
-    let birth = forget(config, data, birth, &damage)?;
-    let found = recovery::read_back(config, &birth, None)?;
-    Ok(ReadBack { found, birth, repaired: true })
-}
-
-/// Makes this member one that has lost its log.
-fn forget(config: &Config, data: &DataDir, birth: Birth, damage: &RecoveryError) -> Result<Birth, Fatal> {
     let refused = || Fatal::Other(damage.to_string());
-    let urls = urls_of_others(&birth);
-    if urls.is_empty() {
+    if urls_of_others(&birth).is_empty() {
         return Err(refused());
     }
-    match damage {
+    match &damage {
         // What an operator is to do otherwise is done here.
         RecoveryError::Damaged(damage) => tracing::error!(target: "wal", "{damage}"),
         other => tracing::error!(target: "wal", "{other}"),
     }
     tracing::warn!(target: "wal", "the log of this member is damaged: the other members are asked to stand in for it");
-    let Some(promised_to) = ask(&birth, &urls) else {
+    let birth = forget(config, data, birth, "damaged")?.ok_or_else(refused)?;
+    let found = recovery::read_back(config, &birth, None)?;
+    Ok(ReadBack { found, birth, repaired: true })
+}
+
+/// What goes on with an older disk: as with a damaged log, and what was begun is done again after a crash.
+fn outdated(config: &Config, data: &DataDir, birth: Birth) -> Result<ReadBack, Fatal> {
+    tracing::warn!(
+        target: "wal",
+        "the disk of this member is older than what it has promised: the other members are asked to stand in for its log"
+    );
+    let refused = || Fatal::Other("an older disk was put in the place of this member's".to_owned());
+    let birth = forget(config, data, birth, "older")?.ok_or_else(refused)?;
+    let birth = Birth { outdated: false, ..birth };
+    birth.write(data)?;
+    let found = recovery::read_back(config, &birth, None)?;
+    Ok(ReadBack { found, birth, repaired: false })
+}
+
+/// Makes this member one that has lost its log, which was `what`; none: nobody answers who would stand in for it.
+fn forget(config: &Config, data: &DataDir, birth: Birth, what: &str) -> Result<Option<Birth>, Fatal> {
+    let Some(promised_to) = ask(&birth, &urls_of_others(&birth)) else {
         tracing::error!(target: "wal", "no other member answers: start this one again when a majority of them runs");
-        return Err(refused());
+        return Ok(None);
     };
     let birth = Birth { joined: true, promised_to, ..birth };
     birth.write(data)?;
     for aside in data.set_logs_aside(&config.log_dir())? {
-        tracing::warn!(target: "wal", "the damaged log is now {}; it can be removed", aside.display());
+        tracing::warn!(target: "wal", "the {what} log is now {}; it can be removed", aside.display());
     }
-    Ok(birth)
+    Ok(Some(birth))
 }
 
 fn urls_of_others(birth: &Birth) -> Vec<Url> {

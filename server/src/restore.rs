@@ -54,6 +54,7 @@ pub(crate) fn restore(config: &Config, data: &DataDir, has_data: bool, file: &Pa
             founders: vec![own],
             joined: false,
             promised_to: Vec::new(),
+            outdated: false,
             staged: false,
         };
         check(config, &birth)?;

@@ -14,6 +14,7 @@ use rkyv::{Archive, Deserialize, Portable, Serialize};
 use super::blob::{Blob, FrameReader, FrameWriter};
 use super::error::{FrameError, at_most};
 use super::header::{HEADER_BYTES, Header};
+use super::hello::Held;
 use super::raft::RaftBatch;
 use super::snapshot::{SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, TEXT_BYTES_MAX};
 use super::{ALIGN, FRAME_BYTES_MAX};
@@ -206,6 +207,8 @@ frames! {
     12 SnapshotAck,
     /// Where the sender is found.
     13 Address,
+    /// What the sender's disk holds by now.
+    14 Held,
 }
 
 impl Payload for RaftBatch {
@@ -244,6 +247,8 @@ impl Payload for Forwarded {
 }
 
 impl Payload for Confirm {}
+
+impl Payload for Held {}
 
 impl Payload for Address {
     fn check(&self) -> Result<(), FrameError> {

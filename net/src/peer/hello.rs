@@ -4,14 +4,19 @@
 //! answer with the receiver's own data and a verdict, so that both sides can say what differs:
 //!
 //! ```text
-//!  0       8          10        12  14       16        24     32   40        48       50       52         54          56     80
-//!  | magic | protocol | verdict | 0 | length | cluster | from | to | process | format | shards | executor | executors | 0 … | crc
-//!                                                                                                                  76 ^
+//!  0       8          10        12  14       16        24     32   40        48       50       52         54
+//!  | magic | protocol | verdict | 0 | length | cluster | from | to | process | format | shards | executor | executors |
+//!  56        64      72          73    76    80
+//!  | visible | terms | forgetful | 0 … | crc |
 //! ```
 //! Little endian; `crc` is CRC-32C over bytes 0..76. The first 16 bytes stay what they are in every version: a member of
 //! another version reads them, and says which version it met.
 
+#![allow(missing_docs, reason = "rkyv derives public fields that it leaves undocumented; ours are documented")]
+
 use std::fmt;
+
+use rkyv::{Archive, Deserialize, Serialize};
 
 use super::PROTOCOL;
 
@@ -40,6 +45,32 @@ pub struct Identity {
     pub executors: u16,
 }
 
+/// What a member's disk surely holds, in numbers that only grow while it is the same disk: who has heard them once knows an
+/// older one that is put in its place.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The highest index noted there as visible.
+    pub visible: u64,
+    /// The sum of all groups' terms.
+    pub terms: u64,
+    /// It has lost what it had and says so: it takes no part in decisions yet, and the numbers begin anew.
+    pub forgetful: bool,
+}
+
+impl Held {
+    /// Whether this is less than the same disk has held: not what a crash can take away.
+    pub fn is_less_than(&self, before: &Self) -> bool {
+        self.visible < before.visible || self.terms < before.terms
+    }
+
+    /// The most of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        let (visible, terms) = (self.visible.max(other.visible), self.terms.max(other.terms));
+        Self { visible, terms, forgetful: self.forgetful && other.forgetful }
+    }
+}
+
 /// What one side says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -51,6 +82,8 @@ pub struct Hello {
     pub to: u64,
     /// The executor that speaks.
     pub executor: u16,
+    /// What its disk holds.
+    pub held: Held,
 }
 
 /// What the other side says to that.
@@ -82,6 +115,8 @@ pub enum Refusal {
     RemovedMember = 7,
     /// The sender claims to be the receiver.
     OwnEcho = 8,
+    /// The sender's disk holds less than it did: an older one was put in its place.
+    Outdated = 9,
 }
 
 /// Whether a member is one, in the eyes of another.
@@ -93,6 +128,8 @@ pub enum Standing {
     Unknown,
     /// It was, and never will be again.
     Removed,
+    /// It is, but does not remember what it has promised, and does not know that.
+    Outdated,
 }
 
 /// Why bytes are no handshake of this version.
@@ -137,7 +174,8 @@ impl Hello {
             shards: u16_at(50),
             executors: u16_at(54),
         };
-        Ok(Self { protocol, identity, to: u64_at(32), executor: u16_at(52) })
+        let held = Held { visible: u64_at(56), terms: u64_at(64), forgetful: bytes[72] != 0 };
+        Ok(Self { protocol, identity, to: u64_at(32), executor: u16_at(52), held })
     }
 
     /// What `own` says to it. `standing` is asked only about a sender with which everything else is right.
@@ -154,6 +192,7 @@ impl Hello {
                 Standing::Member => Ok(()),
                 Standing::Unknown => Err(Refusal::UnknownMember),
                 Standing::Removed => Err(Refusal::RemovedMember),
+                Standing::Outdated => Err(Refusal::Outdated),
             },
         }
     }
@@ -174,6 +213,9 @@ impl Hello {
         put(50, &identity.shards.to_le_bytes());
         put(52, &self.executor.to_le_bytes());
         put(54, &identity.executors.to_le_bytes());
+        put(56, &self.held.visible.to_le_bytes());
+        put(64, &self.held.terms.to_le_bytes());
+        put(72, &[u8::from(self.held.forgetful)]);
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -198,6 +240,7 @@ impl Answer {
             6 => Some(Refusal::UnknownMember),
             7 => Some(Refusal::RemovedMember),
             8 => Some(Refusal::OwnEcho),
+            9 => Some(Refusal::Outdated),
             _ => Some(Refusal::Protocol),
         };
         Ok(Self { refusal, hello })
@@ -216,6 +259,7 @@ impl fmt::Display for Refusal {
             Self::UnknownMember => "the sender is not a member of the cluster",
             Self::RemovedMember => "the member has been permanently removed from the cluster",
             Self::OwnEcho => "the sender has the receiver's own ID",
+            Self::Outdated => "the sender's disk holds less than it did: an older one was put in its place",
         })
     }
 }
@@ -228,14 +272,15 @@ mod tests {
 
     fn hello(change: impl FnOnce(&mut Hello)) -> Hello {
         let identity = Identity { member: 2, process: 77, executors: 4, ..OWN };
-        let mut hello = Hello { protocol: PROTOCOL, identity, to: 1, executor: 3 };
+        let held = Held { visible: 1 << 40, terms: 50, forgetful: true };
+        let mut hello = Hello { protocol: PROTOCOL, identity, to: 1, executor: 3, held };
         change(&mut hello);
         hello
     }
 
     #[test]
     fn who_may_talk() {
-        use Standing::{Member, Removed, Unknown};
+        use Standing::{Member, Outdated, Removed, Unknown};
         for (name, hello, standing, want) in [
             ("a member", hello(|_| ()), Member, Ok(())),
             ("another number of executors", hello(|h| h.identity.executors = 1), Member, Ok(())),
@@ -247,6 +292,7 @@ mod tests {
             ("myself", hello(|h| h.identity.member = 1), Member, Err(Refusal::OwnEcho)),
             ("a stranger", hello(|_| ()), Unknown, Err(Refusal::UnknownMember)),
             ("somebody who was removed", hello(|_| ()), Removed, Err(Refusal::RemovedMember)),
+            ("an older disk", hello(|_| ()), Outdated, Err(Refusal::Outdated)),
         ] {
             assert_eq!(hello.judge(&OWN, |_| standing), want, "{name}");
         }
@@ -266,6 +312,14 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Hello::decode(&flipped).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_disk_holds_less_if_either_number_is_lower() {
+        let held = |visible, terms| Held { visible, terms, forgetful: false };
+        assert!(held(4, 9).is_less_than(&held(5, 1)) && held(9, 4).is_less_than(&held(1, 5)));
+        assert!(!held(5, 5).is_less_than(&held(5, 5)) && !held(6, 5).is_less_than(&held(5, 5)));
+        assert_eq!(held(4, 9).max(held(5, 1)), held(5, 9));
     }
 
     #[test]

@@ -20,13 +20,13 @@ mod snapshot;
 pub use decode::Decoder;
 pub use error::FrameError;
 pub use frame::{Address, Confirm, ConfirmOutcome, Confirmed, Forward, ForwardOutcome, Forwarded, Frame, Frontier};
-pub use hello::{Answer, HANDSHAKE_BYTES, Hello, HelloError, Identity, MAGIC, Refusal, Standing};
+pub use hello::{Answer, HANDSHAKE_BYTES, Held, Hello, HelloError, Identity, MAGIC, Refusal, Standing};
 pub use raft::{Entry, EntryKind, MessageKind, RaftBatch, RaftMessage, SnapshotPosition, SnapshotVoters};
 pub use snapshot::{SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};
 
 /// Version of the handshake behind its first 16 bytes, and of the frames. Raised with every change of either: members of
 /// different versions refuse each other.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Where the payload of a frame, and all bytes in it that are handed out, begin: at a multiple of this.
 pub const ALIGN: usize = 16;

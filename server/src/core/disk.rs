@@ -21,6 +21,9 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Ready numbers whose records are gathered and not under way.
     gathered: Vec<(ShardId, u64)>,
+    /// The highest index that was gathered as visible, and the highest that is durable.
+    noted: Index,
+    held: Index,
     /// Messages that must not leave before that is durable.
     held_back: Vec<(ShardId, Message)>,
     under_way: VecDeque<UnderWay>,
@@ -29,6 +32,7 @@ pub(crate) struct Disk {
 struct UnderWay {
     seq: BatchSeq,
     begun: Instant,
+    noted: Index,
     readies: Vec<(ShardId, u64)>,
     messages: Vec<(ShardId, Message)>,
 }
@@ -48,7 +52,8 @@ impl Disk {
     pub(crate) fn new(writer: LogWriter) -> Self {
         let watch = writer.watch();
         let (gathered, held_back, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { writer, watch, seen: Seen::default(), gathered, held_back, under_way }
+        let (noted, held) = (Index::ZERO, Index::ZERO);
+        Self { writer, watch, seen: Seen::default(), gathered, noted, held, held_back, under_way }
     }
 
     /// Gathers what a shard wants to be durable.
@@ -103,6 +108,12 @@ impl Disk {
     /// Notes how far the node may show what it holds, and what its clock reads.
     pub(super) fn push_frontier(&mut self, shard: ShardId, visible: Index, clock: u64) {
         self.writer.push(&Record::Frontier { group: group(shard), visible: visible.0, clock });
+        self.noted = visible;
+    }
+
+    /// The highest index that this process has durably noted as visible.
+    pub(super) fn held(&self) -> Index {
+        self.held
     }
 
     /// Notes that a snapshot of the shard up to here is durable.
@@ -119,15 +130,17 @@ impl Disk {
         }
         let Some(seq) = self.writer.submit().map_err(fatal)? else { return Ok(None) };
         let (readies, messages) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.held_back));
-        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), readies, messages });
+        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), noted: self.noted, readies, messages });
         Ok(Some(bytes as u64))
     }
 
     /// The next write that has become durable.
     pub(super) fn next_durable(&mut self) -> Option<Written> {
         let durable = self.writer.durable_upto();
-        let done = self.under_way.pop_front_if(|write| write.seq <= durable);
-        done.map(|UnderWay { begun, readies, messages, .. }| Written { readies, messages, took: begun.elapsed() })
+        let done = self.under_way.pop_front_if(|write| write.seq <= durable)?;
+        self.held = done.noted;
+        let UnderWay { begun, readies, messages, .. } = done;
+        Some(Written { readies, messages, took: begun.elapsed() })
     }
 
     /// Whether something has happened; if not, the task is woken when it does.

@@ -12,6 +12,7 @@ mod forward;
 mod frontier;
 mod full;
 mod heal;
+mod held;
 mod intake;
 pub(crate) mod lane;
 mod mailbox;
@@ -42,6 +43,7 @@ use std::task::Waker;
 use glommio::sync::Semaphore;
 use log::{CoreId, SegmentSeq};
 use net::http::date::{DateCache, DateStamp};
+use net::peer::Held;
 use shard::command::Command;
 use shard::group::LOG_START;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -125,6 +127,8 @@ struct Inner {
     frontier_heard: Index,
     /// The newest frontier noted beside the log.
     frontier_noted: Index,
+    /// What the other members were told last of what the disk holds.
+    held_told: Held,
     transfers: transfer::Transfers,
     fetches: fetch::Fetches,
     intake: intake::Intake,
@@ -300,6 +304,7 @@ impl Inner {
             frontier_sent: Index::ZERO,
             frontier_heard: Index::ZERO,
             frontier_noted: Index::ZERO,
+            held_told: Held::default(),
             transfers: transfer::Transfers::default(),
             fetches: fetch::Fetches::default(),
             intake: intake::Intake::default(),

@@ -11,12 +11,15 @@ use shard::route::Route;
 use shard::system::{Member, System};
 
 use super::backup;
+use super::held::HeldCell;
 use super::mailbox::Mailbox;
 use super::message::Message;
 use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
 use crate::config::{Config, Url};
 use crate::metrics::ScrubStats;
+use crate::peer::Remembered;
+use crate::recovery::Found;
 
 /// What all executors of the node share.
 pub(crate) struct Node {
@@ -70,6 +73,11 @@ pub(crate) struct Node {
     pub(super) forgetful: AtomicUsize,
     /// Per executor: its log has no room.
     pub(super) full: Vec<AtomicBool>,
+    pub(super) held: HeldCell,
+    /// What the other members' disks have held.
+    pub(crate) remembered: Remembered,
+    /// Another member remembers that this one's disk has held more.
+    pub(super) outdated: AtomicBool,
 }
 
 /// Where the process is in its life.
@@ -100,7 +108,9 @@ fn founding_system(birth: &Birth) -> System {
 
 impl Node {
     /// The shared part of a node with one mailbox per executor.
-    pub(crate) fn new(config: Config, birth: &Birth) -> Self {
+    ///
+    /// `found`: what a start has found on the disk; `remembered`: what it knows of the others' disks.
+    pub(crate) fn new(config: Config, birth: &Birth, found: &Found, remembered: Remembered) -> Self {
         let cores = config.cores.len();
         let clock = Clock::start();
         Self {
@@ -129,6 +139,9 @@ impl Node {
             informed: AtomicBool::new(false),
             lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             full: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            held: HeldCell::new(found.visible(), found.terms()),
+            remembered,
+            outdated: AtomicBool::new(false),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
             config,
         }
@@ -167,6 +180,16 @@ impl Node {
     /// Some group does not know what it has promised, because this member has lost its data.
     pub(crate) fn is_forgetful(&self) -> bool {
         self.forgetful.load(Ordering::Acquire) > 0
+    }
+
+    /// Another member remembers that this one's disk has held more.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
+    }
+
+    /// One of them says so.
+    pub(crate) fn found_outdated(&self) {
+        self.outdated.store(true, Ordering::Release);
     }
 
     /// This member was removed from the cluster.

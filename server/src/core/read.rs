@@ -167,6 +167,11 @@ impl Inner {
         for (member, lag) in lags {
             metrics.traffic.peers.entry(member).or_default().lag.set(lag);
         }
+        if self.me == 0 {
+            self.node.remembered.each(|member, index| {
+                metrics.traffic.peers.entry(member.0).or_default().disk.set(index);
+            });
+        }
         let open = self.node.order.is_open();
         for (shard, shown) in self.shards.iter().zip(&mut metrics.shards) {
             let history = shard.store().history();
@@ -176,6 +181,7 @@ impl Inner {
             shown.history_bytes.set(history.bytes() as u64);
             shown.has_leader = open || shard.leader().is_some();
             shown.is_leader = shard.group().leads();
+            shown.is_forgetful = shard.is_amnesiac();
         }
     }
 

@@ -76,6 +76,7 @@ impl Inner {
             self.tell_frontier();
         }
         self.note_frontier_on_disk();
+        self.tell_held();
         self.tick_forwards();
         self.tick_quorum();
         self.expire();

@@ -180,7 +180,7 @@ fn cores(page: &mut Page, cores: &[CoreMetrics]) {
 
 fn shards(page: &mut Page, shards: &[ShardMetrics]) {
     type Column = (&'static str, Kind, &'static str, fn(&ShardMetrics) -> i64);
-    let columns: [Column; 8] = [
+    let columns: [Column; 9] = [
         ("uetcd_shard_committed_total", Kind::Counter, "Commands committed.", |shard| shard.committed.get() as i64),
         ("uetcd_shard_applied_total", Kind::Counter, "Commands applied.", |shard| shard.applied.get() as i64),
         ("uetcd_shard_pending", Kind::Gauge, "Commands proposed and not committed.", |shard| shard.pending.get()),
@@ -189,6 +189,12 @@ fn shards(page: &mut Page, shards: &[ShardMetrics]) {
         ("uetcd_shard_history_bytes", Kind::Gauge, "Bytes of the events kept.", |shard| shard.history_bytes.get()),
         ("uetcd_shard_has_leader", Kind::Gauge, "Whether there is a leader.", |shard| i64::from(shard.has_leader)),
         ("uetcd_shard_is_leader", Kind::Gauge, "Whether this member leads.", |shard| i64::from(shard.is_leader)),
+        (
+            "uetcd_shard_is_forgetful",
+            Kind::Gauge,
+            "Whether this member lost what it promised, and has no vote until it has caught up.",
+            |shard| i64::from(shard.is_forgetful),
+        ),
     ];
     for (name, kind, help, of) in columns {
         let mut samples = page.metric(name, kind, help);

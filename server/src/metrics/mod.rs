@@ -121,6 +121,8 @@ pub(crate) struct ShardMetrics {
     pub(crate) has_leader: bool,
     /// Whether this node is that leader.
     pub(crate) is_leader: bool,
+    /// Whether this node has lost what it promised there, and has no vote until it has caught up.
+    pub(crate) is_forgetful: bool,
 }
 
 impl Default for CoreMetrics {

@@ -43,6 +43,8 @@ pub(crate) struct PeerMetrics {
     pub(crate) snapshots_received: Counter,
     /// Entries of the groups led here that it is not known to have.
     pub(crate) lag: Gauge,
+    /// The index up to which its disk has noted what is visible, as it says itself.
+    pub(crate) disk: Gauge,
 }
 
 /// How long something took, as etcd reports it.
@@ -92,6 +94,7 @@ impl PeerMetrics {
             snapshots_failed,
             snapshots_received,
             lag,
+            disk,
         } = other;
         self.sent_bytes.absorb(*sent_bytes);
         self.received_bytes.absorb(*received_bytes);
@@ -102,6 +105,7 @@ impl PeerMetrics {
         self.snapshots_failed.absorb(*snapshots_failed);
         self.snapshots_received.absorb(*snapshots_received);
         self.lag.absorb(*lag);
+        self.disk.absorb(*disk);
     }
 }
 
@@ -185,7 +189,7 @@ impl Rate {
 /// The part of `/metrics`, under etcd 3.4's names where it has one.
 pub(super) fn export(page: &mut Page, traffic: &Traffic) {
     type Column = (&'static str, Kind, &'static str, &'static str, fn(&PeerMetrics) -> i64);
-    let columns: [Column; 7] = [
+    let columns: [Column; 8] = [
         (
             "etcd_network_peer_sent_bytes_total",
             Kind::Counter,
@@ -230,6 +234,13 @@ pub(super) fn export(page: &mut Page, traffic: &Traffic) {
             "To",
             "Entries of the groups led here that a member is not known to have.",
             |peer| peer.lag.get(),
+        ),
+        (
+            "uetcd_peer_disk_index",
+            Kind::Gauge,
+            "From",
+            "The index up to which a member's disk has noted what is visible. Once it had more than it has, it has no vote.",
+            |peer| peer.disk.get(),
         ),
     ];
     for (name, kind, label, help, of) in columns {

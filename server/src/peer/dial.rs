@@ -28,7 +28,10 @@ const GOOD: Duration = Duration::from_secs(1);
 enum Fault {
     Io(io::Error),
     Hello(HelloError),
+    /// Who answers is not to be talked to, or says so of this member.
     Refused(Refusal, Box<Hello>),
+    /// Who answers has an older disk than it had.
+    Outdated,
 }
 
 impl From<io::Error> for Fault {
@@ -48,6 +51,7 @@ impl fmt::Display for Fault {
             },
             Self::Hello(error) => error.fmt(f),
             Self::Refused(refusal, _) => refusal.fmt(f),
+            Self::Outdated => f.write_str("its disk holds less than it did: an older one was put in its place"),
         }
     }
 }
@@ -69,6 +73,9 @@ impl Fault {
         let (to, own) = (link.to.0, &shared.local.identity);
         match self {
             Self::Io(_) => shared.say(to, 0, || format!("failed to dial {to:x} at {url} ({self})")),
+            Self::Outdated => shared.say(to, 150, || {
+                format!("failed to dial {to:x} at {url}: {self}. It is told so, and has no vote until it has caught up")
+            }),
             Self::Hello(error) => shared.say(to, 1, || format!("failed to dial {to:x} at {url}: {error}")),
             Self::Refused(refusal, theirs) => {
                 let theirs = &theirs.identity;
@@ -92,7 +99,7 @@ impl Fault {
                     Refusal::UnknownMember => {
                         format!("request sent was ignored by peer {to:x}: it does not know the member {:x}", own.member)
                     }
-                    Refusal::Protocol | Refusal::RemovedMember | Refusal::OwnEcho => {
+                    Refusal::Protocol | Refusal::RemovedMember | Refusal::OwnEcho | Refusal::Outdated => {
                         format!("failed to dial {to:x} at {url} ({refusal})")
                     }
                 });
@@ -136,7 +143,7 @@ pub(super) async fn keep(shared: Rc<Shared>, link: Rc<Link>, seed: u64) {
 
 /// Dials and shakes hands.
 async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> {
-    let hello = shared.local.hello(link.to);
+    let hello = shared.hello(link.to);
     let (stream, answer) = within(HANDSHAKE, async {
         let mut stream = stream::connect(url, CONNECT).await?.stream;
         stream::write_all(&mut *stream, &hello.encode()).await?;
@@ -153,6 +160,8 @@ async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> 
     let standing = |member| if member == link.to.0 { Standing::Member } else { Standing::Unknown };
     match answer.hello.judge(&shared.local.identity, standing) {
         Err(refusal) => Err(Fault::Refused(refusal, Box::new(answer.hello))),
+        // It learns that when it dials this member.
+        Ok(()) if shared.ears.is_outdated(&answer.hello) => Err(Fault::Outdated),
         Ok(()) => Ok(stream),
     }
 }

@@ -110,9 +110,12 @@ async fn greet(shared: &Shared, stream: &mut dyn Wire, first: Vec<u8>) -> io::Re
     start.copy_from_slice(&first);
     stream::read_exact(&mut *stream, rest).await?;
     let own = &shared.local.identity;
-    let standing = |member| shared.ears.standing(MemberId(member));
+    let standing = |hello: &Hello| match shared.ears.standing(MemberId(hello.identity.member)) {
+        Standing::Member if shared.ears.is_outdated(hello) => Standing::Outdated,
+        standing => standing,
+    };
     let (hello, refusal) = match Hello::decode(&bytes) {
-        Ok(hello) => (Some(hello), hello.judge(own, standing).err()),
+        Ok(hello) => (Some(hello), hello.judge(own, |_| standing(&hello)).err()),
         Err(error) => {
             shared.say(0, 0, || format!("a stream from a peer was refused: {error}"));
             if !matches!(error, HelloError::Protocol(_)) {
@@ -125,7 +128,7 @@ async fn greet(shared: &Shared, stream: &mut dyn Wire, first: Vec<u8>) -> io::Re
         shared.say(hello.identity.member, 100 + refusal as u16, || refused(hello, refusal, shared));
     }
     let to = hello.map_or(0, |hello| hello.identity.member);
-    let answer = Answer { refusal, hello: shared.local.hello(MemberId(to)) };
+    let answer = Answer { refusal, hello: shared.hello(MemberId(to)) };
     stream::write_all(&mut *stream, &answer.encode()).await?;
     Ok(hello.filter(|_| refusal.is_none()))
 }
@@ -157,7 +160,9 @@ fn refused(hello: &Hello, refusal: Refusal, shared: &Shared) -> String {
         Refusal::UnknownMember => {
             format!("failed to find member {member:x} in cluster {:x}", own.cluster)
         }
-        Refusal::RemovedMember | Refusal::OwnEcho => format!("request of {member:x} refused: {refusal}"),
+        Refusal::RemovedMember | Refusal::OwnEcho | Refusal::Outdated => {
+            format!("request of {member:x} refused: {refusal}")
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use net::peer::{FRAME_BYTES_MAX, Frame, Hello, Identity, PROTOCOL, RaftBatch, RaftMessage};
+use net::peer::{FRAME_BYTES_MAX, Frame, Held, Hello, Identity, PROTOCOL, RaftBatch, RaftMessage};
 use shard::ids::MemberId;
 
 use super::inbound::Inbound;
@@ -38,8 +38,8 @@ impl Local {
         Self { identity, executor: me as u16 }
     }
 
-    pub(super) fn hello(&self, to: MemberId) -> Hello {
-        Hello { protocol: PROTOCOL, identity: self.identity, to: to.0, executor: self.executor }
+    pub(super) fn hello(&self, to: MemberId, held: Held) -> Hello {
+        Hello { protocol: PROTOCOL, identity: self.identity, to: to.0, executor: self.executor, held }
     }
 }
 
@@ -162,6 +162,11 @@ impl Links {
 }
 
 impl Shared {
+    /// What this executor says of itself.
+    pub(super) fn hello(&self, to: MemberId) -> Hello {
+        self.local.hello(to, self.ears.held())
+    }
+
     /// Logs what is wrong with a member, once in a while.
     pub(super) fn say(&self, member: u64, what: u16, text: impl FnOnce() -> String) {
         if self.said.may_say((member, what), Instant::now()) {

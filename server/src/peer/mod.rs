@@ -16,6 +16,7 @@ mod link;
 mod links;
 mod outbox;
 mod quiet;
+mod remembered;
 mod roster;
 mod stream;
 #[cfg(test)]
@@ -24,10 +25,11 @@ pub(crate) mod translate;
 
 pub(crate) use inbound::{is_peer, opening};
 pub(crate) use links::{Links, Local};
+pub(crate) use remembered::{News, Remembered};
 pub(crate) use roster::Roster;
 pub(crate) use stream::{Dialled, Stream, connect, within};
 
-use net::peer::{Frame, Refusal, Standing};
+use net::peer::{Frame, Held, Hello, Refusal, Standing};
 use shard::ids::MemberId;
 
 /// Version of what the frames carry: commands, entries, snapshots. Members of different formats refuse each other.
@@ -48,11 +50,17 @@ pub(crate) struct Origin {
 pub(crate) trait Ears {
     /// Whether a member belongs to the cluster, as far as it is known here.
     fn standing(&self, member: MemberId) -> Standing;
+    /// Somebody who belongs to it says hello. True: its disk has held more than it does now, so it does not know what it has
+    /// promised.
+    fn is_outdated(&self, hello: &Hello) -> bool;
+    /// What the disk of this member holds.
+    fn held(&self) -> Held;
     /// A frame has come. Its messages may be for groups of other executors.
     fn receive(&self, from: Origin, frame: Frame);
     /// The stream that this executor sends on was opened, or lost with all that was in the outbox.
     fn link(&self, to: MemberId, up: bool);
     /// A member does not talk to this one. [`Refusal::RemovedMember`]: this one has been removed from the cluster.
+    /// [`Refusal::Outdated`]: its disk has held more than it does now.
     fn refused(&self, by: MemberId, refusal: Refusal);
 }
 

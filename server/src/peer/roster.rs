@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::peer::{Frame, Refusal, Standing};
+use net::peer::{Frame, Held, Hello, Refusal, Standing};
 use shard::ids::MemberId;
 use shard::system::System;
 
@@ -104,12 +104,26 @@ impl Ears for Roster {
         }
     }
 
+    fn is_outdated(&self, hello: &Hello) -> bool {
+        self.node.remembered.is_outdated(hello)
+    }
+
+    fn held(&self) -> Held {
+        self.node.held()
+    }
+
     fn receive(&self, from: Origin, frame: Frame) {
-        if let Frame::Address(address) = frame {
-            let urls = address.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-            self.node.meet(from.member, urls);
-        } else if let Some(core) = self.core.upgrade() {
-            core.receive(from.member, frame);
+        match frame {
+            Frame::Address(address) => {
+                let urls = address.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+                self.node.meet(from.member, urls);
+            }
+            Frame::Held(held) => self.node.remembered.note(from.member, from.process, held),
+            frame => {
+                if let Some(core) = self.core.upgrade() {
+                    core.receive(from.member, frame);
+                }
+            }
         }
     }
 
@@ -120,8 +134,10 @@ impl Ears for Roster {
     }
 
     fn refused(&self, _by: MemberId, refusal: Refusal) {
-        if refusal == Refusal::RemovedMember {
-            self.node.leave();
+        match refusal {
+            Refusal::RemovedMember => self.node.leave(),
+            Refusal::Outdated => self.node.found_outdated(),
+            _ => {}
         }
     }
 }

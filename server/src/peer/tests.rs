@@ -1,6 +1,6 @@
 //! Links of several members over real sockets, in one executor.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use bytes::Bytes;
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutorBuilder, Placement, Task};
 use net::peer::{
-    Address, Answer, Confirm, Entry, EntryKind, Forward, Frame, HANDSHAKE_BYTES, MessageKind, RaftMessage, Refusal,
-    Standing,
+    Address, Answer, Confirm, Entry, EntryKind, Forward, Frame, HANDSHAKE_BYTES, Held, Hello, MessageKind, RaftMessage,
+    Refusal, Standing,
 };
 use shard::ids::MemberId;
 
 use super::stream::{read_exact, write_all};
-use super::{Ears, Links, Local, Origin, Unsent, is_peer, opening};
+use super::{Ears, Links, Local, Origin, Remembered, Unsent, is_peer, opening};
 use crate::config::Url;
 
 const CLUSTER: u64 = 0xc1;
@@ -29,11 +29,21 @@ struct Heard {
     frames: RefCell<Vec<(Origin, Frame)>>,
     links: RefCell<Vec<bool>>,
     refusals: RefCell<Vec<(MemberId, Refusal)>>,
+    remembered: Remembered,
+    held: Cell<Held>,
 }
 
 impl Ears for Heard {
     fn standing(&self, member: MemberId) -> Standing {
         if self.strangers.borrow().contains(&member) { Standing::Removed } else { Standing::Member }
+    }
+
+    fn is_outdated(&self, hello: &Hello) -> bool {
+        self.remembered.is_outdated(hello)
+    }
+
+    fn held(&self) -> Held {
+        self.held.get()
     }
 
     fn receive(&self, from: Origin, frame: Frame) {
@@ -306,7 +316,7 @@ fn streams_that_are_cut_lose_frames_but_never_repeat_damage_or_reorder_them() {
 /// A stream made by hand, after its handshake.
 async fn by_hand(member: &Member, from: MemberId, executor: usize) -> TcpStream {
     let mut stream = TcpStream::connect(member.url.host_port()).await.expect("it listens");
-    let hello = Local::new(CLUSTER, from.0, 1, SHARDS, executor, 4).hello(ONE);
+    let hello = Local::new(CLUSTER, from.0, 1, SHARDS, executor, 4).hello(ONE, Held::default());
     write_all(&mut stream, &hello.encode()).await.expect("sent");
     let mut answer = [0; HANDSHAKE_BYTES];
     read_exact(&mut stream, &mut answer).await.expect("answered");
@@ -361,7 +371,7 @@ fn a_peer_that_falls_silent_or_takes_nothing_is_given_up() {
         let mut hello = [0; HANDSHAKE_BYTES];
         read_exact(&mut deaf, &mut hello).await.expect("its hello");
         let own = Local::new(CLUSTER, TWO.0, 1, SHARDS, 0, 1);
-        let answer = Answer { refusal: None, hello: own.hello(ONE) };
+        let answer = Answer { refusal: None, hello: own.hello(ONE, Held::default()) };
         write_all(&mut deaf, &answer.encode()).await.expect("sent");
         let mut silent = by_hand(&one, TWO, 0).await;
         until("connected", || one.is_up(TWO)).await;

@@ -219,6 +219,11 @@ impl Group {
         self.amnesia.is_some()
     }
 
+    /// The highest term that is durable: what was promised in later ones has reached nobody.
+    pub fn durable_term(&self) -> Term {
+        self.durable_term
+    }
+
     /// How far the others are; nothing if this member does not lead.
     pub fn progress(&self) -> impl Iterator<Item = (MemberId, PeerProgress)> {
         let tracker = self.node.raft.prs();

@@ -1,7 +1,5 @@
 //! One member of a cluster whose majority is gone for good is forced to go on alone.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +7,7 @@ use serde_json::Value;
 use super::api::{added, nowhere, wait_count};
 use super::load::{Acked, Load, assert_kept, files};
 use super::members::{Cluster, Setup};
-use crate::harness::{Connection, Plan, uetcd_only};
+use crate::harness::{Connection, Plan, copy_dir, uetcd_only};
 
 const FORCE: &str = "--force-new-cluster";
 
@@ -216,11 +214,11 @@ fn a_kill_while_it_is_forced_leaves_the_old_state_or_the_new_one() {
     let last = cluster.followers()[1];
     kill_all(&mut cluster);
     let (data, saved) = (cluster.data(last).to_owned(), cluster.data(last).with_extension("saved"));
-    copy(&data, &saved);
+    copy_dir(&data, &saved);
     let mut finished = 0;
     for round in 0..ROUNDS {
         std::fs::remove_dir_all(&data).expect("removed");
-        copy(&saved, &data);
+        copy_dir(&saved, &data);
         cluster.restart_with(last, &[FORCE]);
         std::thread::sleep(Duration::from_millis(25 * round));
         cluster.kill(last);
@@ -239,9 +237,4 @@ fn a_kill_while_it_is_forced_leaves_the_old_state_or_the_new_one() {
         cluster.kill(last);
     }
     println!("{finished} of {ROUNDS} attempts had come to their end when they were killed");
-}
-
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp can be run");
-    assert!(copied.success());
 }

@@ -71,7 +71,7 @@ impl Setup {
         let pieces: Vec<String> = (0..).zip(&plans).map(|(nth, plan)| piece(nth, plan)).collect();
         let initial = ["--initial-cluster", &pieces.join(",")].map(str::to_owned);
         let members = plans.into_iter().map(|plan| Member::launch(plan.args(initial.clone()))).collect();
-        Cluster { members, setup: self }
+        Cluster { members, setup: self, swaps_disks: false }
     }
 
     /// The member of this number without anything about the others. The second of three runs on two executors, the others on one.
@@ -121,6 +121,8 @@ impl Member {
 pub(crate) struct Cluster {
     members: Vec<Member>,
     setup: Setup,
+    /// Some member gets another disk than it had.
+    swaps_disks: bool,
 }
 
 impl Cluster {
@@ -182,12 +184,27 @@ impl Cluster {
 
     /// Kills a member as a power cut of its process would.
     pub(crate) fn kill(&mut self, nth: usize) {
-        self.members[nth].server.take().expect("the member runs").kill();
+        let server = self.members[nth].server.take().expect("the member runs");
+        self.check_disk(&server);
+        server.kill();
+    }
+
+    /// From now on members may have other disks than they had. Without that no crash must look as if they had.
+    pub(super) fn swap_disks(&mut self) {
+        self.swaps_disks = true;
+    }
+
+    fn check_disk(&self, server: &Server) {
+        let log = server.log();
+        let noticed = log.contains("an older one was put in its place");
+        assert!(!noticed || self.swaps_disks, "a member's own disk is taken for an older one: {log}");
     }
 
     /// Ends a member with SIGTERM.
     pub(crate) fn terminate(&mut self, nth: usize) -> Ended {
-        self.members[nth].server.take().expect("the member runs").terminate(libc::SIGTERM)
+        let server = self.members[nth].server.take().expect("the member runs");
+        self.check_disk(&server);
+        server.terminate(libc::SIGTERM)
     }
 
     /// Waits until a member has ended by itself.
@@ -369,6 +386,10 @@ impl Drop for Cluster {
         for &nth in &ended {
             eprintln!("member {nth} ended by itself: {}", self.server(nth).log());
         }
-        assert!(ended.is_empty() || std::thread::panicking(), "members {ended:?} ended by themselves");
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(ended.is_empty(), "members {ended:?} ended by themselves");
+        self.members.iter().filter_map(|member| member.server.as_ref()).for_each(|server| self.check_disk(server));
     }
 }

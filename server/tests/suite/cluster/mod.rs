@@ -16,6 +16,7 @@ mod load;
 mod members;
 mod minority;
 mod netns;
+mod older_disk;
 mod one_order;
 mod partitions;
 mod pause;

@@ -16,7 +16,7 @@ pub(crate) use namespace::enter;
 pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
 pub(crate) use small_disk::SmallDisk;
-pub(crate) use tools::{env_number, etcdctl, files_below, need, shell};
+pub(crate) use tools::{copy_dir, env_number, etcdctl, files_below, need, shell};
 
 use std::thread;
 use std::time::{Duration, Instant};

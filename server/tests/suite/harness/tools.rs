@@ -26,6 +26,12 @@ pub(crate) fn need(program: &str) {
     assert!(found, "{program} is missing; install it with: apt-get install {package} (ops/test.sh does)");
 }
 
+/// Copies a directory as it is to a place where nothing is.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp can be run");
+    assert!(copied.success());
+}
+
 /// All files below a directory.
 pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));

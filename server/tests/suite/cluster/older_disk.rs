@@ -1,0 +1,99 @@
+//! A disk that is older than what its member has promised: a copy that was put back. The member learns it from the others,
+//! before it can vote.
+
+use std::path::{Path, PathBuf};
+
+use super::members::{Cluster, Setup};
+use crate::harness::{PATIENCE, copy_dir, eventually, load, uetcd_only};
+
+const NOTICED: &str = "an older one was put in its place. This member starts again";
+const VOTES: &str = "it votes from now on";
+
+/// Writes of each half, before the copy and after it.
+const WRITES: u64 = 200;
+
+fn write(cluster: &Cluster, half: &str) {
+    load(cluster.server(cluster.primary()), WRITES, |n| (format!("/d{}/{half}{n}", n % 32), format!("value={n}")));
+    cluster.wait_converged();
+}
+
+/// Three members, a follower among them with a copy of its disk, and what was written after that was made.
+fn start() -> (Cluster, usize, PathBuf) {
+    let mut cluster = Setup::new().args(&["--cores", "2"]).start(3);
+    write(&cluster, "before");
+    let member = cluster.followers()[0];
+    cluster.kill(member);
+    let copy = cluster.data(member).with_extension("copy");
+    copy_dir(cluster.data(member), &copy);
+    cluster.restart(member);
+    cluster.wait_converged();
+    write(&cluster, "after");
+    cluster.swap_disks();
+    (cluster, member, copy)
+}
+
+/// Waits until the others know what its disk holds.
+fn wait_told(cluster: &Cluster, member: usize) {
+    let (index, id) = (cluster.client(member).get("/v2/keys/").index(), cluster.id(member, member));
+    let sample = format!("uetcd_peer_disk_index{{From=\"{id}\"}} ");
+    for other in cluster.up().into_iter().filter(|other| *other != member) {
+        eventually("the others know what it holds", PATIENCE, || {
+            let page = cluster.client(other).get("/metrics").text();
+            let held = page.lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok());
+            held.filter(|held: &u64| *held >= index)
+        });
+    }
+}
+
+fn put_back(copy: &Path, data: &Path) {
+    std::fs::remove_dir_all(data).expect("removable");
+    copy_dir(copy, data);
+}
+
+fn count(cluster: &Cluster, nth: usize) -> u64 {
+    let listed = cluster.client(nth).get("/v2/keys/?recursive=true&quorum=true").text();
+    ["before", "after"].map(|half| listed.matches(half).count() as u64).iter().sum()
+}
+
+#[test]
+fn an_older_disk_has_no_vote_until_it_has_caught_up() {
+    uetcd_only!("etcd does not notice");
+    let (mut cluster, member, copy) = start();
+    wait_told(&cluster, member);
+    cluster.kill(member);
+    put_back(&copy, cluster.data(member));
+    cluster.restart(member);
+    cluster.server(member).wait_for_log(NOTICED);
+    cluster.server(member).wait_for_log(VOTES);
+    cluster.wait_converged();
+    let log = cluster.server(member).log();
+    assert!(log.contains("the older log is now"), "{log}");
+    // Its vote counts again, and it has what it is asked for.
+    cluster.kill(cluster.primary());
+    cluster.wait_writable();
+    assert_eq!(count(&cluster, member), 2 * WRITES);
+    // The next start is one like any other.
+    cluster.kill(member);
+    cluster.restart(member);
+    cluster.wait_writable();
+    let log = cluster.server(member).log();
+    assert!(!log.contains(NOTICED) && !log.contains(VOTES), "{log}");
+}
+
+#[test]
+fn an_older_disk_is_known_by_members_that_were_away_themselves() {
+    uetcd_only!("etcd does not notice");
+    let (mut cluster, member, copy) = start();
+    wait_told(&cluster, member);
+    for nth in 0..3 {
+        cluster.terminate(nth);
+    }
+    put_back(&copy, cluster.data(member));
+    for nth in 0..3 {
+        cluster.restart(nth);
+    }
+    cluster.server(member).wait_for_log(NOTICED);
+    cluster.server(member).wait_for_log(VOTES);
+    cluster.wait_writable();
+    assert_eq!(count(&cluster, member), 2 * WRITES);
+}
