@@ -393,16 +393,24 @@ impl Shard {
 
     /// Applies what is committed and at or below `visible`.
     pub fn apply(&mut self, visible: Index, out: &mut Applied) {
+        self.apply_some(visible, u64::MAX, out);
+    }
+
+    /// As [`Shard::apply`], but begins no further batch once `out` has so many commands. True: there may be more.
+    pub fn apply_some(&mut self, visible: Index, commands: u64, out: &mut Applied) -> bool {
         out.ended.append(&mut self.ended);
         out.system |= std::mem::take(&mut self.replaced);
         let before = self.applied;
-        while let Some(held) = self.held.pop_front_if(|held| held.may_apply(visible, &self.group)) {
+        while out.commands < commands
+            && let Some(held) = self.held.pop_front_if(|held| held.may_apply(visible, &self.group))
+        {
             self.apply_entry(&held, out);
             self.applied = (held.at, held.term);
         }
         if self.applied != before {
             self.group.applied(self.applied, self.store.members());
         }
+        out.commands >= commands
     }
 
     fn apply_entry(&mut self, held: &Held, out: &mut Applied) {

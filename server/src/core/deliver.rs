@@ -46,8 +46,15 @@ fn done(outcome: &Outcome, index: Index, raft: (RaftIndex, Term)) -> KeysAnswer 
 impl Inner {
     /// Applies one shard up to `visible` and hands out answers and events.
     pub(super) fn apply(&mut self, seat: usize, visible: Index) {
+        let mut all = u64::MAX;
+        self.apply_some(seat, visible, &mut all);
+    }
+
+    /// As [`Inner::apply`], as long as there is something left of a turn's `budget` of commands.
+    pub(super) fn apply_some(&mut self, seat: usize, visible: Index, budget: &mut u64) {
         let mut applied = std::mem::take(&mut self.applied);
-        self.shards[seat].apply(visible, &mut applied);
+        self.shards[seat].apply_some(visible, *budget, &mut applied);
+        *budget = budget.saturating_sub(applied.commands);
         if applied.commands > 0 || applied.system {
             self.after_applying(seat, &mut applied);
         }

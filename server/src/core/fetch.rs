@@ -1,16 +1,18 @@
 //! Reading from the log on disk what a member lacks that lags, and that is not in memory any more.
 //!
 //! A group asks for about a message's worth at a time. One such request of an executor is read at a time, and none while
-//! much waits to be sent: who lags must not keep the others waiting.
+//! much waits to be sent: who lags must not keep the others waiting. Taking apart what was read is work, too, and is followed
+//! by a rest like all work for those who lag (see [`catchup`](super::catchup)).
 
 use std::collections::VecDeque;
 use std::rc::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{Entry, GroupId, LogReader};
 use shard::group::Fetch;
 use shard::ids::{RaftIndex, ShardId};
 
+use super::catchup::REST;
 use super::{Core, Inner};
 use crate::recovery::from_log;
 
@@ -49,7 +51,7 @@ impl Inner {
     }
 
     fn may_fetch(&self) -> bool {
-        self.peers.waiting_bytes() < WAITING_BYTES_MAX
+        self.peers.waiting_bytes() < WAITING_BYTES_MAX && !self.catchup.is_deferring()
     }
 }
 
@@ -72,6 +74,7 @@ async fn read_all(core: Weak<Core>, reader: LogReader) {
             glommio::timer::sleep(GLANCE).await;
             continue;
         };
+        let begun = Instant::now();
         let group = GroupId::new(shard.0);
         let (first, upto) = (log::RaftIndex::new(fetch.first.0), log::RaftIndex::new(fetch.upto.0));
         let entries = reader.entries(group, first, upto, fetch.max_bytes).await;
@@ -80,5 +83,7 @@ async fn read_all(core: Weak<Core>, reader: LogReader) {
         let Some(held) = core.upgrade() else { return };
         held.inner.borrow_mut().fetched(shard, fetch, entries, from);
         held.stir();
+        drop(held);
+        glommio::timer::sleep(begun.elapsed() * REST).await;
     }
 }

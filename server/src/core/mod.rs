@@ -4,6 +4,7 @@
 //! committed, answer. Connections read from the shards between turns.
 
 mod backup;
+mod catchup;
 mod deliver;
 mod disk;
 pub(crate) mod feed;
@@ -129,6 +130,7 @@ struct Inner {
     frontier_noted: Index,
     /// What the other members were told last of what the disk holds.
     held_told: Held,
+    catchup: catchup::CatchUp,
     transfers: transfer::Transfers,
     fetches: fetch::Fetches,
     intake: intake::Intake,
@@ -305,6 +307,7 @@ impl Inner {
             frontier_heard: Index::ZERO,
             frontier_noted: Index::ZERO,
             held_told: Held::default(),
+            catchup: catchup::CatchUp::default(),
             transfers: transfer::Transfers::default(),
             fetches: fetch::Fetches::default(),
             intake: intake::Intake::default(),

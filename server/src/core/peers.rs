@@ -35,6 +35,11 @@ impl Peers {
         self.links.as_ref().map_or(0, |links| links.waiting_bytes())
     }
 
+    /// Bytes that wait for this member.
+    pub(super) fn waiting_bytes_for(&self, member: MemberId) -> usize {
+        self.links.as_ref().map_or(0, |links| links.waiting_bytes_for(member))
+    }
+
     /// Since when there is a stream to a member; none: there is none now.
     pub(super) fn up_since(&self, member: MemberId) -> Option<Instant> {
         self.links.as_ref().and_then(|links| links.up_since(member))
@@ -162,9 +167,16 @@ impl Inner {
             tracing::error!(target: "raft", "shard {shard}: a message of member {from:x} is refused: {error}");
             return;
         }
-        let seat = self.seat(shard);
+        if let Some(message) = self.catchup.keep_late(shard, message) {
+            self.step(shard, message);
+        }
+    }
+
+    /// Hands a group a message.
+    pub(super) fn step(&mut self, shard: ShardId, message: raft::prelude::Message) {
+        let (seat, from) = (self.seat(shard), message.from);
         if let Err(error) = self.shards[seat].step(message) {
-            tracing::debug!(target: "raft", "shard {shard}: a message of member {from} is of no use: {error}");
+            tracing::debug!(target: "raft", "shard {shard}: a message of member {from:x} is of no use: {error}");
         }
     }
 
@@ -185,7 +197,14 @@ impl Inner {
     /// Hands the turn's messages to the streams.
     pub(super) fn post_all_raft(&mut self) {
         let Some(links) = self.peers.links.clone() else { return };
-        for (to, mut messages) in std::mem::take(&mut self.peers.raft) {
+        for member in self.deferred_members() {
+            self.peers.raft.entry(member).or_default();
+        }
+        for (to, messages) in std::mem::take(&mut self.peers.raft) {
+            let mut messages = self.leaving(to, messages);
+            if messages.is_empty() {
+                continue;
+            }
             let bytes = messages.iter().map(RaftMessage::size_bytes).sum();
             let append = messages
                 .iter()
@@ -252,6 +271,7 @@ impl Inner {
     }
 
     fn unreachable(&mut self, member: MemberId) {
+        self.catchup.give_up(member);
         for shard in &mut self.shards {
             shard.unreachable(member);
         }

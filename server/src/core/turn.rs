@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use shard::command::{Batch, Numbered};
 use shard::ids::{Index, ShardId};
@@ -22,6 +23,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Bytes that may be gathered for the log while the disk is busy; beyond, commands stay in the queue. Far more than a disk
 /// writes in one go, far less than a record or a batch may have.
 const GATHERED_BYTES_MAX: usize = 64 << 20;
+
+/// Commands that one turn applies, and the rest of the last batch: about a millisecond. What is read is applied in any case.
+const APPLIED_PER_TURN: u64 = 1024;
 
 impl Core {
     /// Runs turns for ever: whenever something was stirred, has arrived, or has become durable.
@@ -66,6 +70,7 @@ impl Core {
 impl Inner {
     /// One turn. True if there is more to do at once.
     fn turn(&mut self) -> Result<bool, Fatal> {
+        let begun = Instant::now();
         self.metrics.turns.add(1);
         // Read before the queues are drained: whatever is complete now has its events in them.
         let complete = self.node.order.complete();
@@ -75,16 +80,21 @@ impl Inner {
         if self.expiry.behind {
             self.expire();
         }
+        let had_late = self.step_late();
         let rest = self.submit();
         self.ask_quorum();
         self.advance();
         let settled = self.write()?;
-        self.show();
+        let shown = self.show();
         self.release(complete);
         self.hand_over();
+        let leads = self.node.order.is_open();
+        if had_late || !shown && !leads {
+            self.rest(begun.elapsed());
+        }
         // While the log has something gathered, its progress brings the next turn.
         let rest = rest && self.disk.pending_bytes() == 0;
-        Ok(self.tidy() || settled || rest)
+        Ok(self.tidy() || settled || rest || !shown && leads)
     }
 
     fn take_messages(&mut self) {
@@ -271,19 +281,21 @@ impl Inner {
         Ok(!settled.is_empty())
     }
 
-    /// Raises `visible` as far as it goes, and applies up to it.
-    fn show(&mut self) {
+    /// Raises `visible` as far as it goes, and applies up to it, or as much as a turn may. False: there is more.
+    fn show(&mut self) -> bool {
         if let Some(visible) = self.node.order.raise(self.me) {
             self.wake_holders(visible);
         }
         let visible = self.node.order.visible();
+        let mut budget = if self.rests() { 0 } else { APPLIED_PER_TURN };
         for seat in 0..self.shards.len() {
-            self.apply(seat, visible);
+            self.apply_some(seat, visible, &mut budget);
         }
         self.send_frontier();
         self.read_upto(visible);
         self.settle_forwards(visible);
         self.metrics.visible.set(visible.0);
+        budget > 0
     }
 
     /// Wakes the executors that hold back something that may be shown now.

@@ -145,6 +145,11 @@ impl Links {
         self.outgoing.borrow().values().map(|link| link.waiting_bytes()).max().unwrap_or(0)
     }
 
+    /// Bytes that wait for this member.
+    pub(crate) fn waiting_bytes_for(&self, to: MemberId) -> usize {
+        self.outgoing.borrow().get(&to).map_or(0, |link| link.waiting_bytes())
+    }
+
     /// Since when there is a stream to a member; none: there is none now.
     pub(crate) fn up_since(&self, to: MemberId) -> Option<Instant> {
         self.outgoing.borrow().get(&to).and_then(|link| link.up_since())

@@ -39,9 +39,9 @@ pub use status::{Reached, Role, Status};
 use timeouts::Timeouts;
 
 /// Data of the entries in one message, in bytes: what a follower that lags is sent at a time. A larger entry goes alone.
-pub const MESSAGE_BYTES: u64 = 1 << 20;
+pub const MESSAGE_BYTES: u64 = 64 << 10;
 
-/// Messages with entries that a member has not acknowledged: with [`MESSAGE_BYTES`], at most 64 MiB per group and member.
+/// Messages with entries that a member has not acknowledged: with [`MESSAGE_BYTES`], at most 4 MiB per group and member.
 pub const IN_FLIGHT_MESSAGES: usize = 64;
 
 /// How far a member is, as its leader knows it.

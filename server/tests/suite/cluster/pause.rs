@@ -8,7 +8,7 @@ use super::tail::{assert_grows, assert_same, tails};
 use crate::harness::{Connection, PATIENCE, Response, eventually};
 
 /// How long it stands still.
-const PAUSE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A request that is on its way into a paused member: the kernel takes it, the process does not.
 struct Waiting {
