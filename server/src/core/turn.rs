@@ -293,8 +293,11 @@ impl Inner {
         }
         self.send_frontier();
         self.read_upto(visible);
-        self.settle_forwards(visible);
         self.metrics.visible.set(visible.0);
+        // What is not applied has not been answered, and is not lost for that.
+        if budget > 0 {
+            self.settle_forwards(visible);
+        }
         budget > 0
     }
 

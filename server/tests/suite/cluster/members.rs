@@ -13,6 +13,9 @@ use crate::harness::{Client, Ended, Flavor, PATIENCE, Plan, Server, eventually};
 /// The election timeout of these clusters unless a test says otherwise, in milliseconds: etcd's default.
 pub(crate) const ELECTION_MS: u64 = 1000;
 
+/// The key that is written to see whether a member takes writes.
+pub(super) const READY: &str = "/ready";
+
 /// Groups of a cluster that is started without `--shards`.
 const SHARDS: usize = 16;
 
@@ -319,7 +322,7 @@ impl Cluster {
         for nth in self.up() {
             let mut client = impatient(self.address(nth));
             eventually("a member takes writes", PATIENCE, || {
-                let answer = client.attempt("PUT", "/v2/keys/ready", Some("value=1"));
+                let answer = client.attempt("PUT", &format!("/v2/keys{READY}"), Some("value=1"));
                 answer.is_ok_and(|answer| answer.status < 300).then_some(())
             });
         }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::load::{Acked, DIRECTORIES, Load, assert_kept, assert_ordered, files, modified};
-use super::members::{Cluster, Setup};
+use super::members::{Cluster, READY, Setup};
 use super::tail::{assert_contains, assert_grows, assert_same, tails};
 use crate::harness::{Client, Rng};
 
@@ -53,7 +53,10 @@ fn same_events(members: usize, writes_each: u64) {
             events.iter().map(|event| (event.index, (event.action.clone(), event.key.clone()))).collect();
         let missed: Vec<_> = done.iter().filter(|(index, what)| got.get(index) != Some(what)).collect();
         assert!(missed.is_empty(), "acknowledged, but not streamed so: {missed:?}");
-        assert_eq!(got.len(), done.len() + 1, "events that nobody caused");
+        // Waiting for the cluster has given up on some writes, which may have been carried out since.
+        let extra: Vec<_> = got.iter().filter(|(index, _)| !done.contains_key(index) && **index != end).collect();
+        let extra: Vec<_> = extra.into_iter().filter(|(_, (_, key))| key != READY).collect();
+        assert!(extra.is_empty(), "events that nobody caused: {extra:?}");
     }
     cluster.wait_converged();
 }
@@ -109,7 +112,7 @@ fn a_listing_followed_by_a_watch_misses_nothing_on_any_member() {
                 acked.iter().filter(|write| write.index > since && !seen.contains(&write.index)).collect();
             assert!(missed.is_empty(), "listed at {since}, then never saw {missed:?}");
             assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "an event was repeated or out of order");
-            state.remove("/ready");
+            state.remove(READY);
             assert!(state == last, "listing plus events is not the final state");
         }
     });
