@@ -1,8 +1,9 @@
 //! Sending a shard's state to a member that is too far behind for the log.
 //!
 //! The state is that of the moment in which raft asked; writes go on meanwhile. Pieces are sent a few ahead of what has
-//! been acknowledged, one transfer per executor at a time, and raft's own message comes at the end. When the connection is
-//! lost and comes back in time, the transfer goes on where the receiver had come to.
+//! been acknowledged, one transfer per executor at a time and with a rest after each piece of work (see [`catchup`](super::catchup)),
+//! and raft's own message comes at the end. When the connection is lost and comes back in time, the transfer goes on where
+//! the receiver had come to.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +19,7 @@ use shard::ids::{MemberId, ShardId};
 use shard::shard::SnapshotToSend;
 use shard::snapshot::SnapshotChunks;
 
+use super::catchup::REST;
 use super::snapshot::pieces;
 use super::{Core, Inner};
 use crate::peer::translate;
@@ -128,13 +130,16 @@ impl Transfer {
         core.stir();
     }
 
-    async fn send(&mut self, chunks: SnapshotChunks, message: Message) -> Result<(), String> {
+    async fn send(&mut self, mut chunks: SnapshotChunks, message: Message) -> Result<(), String> {
         self.send_again()?;
-        for chunk in chunks {
+        loop {
+            let begun = Instant::now();
+            let Some(chunk) = chunks.next() else { break };
+            let took = begun.elapsed();
             for piece in pieces(&chunk) {
                 self.piece(piece).await?;
             }
-            glommio::executor().yield_now().await;
+            glommio::timer::sleep(took * REST).await;
         }
         let Some(message) = translate::to_wire(self.shard, message) else { return Err("it is no snapshot".to_owned()) };
         let (transfer, chunks, crc) = (self.number, self.sent, self.crc);
