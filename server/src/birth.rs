@@ -70,8 +70,13 @@ impl Birth {
     }
 }
 
-/// Reads who this member is, or decides it for an empty directory. `has_data`: there is a log.
-pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool) -> Result<Birth, End> {
+/// Whether it is yet to be decided who this member is. `has_data`: there is a log.
+pub(crate) fn is_unborn(config: &Config, has_data: bool) -> bool {
+    !has_data && !config.member_dir().join("identity").exists()
+}
+
+/// Reads who this member is; in a directory that says nothing of that it is `newborn`. `has_data`: there is a log.
+pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool, newborn: Option<Birth>) -> Result<Birth, End> {
     let file = dir.read_identity().map_err(|error| Fatal::Other(error.to_string()))?;
     match file {
         Some(bytes) => {
@@ -90,7 +95,7 @@ pub(crate) fn identify(config: &Config, dir: &DataDir, has_data: bool) -> Result
         ))
         .into()),
         None => {
-            let birth = bear(config)?;
+            let birth = newborn.map_or_else(|| bear(config), Ok)?;
             birth.write(dir)?;
             Ok(birth)
         }
@@ -109,7 +114,8 @@ pub(crate) fn check(config: &Config, birth: &Birth) -> Result<(), Fatal> {
     }
 }
 
-fn bear(config: &Config) -> Result<Birth, End> {
+/// Decides who a new member is, and writes nothing: the cluster may not be what was expected.
+pub(crate) fn bear(config: &Config) -> Result<Birth, End> {
     let founding = config::found(config, &config::fetch)?;
     founding.log.iter().for_each(logging::emit);
     let founder =

@@ -120,10 +120,11 @@ fn run(config: Config) -> Result<Reason, End> {
         Gathered::Named(config) => *config,
         Gathered::Full { config, cluster } => return proxy::run(*config, proxy::Source::Cluster(cluster)),
     };
+    let newborn = newborn(&config, directory.has_data)?;
     prepare::member_directories(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir).map_err(Fatal::from)?);
     let noted = data.read_begun().map_err(Fatal::from)?;
-    let birth = begin(&config, &data, directory.has_data)?;
+    let birth = begin(&config, &data, directory.has_data, newborn)?;
     config::forget(&config)?;
     announce(&birth, directory.has_data);
     let birth = if config.force_new_cluster && directory.has_data {
@@ -168,18 +169,32 @@ fn run(config: Config) -> Result<Reason, End> {
 
 /// Who founds the cluster, if this member is yet to be born.
 fn gather(config: Config, has_data: bool) -> Result<Gathered, End> {
-    if has_data || config.member_dir().join("identity").exists() {
+    if !birth::is_unborn(&config, has_data) {
         return Ok(Gathered::Named(Box::new(config)));
     }
     Ok(config::gather(config)?)
 }
 
+/// Who this member will be, if it is yet to be born. What is wrong with that leaves nothing behind.
+fn newborn(config: &Config, has_data: bool) -> Result<Option<Birth>, End> {
+    if !birth::is_unborn(config, has_data) || config.restore_backup.is_some() {
+        return Ok(None);
+    }
+    match birth::bear(config) {
+        Ok(birth) => Ok(Some(birth)),
+        Err(end) => {
+            config::abandon(config)?;
+            Err(end)
+        }
+    }
+}
+
 /// Who this member is, and whatever a start before this one has left unfinished.
-fn begin(config: &Config, data: &DataDir, has_data: bool) -> Result<Birth, End> {
+fn begin(config: &Config, data: &DataDir, has_data: bool, newborn: Option<Birth>) -> Result<Birth, End> {
     if let Some(file) = &config.restore_backup {
         return Ok(restore::restore(config, data, has_data, file)?);
     }
-    let birth = birth::identify(config, data, has_data)?;
+    let birth = birth::identify(config, data, has_data, newborn)?;
     Ok(staging::settle(config, data, birth)?)
 }
 
@@ -190,7 +205,7 @@ fn write_backup(config: &Config, file: &Path) -> Result<(), End> {
         return Err(Fatal::Other(format!("-write-backup: there is no data of a member in {dir}")).into());
     }
     let data = DataDir::open(&config.data_dir).map_err(Fatal::from)?;
-    let birth = staging::settle(config, &data, birth::identify(config, &data, true)?)?;
+    let birth = staging::settle(config, &data, birth::identify(config, &data, true, None)?)?;
     Ok(restore::write(config, &data, &birth, file)?)
 }
 

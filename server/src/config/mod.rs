@@ -37,7 +37,7 @@ pub(crate) use banner::settings;
 pub(crate) use bootstrap::{Founder, InitialCluster, found};
 pub(crate) use command::{Machine, load};
 pub(crate) use discovery::Discovery;
-pub(crate) use discovery::note::forget;
+pub(crate) use discovery::note::{abandon, forget};
 pub(crate) use exit::Exit;
 pub(crate) use gather::{Gathered, gather, look};
 pub(crate) use join::{promised_to, running};

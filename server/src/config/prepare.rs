@@ -7,6 +7,6 @@ mod directory;
 mod limits;
 mod ports;
 
-pub(crate) use directory::{Role, directory, member_directories, proxy_directory, role};
+pub(crate) use directory::{Role, directory, make, member_directories, proxy_directory, role, unmake};
 pub(crate) use limits::{cpus, descriptors, io_uring, locked_memory};
 pub(crate) use ports::{ports, proxy_ports};

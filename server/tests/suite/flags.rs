@@ -127,7 +127,7 @@ fn bad_flags_are_refused_with_etcds_words_and_status() {
         let text = if Plan::new().flavor() == Flavor::Etcd && !for_3_4.is_empty() { for_3_4 } else { for_2_3 };
         check_refusal(&plan.run_to_exit(args.iter()), args, *code, text);
         let made = plan.home().join("default.etcd").exists();
-        assert!(*code == 1 || !made, "{args:?}: a command line that cannot be parsed made a data directory");
+        assert!(!made || (plan.flavor() == Flavor::Etcd && *code == 1), "{args:?}: a data directory was made");
     }
 }
 

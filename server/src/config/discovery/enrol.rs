@@ -18,7 +18,7 @@ const INDEX_CLEARED: u64 = 401;
 /// The longest pause before an attempt: 2^8 s, as in etcd 3.4.
 const DOUBLINGS_MAX: u32 = 8;
 
-/// Why a member did not get a place. The texts are etcd's, but for the last two.
+/// Why a member did not get a place. The texts are etcd's, but for those of `Removed` and `Local`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Fault {
     #[error("discovery: cluster is full")]
@@ -27,6 +27,9 @@ pub(super) enum Fault {
     DuplicateId,
     #[error("discovery: found duplicate name")]
     DuplicateName,
+    /// The cluster.
+    #[error("discovery cluster {0} has duplicate url")]
+    DuplicateUrl(String),
     #[error("discovery: size key is bad")]
     BadSize,
     #[error("discovery: invalid URL")]
@@ -35,11 +38,32 @@ pub(super) enum Fault {
     BadEndpoint,
     #[error("discovery: the registration of this member was removed")]
     Removed,
+    /// The service has answered, and does not have what was asked for.
     #[error("{0}")]
-    Other(String),
+    Refused(String),
+    /// No answer came, or none that means anything: what was asked for may have been done all the same.
+    #[error("{0}")]
+    Unanswered(String),
     /// Not the registry's: this machine's.
     #[error("the registration could not be noted")]
     Local(Exit),
+}
+
+impl Fault {
+    /// Whether a registration may stand, and another start of this member may wait on.
+    pub(super) fn leaves_a_place(&self) -> bool {
+        match self {
+            Self::BadEndpoint | Self::Unanswered(_) | Self::Local(_) => true,
+            Self::Full
+            | Self::DuplicateId
+            | Self::DuplicateName
+            | Self::DuplicateUrl(_)
+            | Self::BadSize
+            | Self::InvalidUrl
+            | Self::Removed
+            | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// The member that wants a place.
@@ -219,7 +243,7 @@ impl Visit<'_> {
 
 /// What is not tried again.
 fn final_fault(trouble: Trouble) -> Fault {
-    Fault::Other(match trouble {
+    Fault::Unanswered(match trouble {
         Trouble::TimedOut => "context deadline exceeded".to_owned(),
         Trouble::Unavailable(detail) => {
             format!("client: etcd cluster is unavailable or misconfigured; error #0: {detail}")
@@ -227,7 +251,7 @@ fn final_fault(trouble: Trouble) -> Fault {
         Trouble::NotEtcd => {
             "client: response is invalid json. The endpoint is probably not valid etcd cluster endpoint.".to_owned()
         }
-        Trouble::Refused { text, .. } => text,
+        Trouble::Refused { text, .. } => return Fault::Refused(text),
     })
 }
 

@@ -46,21 +46,22 @@ pub(super) enum Place {
 
 /// Registers this member and waits until all are there.
 pub(super) fn join(config: &Config, discovery: &Discovery) -> Result<Place, Exit> {
-    let token = Token::parse(&discovery.url).map_err(|text| failed(config, discovery, Fault::Other(text)))?;
-    let wire = open(&token, discovery).map_err(|text| failed(config, discovery, Fault::Other(text)))?;
-    match enrolled(config, discovery, &token, &wire) {
+    let token = Token::parse(&discovery.url).map_err(|text| failed(config, discovery, Fault::Refused(text)))?;
+    let wire = open(&token, discovery).map_err(|text| failed(config, discovery, Fault::Refused(text)))?;
+    let id = MemberId::at_bootstrap(&config.advertise_peer.texts(), &discovery.url).to_string();
+    let note = Note::new(config, &discovery.url, &id);
+    let enrolled = enrolled(config, &id, &note, visit(&token, &wire)).and_then(without_duplicates);
+    if enrolled.as_ref().is_err_and(|fault| !fault.leaves_a_place()) {
+        note.undo()?;
+    }
+    match enrolled {
         Ok(cluster) => Ok(Place::Member(cluster)),
-        Err(Fault::Full) => {
-            note::forget(config)?;
-            if !discovery.falls_back {
-                return Err(failed(config, discovery, Fault::Full));
-            }
+        Err(Fault::Full) if discovery.falls_back => {
             logging::emit(&LogLine::new(Severity::Notice, "etcdmain", "discovery cluster full, falling back to proxy"));
             seen(&token, &wire).map(Place::Full)
         }
         Err(fault) => Err(failed(config, discovery, fault)),
     }
-    .and_then(without_duplicates)
 }
 
 /// The members, as soon as all are there, without being one of them.
@@ -80,12 +81,10 @@ fn open<'a>(token: &'a Token, discovery: &Discovery) -> Result<wire::Http<'a>, S
     Ok(wire::Http::new(token, proxy))
 }
 
-fn enrolled(config: &Config, discovery: &Discovery, token: &Token, wire: &dyn Wire) -> Result<InitialCluster, Fault> {
-    let id = MemberId::at_bootstrap(&config.advertise_peer.texts(), &discovery.url).to_string();
+fn enrolled(config: &Config, id: &str, note: &Note, mut visit: Visit<'_>) -> Result<InitialCluster, Fault> {
     let value = InitialCluster::of_one(&config.name, config.advertise_peer.clone()).to_string();
-    let note = Note::new(config, &discovery.url, &id);
-    let candidate = Candidate { id: &id, value: &value, came_before: note.is_there(), note: &|| note.write() };
-    cluster(&visit(token, wire).join(&candidate)?)
+    let candidate = Candidate { id, value: &value, came_before: note.is_there(), note: &|| note.write() };
+    cluster(&visit.join(&candidate)?)
 }
 
 fn seen(token: &Token, wire: &dyn Wire) -> Result<InitialCluster, Exit> {
@@ -104,13 +103,8 @@ fn cluster(values: &[String]) -> Result<InitialCluster, Fault> {
     if cluster.members().count() == values.len() { Ok(cluster) } else { Err(Fault::DuplicateName) }
 }
 
-fn without_duplicates(place: Place) -> Result<Place, Exit> {
-    match &place {
-        Place::Member(cluster) if cluster.duplicate_url() => {
-            Err(Exit::critical("etcdmain", format!("discovery cluster {cluster} has duplicate url")))
-        }
-        _ => Ok(place),
-    }
+fn without_duplicates(cluster: InitialCluster) -> Result<InitialCluster, Fault> {
+    if cluster.duplicate_url() { Err(Fault::DuplicateUrl(cluster.to_string())) } else { Ok(cluster) }
 }
 
 /// The last words of a member without a place. Source: etcd 2.3.
@@ -119,6 +113,7 @@ fn failed(config: &Config, discovery: &Discovery, fault: Fault) -> Exit {
     let url = &discovery.url;
     let lines = match fault {
         Fault::Local(exit) => return exit,
+        fault @ Fault::DuplicateUrl(_) => return Exit::critical("etcdmain", fault.to_string()),
         Fault::DuplicateId => vec![
             (
                 Severity::Error,

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::discovery::note;
 use super::super::{Bootstrap, Config, Exit, ProxyMode, go_reason};
@@ -37,8 +37,9 @@ pub(crate) struct Directory {
     pub(crate) log: Vec<LogLine>,
 }
 
-/// Looks at the data directory, and makes it if it is missing (mode 0700; what exists keeps its mode). What a member keeps
-/// in it comes later ([`member_directories`]): there may be no place for this member in its cluster.
+/// Looks at the data directory, and whether it could be made and written. A start that fails before there is data leaves
+/// nothing behind, so what is missing is made later ([`member_directories`]): there may be no cluster to be found, or no place
+/// in it.
 ///
 /// Source: etcd 2.3, its texts included. Not etcd's: a directory with snapshots but no log is refused (etcd starts
 /// empty, so a forgotten `--wal-dir` loses everything), and so is a directory that etcd itself has written.
@@ -54,7 +55,7 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
         );
         return Err(Exit::critical("etcdserver", text));
     }
-    create(&config.data_dir, "data")?;
+    probe(&config.data_dir)?;
     let ignored = match &config.bootstrap {
         Bootstrap::Static(_) => None,
         Bootstrap::Discovery(_) => Some("discovery token"),
@@ -150,34 +151,57 @@ pub(crate) fn proxy_directory(config: &Config) -> Result<(), Exit> {
         let _ = fs::remove_dir(unused);
     }
     let dir = config.proxy_dir();
-    let made = make(&dir).and_then(|()| touch(&dir));
+    let made = make(&dir).and_then(|_| touch(&dir));
     made.map_err(|text| Exit::critical("etcdmain", format!("cannot access data directory: {text}")))
 }
 
-/// Makes what a member keeps its data in.
+/// Makes what a member keeps its data in (mode 0700; what exists keeps its mode).
 pub(crate) fn member_directories(config: &Config) -> Result<(), Exit> {
     [config.member_dir(), config.snapshot_dir(), config.log_dir()].iter().try_for_each(|dir| create(dir, "member"))
 }
 
 fn create(dir: &Path, what: &str) -> Result<(), Exit> {
-    let made = make(dir).and_then(|()| touch(dir));
-    made.map_err(|text| Exit::critical("etcdserver", format!("cannot access {what} directory: {text}")))
+    let made = make(dir).and_then(|_| touch(dir));
+    made.map_err(|text| unusable(what, &text))
 }
 
-/// Makes a directory and what is missing above it; the error names the one that failed.
-fn make(dir: &Path) -> Result<(), String> {
+/// Proves that the data directory can be made and written, and leaves it as it was.
+fn probe(dir: &Path) -> Result<(), Exit> {
+    let made = make(dir).map_err(|text| unusable("data", &text))?;
+    let touched = touch(dir);
+    unmake(&made);
+    touched.map_err(|text| unusable("data", &text))
+}
+
+fn unusable(what: &str, text: &str) -> Exit {
+    Exit::critical("etcdserver", format!("cannot access {what} directory: {text}"))
+}
+
+/// Makes a directory and what is missing above it: what was made, parents first. The error names the one that failed, and
+/// then nothing is made.
+pub(crate) fn make(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let mut missing: Vec<&Path> =
         dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
     missing.reverse();
+    let mut made = Vec::new();
     for dir in missing {
         match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => made.push(dir.to_owned()),
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+                unmake(&made);
                 return Err(format!("mkdir {}: {}", dir.display(), go_reason(&error)));
             }
-            _ => {}
+            Err(_) => {}
         }
     }
-    Ok(())
+    Ok(made)
+}
+
+/// Takes what [`make`] has made away again, as far as nobody has put anything into it.
+pub(crate) fn unmake(made: &[PathBuf]) {
+    for dir in made.iter().rev() {
+        let _ = fs::remove_dir(dir);
+    }
 }
 
 /// Proves that files can be made in a directory.
@@ -190,7 +214,6 @@ fn touch(dir: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::config::command::tests::{config_of, lines};
@@ -234,7 +257,7 @@ mod tests {
         let found = directory(&config).expect("can be made");
         assert!(!found.has_data);
         assert_eq!(lines(&found.log), "");
-        assert_eq!(names(&config.data_dir).expect("was made"), [""; 0]);
+        assert_eq!(names(&scratch.0).expect("is there"), [""; 0], "not before there is a place in a cluster");
         member_directories(&config).expect("can be made");
         for dir in [&config.data_dir, &config.member_dir(), &config.log_dir(), &config.snapshot_dir()] {
             assert_eq!(fs::metadata(dir).expect("was made").permissions().mode() & 0o777, 0o700, "{}", dir.display());
@@ -288,7 +311,7 @@ mod tests {
     fn a_proxy_replaces_what_a_member_has_not_used() {
         let scratch = Scratch::new("overflow");
         let config = scratch.config(&[]);
-        directory(&config).expect("can be made");
+        member_directories(&config).expect("can be made");
         proxy_directory(&config).expect("can be made");
         assert_eq!(fs::metadata(config.proxy_dir()).expect("was made").permissions().mode() & 0o777, 0o700);
         assert_eq!(names(&config.data_dir).expect("is there"), ["proxy"]);

@@ -73,6 +73,13 @@ fn nowhere() -> String {
     format!("http://{}", listener.local_addr().expect("bound"))
 }
 
+/// Checks that what has failed left nothing where its data would be, not even an empty directory. etcd leaves the latter, and in it
+/// what it has made so far.
+fn leaves_nothing(plan: &Plan) {
+    let is_there = plan.data().exists();
+    assert!(plan.flavor() == Flavor::Etcd || !is_there, "{}: {:?}", plan.data().display(), contents(plan));
+}
+
 /// What is in the data directory of a member to be.
 fn contents(plan: &Plan) -> Vec<String> {
     let entries = std::fs::read_dir(plan.data()).into_iter().flatten();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{contents, is_one_cluster, launch, member, registry};
+use super::{contents, is_one_cluster, launch, leaves_nothing, member, registry};
 use crate::harness::{PATIENCE, eventually, uetcd_only};
 
 #[test]
@@ -21,7 +21,7 @@ fn of_five_members_three_found_the_cluster() {
         "I | etcdmain: please generate a new discovery token and try to bootstrap again.".to_owned(),
     ];
     assert!(want.iter().all(|want| ended.stderr.contains(want)), "{ended:?}");
-    assert_eq!(contents(&fourth), [""; 0]);
+    leaves_nothing(&fourth);
 
     let plan = member(service.flavor(), "e", &url);
     let fifth = plan.launch();

@@ -4,16 +4,14 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
-use super::{contents, is_one_cluster, launch, member, nowhere, open_registry};
+use super::{contents, is_one_cluster, launch, leaves_nothing, member, nowhere, open_registry};
 use crate::harness::{Ended, Flavor, Plan, Server, uetcd_only};
 
 /// Runs a member until it gives up, which must leave nothing behind.
 fn refused(plan: &Plan) -> Ended {
     let ended = plan.clone().args(["--discovery-fallback", "exit"]).launch().wait();
     assert_eq!(ended.code(), 1, "{ended:?}");
-    if plan.flavor() == Flavor::Uetcd {
-        assert_eq!(contents(plan), [""; 0], "{ended:?}");
-    }
+    leaves_nothing(plan);
     ended
 }
 
@@ -35,8 +33,29 @@ fn a_registry_that_is_no_good_is_refused_with_etcds_words() {
     assert!(said.contains("invalid port \":x\" after host"), "{said}");
     server.client().put("/v2/keys/_etcd/registry/2/stranger", &[("value", "no=url")]);
     server.client().put("/v2/keys/_etcd/registry/2/_config/size", &[("value", "2")]);
-    let ended = member(flavor, "a", &server.url("/v2/keys/_etcd/registry/2")).launch().wait();
-    assert!(ended.stderr.contains("failed to join discovery cluster (discovery: invalid URL)"), "{ended:?}");
+    let said = says(&server.url("/v2/keys/_etcd/registry/2"));
+    assert!(said.contains("failed to join discovery cluster (discovery: invalid URL)"), "{said}");
+
+    let joins = member(flavor, "a", &open_registry(&server, "1")).args(["--initial-cluster-state", "existing"]);
+    let said = refused(&joins).stderr;
+    assert!(said.contains("discovery URL should not be set when joining existing initial cluster"), "{said}");
+    let proxy = member(flavor, "a", &server.url("/v2/keys/_etcd/registry/abc")).args(["--proxy", "on"]);
+    let said = refused(&proxy).stderr;
+    assert!(said.contains("discovery: size key is bad"), "{said}");
+}
+
+#[test]
+fn what_was_there_before_stays() {
+    uetcd_only!("etcd makes directories first");
+    let server = Server::start();
+    let url = open_registry(&server, "abc");
+    let plan = member(server.flavor(), "a", &url).args(["--discovery-fallback", "exit"]);
+    std::fs::create_dir(plan.data()).expect("the home directory is writable");
+    assert_eq!(plan.launch().wait().code(), 1);
+    assert_eq!(contents(&plan), [""; 0]);
+    let deep = plan.clone().data_dir(&plan.home().join("made/for/this"));
+    refused(&deep);
+    assert!(!plan.home().join("made").exists());
 }
 
 #[test]
@@ -80,12 +99,14 @@ fn whoever_has_the_name_or_the_url_of_another_is_refused() {
     let same_url = member(flavor, "b", &url).args(["--initial-advertise-peer-urls", &peer]);
     let said = refused(&same_url).stderr;
     assert!(said.contains("member \"b\" has previously registered with discovery service token"), "{said}");
-    let second = member(flavor, "a", &url).launch().wait();
-    for ended in [first.wait(), second] {
+    let second = member(flavor, "a", &url);
+    for ended in [second.launch().wait(), first.wait()] {
         let want = format!("member with duplicated name has registered with discovery service token({url}).");
         assert_eq!(ended.code(), 1, "{ended:?}");
         assert!(ended.stderr.contains(&want), "{ended:?}");
     }
+    leaves_nothing(first.plan());
+    leaves_nothing(&second);
 }
 
 #[test]
@@ -94,11 +115,13 @@ fn two_members_with_one_url_are_refused() {
     let url = open_registry(&server, "2");
     let mut first = launch(server.flavor(), &["a"], &url).remove(0);
     let both = format!("http://{},{}", first.peer_address(), nowhere());
-    let second = member(server.flavor(), "b", &url).args(["--initial-advertise-peer-urls", &both]).launch().wait();
-    for ended in [first.wait(), second] {
+    let second = member(server.flavor(), "b", &url).args(["--initial-advertise-peer-urls", &both]);
+    for ended in [second.launch().wait(), first.wait()] {
         assert_eq!(ended.code(), 1, "{ended:?}");
         assert!(ended.stderr.contains("has duplicate url"), "{ended:?}");
     }
+    leaves_nothing(first.plan());
+    leaves_nothing(&second);
 }
 
 #[test]

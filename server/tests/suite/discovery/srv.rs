@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
-use super::{contents, is_one_cluster, nowhere};
+use super::{is_one_cluster, leaves_nothing, nowhere};
 use crate::harness::{Ended, Flavor, PATIENCE, Plan, Server, eventually, need, uetcd_only};
 
 /// A name server on loopback that knows `.test`.
@@ -69,7 +69,7 @@ fn peer_port(plan: &Plan) -> u16 {
 fn refused(plan: &Plan) -> Ended {
     let ended = plan.launch().wait();
     assert_eq!(ended.code(), 1, "{ended:?}");
-    assert_eq!(contents(plan), [""; 0], "{ended:?}");
+    leaves_nothing(plan);
     ended
 }
 
@@ -133,6 +133,33 @@ fn records_that_do_not_fit_are_refused() {
     let said = refused(&dns.member("a", &plan, "localhost")).stderr;
     assert!(said.contains("W | discovery: couldn't resolve host nowhere.invalid:1 during SRV discovery"), "{said}");
     assert!(said.contains("1 of 2 hosts in the SRV records of example.test have no address"), "{said}");
+
+    let dns = Dns::start(&[("_etcd-server", "localhost", own), ("_etcd-server", "localhost", own)]);
+    let said = refused(&dns.member("a", &plan, "localhost")).stderr;
+    assert!(said.contains("I | etcdmain: --initial-cluster must include a=http://localhost:"), "{said}");
+
+    let dns = Dns::start(&[]);
+    let said = refused(&dns.member("a", &plan, "localhost").args(["--proxy", "on"])).stderr;
+    assert!(said.contains("E | discovery: SRV discovery failed: too many errors querying DNS SRV records"), "{said}");
+    let said = refused(&dns.member("a", &plan, "nowhere.invalid")).stderr;
+    assert!(said.contains("couldn't resolve host nowhere.invalid:"), "{said}");
+    assert!(said.contains("C | etcdmain: error setting up initial cluster: lookup nowhere.invalid"), "{said}");
+}
+
+#[test]
+fn whoever_has_lost_its_data_does_not_found_again() {
+    uetcd_only!("etcd 3.4 looks for its members in https only");
+    let plans: Vec<Plan> = (0..2).map(|_| Plan::of(Flavor::Uetcd).on_quiet_ports()).collect();
+    let records: Vec<_> = plans.iter().map(|plan| ("_etcd-server", "localhost", peer_port(plan))).collect();
+    let dns = Dns::start(&records);
+    let plans: Vec<Plan> =
+        ["a", "b"].iter().zip(&plans).map(|(name, plan)| dns.member(name, plan, "localhost")).collect();
+    let mut members: Vec<Server> = plans.iter().map(Plan::launch).collect();
+    is_one_cluster(&members);
+    let lost = members.remove(0).kill();
+    std::fs::remove_dir_all(lost.data()).expect("it is there");
+    let said = refused(&lost).stderr;
+    assert!(said.contains("has already been bootstrapped"), "{said}");
 }
 
 #[test]
