@@ -10,7 +10,7 @@ use super::client::{BodyDecoder, BodyProgress, Framing, ResponseError, ResponseH
 use super::date::DateStamp;
 use super::request::{Exchange, Method, Request, Version};
 use super::response::{self, Next};
-use super::status::Status;
+use super::status;
 use super::syntax;
 use crate::decimal;
 
@@ -197,12 +197,11 @@ impl BodyRelay {
 fn write_status_line(out: &mut Vec<u8>, status: u16, version: Version) {
     let version: &[u8] = if version == Version::Http11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " };
     out.extend_from_slice(version);
-    match Status::from_code(status) {
-        Some(status) => out.extend_from_slice(status.text().as_bytes()),
-        // Writing to a `Vec` cannot fail.
-        None => drop(write!(out, "{status} status code {status}")),
-    }
-    out.extend_from_slice(b"\r\n");
+    // Writing to a `Vec` cannot fail.
+    let _ = match status::reason(status) {
+        Some(reason) => write!(out, "{status} {reason}\r\n"),
+        None => write!(out, "{status} status code {status}\r\n"),
+    };
 }
 
 fn write_fields(out: &mut Vec<u8>, answer: &ResponseHead, additions: Additions<'_>) {

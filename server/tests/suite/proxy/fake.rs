@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::plan;
-use crate::harness::{Connection, Plan, uetcd_only};
+use super::{plan, plan_of};
+use crate::harness::{Connection, Flavor, Plan, need, uetcd_only};
 
 /// A head as it came, and on which connection.
 type Heard = Arc<Mutex<Vec<(usize, String)>>>;
@@ -61,6 +61,9 @@ fn serve(nth: usize, stream: TcpStream, address: SocketAddr, heard: &Heard) {
             "x-nonsense" => ("SSH-2.0-OpenSSH\r\n".to_owned(), true),
             "x-hang-up" => (String::new(), true),
             "x-silent" => (String::new(), false),
+            odd if odd.starts_with("x-status-") => {
+                (format!("HTTP/1.1 {} Oddly Said\r\nContent-Length: 0\r\n\r\n", &odd["x-status-".len()..]), false)
+            }
             _ => (sized("{}\n"), false),
         };
         if writer.write_all(text.as_bytes()).is_err() || closes {
@@ -108,6 +111,24 @@ fn what_is_sent_on_is_what_came_less_what_was_for_the_proxy() {
     ] {
         assert_eq!(ask(proxy.address(), request).expect("an answer").status, 200, "{request}");
         assert_eq!(fake.heard().last().expect("it was asked").1, want);
+    }
+}
+
+/// Whatever else a member may have sent: Go's words for it, as etcd's proxy says them.
+#[test]
+fn a_status_has_the_reason_phrase_of_etcds_proxy() {
+    need("etcd");
+    let fake = Fake::start();
+    let peers = [format!("http://{}", fake.address)];
+    let [ours, theirs] = [Flavor::Uetcd, Flavor::Etcd].map(|flavor| plan_of(flavor, &peers).start());
+    for status in (200..=599).chain([600, 799, 999]) {
+        let request = format!("GET /v2/keys/x-status-{status} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let [got, want] = [&ours, &theirs].map(|proxy| {
+            let mut connection = Connection::open(proxy.address()).expect("it accepts");
+            connection.send(request.as_bytes()).expect("it reads");
+            connection.head().expect("an answer").status_line
+        });
+        assert_eq!(got, want);
     }
 }
 
