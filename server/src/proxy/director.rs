@@ -19,6 +19,9 @@ pub(super) struct Director {
     version: AtomicU64,
     /// Changes whenever an endpoint is found hung.
     alarms: AtomicU64,
+    /// Failures of endpoints, and how many there were when a leader was last seen to be there.
+    failures: AtomicU64,
+    calmed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -31,8 +34,9 @@ struct Lists {
 
 impl Director {
     pub(super) fn new(started: Instant) -> Self {
-        let (version, alarms) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { started, order: RandomState::new(), lists: Mutex::default(), version, alarms }
+        let zero = || AtomicU64::new(0);
+        let (version, alarms, failures, calmed) = (zero(), zero(), zero(), zero());
+        Self { started, order: RandomState::new(), lists: Mutex::default(), version, alarms, failures, calmed }
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -91,7 +95,24 @@ impl Director {
     /// An endpoint hangs: it is left alone, and those who wait for it are to be woken.
     pub(super) fn give_up(&self, endpoint: &Endpoint) {
         endpoint.give_up();
+        self.shake();
         self.alarms.fetch_add(1, Relaxed);
+    }
+
+    /// An endpoint has failed: it may have been the leader.
+    pub(super) fn shake(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// Whether an endpoint has failed since a leader was seen; how many have so far, to say what is over with [`Self::calm`].
+    pub(super) fn is_shaken(&self) -> Option<u64> {
+        let failures = self.failures.load(Relaxed);
+        (failures > self.calmed.load(Relaxed)).then_some(failures)
+    }
+
+    /// There was a leader after these failures.
+    pub(super) fn calm(&self, failures: u64) {
+        self.calmed.fetch_max(failures, Relaxed);
     }
 
     /// Changes with every endpoint that is found hung.
@@ -121,6 +142,19 @@ mod tests {
         assert!(!director.replace(urls(&[3, 2, 1])));
         assert!(director.named().iter().zip(&first).all(|(now, before)| Arc::ptr_eq(now, before)));
         assert_eq!(director.available().len(), 3);
+    }
+
+    #[test]
+    fn a_leader_that_was_seen_ends_the_failures_before() {
+        let director = Director::new(Instant::now());
+        assert_eq!(director.is_shaken(), None);
+        director.shake();
+        let before = director.is_shaken().expect("a failure");
+        director.shake();
+        director.calm(before);
+        let failures = director.is_shaken().expect("one has come since");
+        director.calm(failures);
+        assert_eq!(director.is_shaken(), None);
     }
 
     #[test]

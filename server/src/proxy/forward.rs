@@ -2,7 +2,8 @@
 //!
 //! Endpoints are asked in their order until one answers, whatever it answers. One that could not be sent the whole request is
 //! out of rotation, and the next is asked. One that may have got the request and does not answer is, too; but then the next
-//! is asked only what does no harm when it is done twice: etcd repeats everything.
+//! is asked only what does no harm when it is done twice: etcd repeats everything. [`leader`] keeps writes from members that
+//! would lose them.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,6 +19,7 @@ use net::http::response::Next;
 use super::client::Client;
 use super::endpoint::{Endpoint, Waiting};
 use super::front::{Front, Trouble};
+use super::leader;
 use super::plan::{self, Job};
 use super::upstream::Upstream;
 use crate::config::go_reason;
@@ -55,6 +57,9 @@ where
     let mut tried = 0;
     for endpoint in front.endpoints().iter().filter(|endpoint| endpoint.is_available()) {
         tried += 1;
+        if job.needs_leader {
+            leader::wait(front, endpoint).await;
+        }
         match ask(front, client, job, endpoint).await {
             Ok(answered) => {
                 let status = answered.head.status;
@@ -84,6 +89,7 @@ fn failed(front: &Front, job: &Job, endpoint: &Endpoint, error: &io::Error) {
     front.count(|metrics| metrics.dropped(job.method, Dropped::FailedSending));
     front.tell(Trouble::Failed, || format!("failed to direct request to {}: {}", endpoint.url(), go_reason(error)));
     endpoint.mark(front.shared.config.proxying.failure_wait);
+    front.shared.director.shake();
 }
 
 /// Nobody has answered.

@@ -71,6 +71,8 @@ pub(super) struct Front {
     endpoints: RefCell<(u64, Rc<[Arc<Endpoint>]>)>,
     /// The director's alarms that have been passed on.
     alarms: Cell<u64>,
+    /// A member is being asked who leads.
+    pub(super) asking_for_leader: Cell<bool>,
     /// When the idle connections were looked at last.
     swept: Cell<Instant>,
     /// When each trouble was told last.
@@ -96,6 +98,7 @@ impl Front {
             date: RefCell::new(DateCache::new(unix_seconds())),
             endpoints: RefCell::new((0, Rc::new([]))),
             alarms: Cell::new(0),
+            asking_for_leader: Cell::new(false),
             swept: Cell::new(Instant::now()),
             told: RefCell::default(),
         }

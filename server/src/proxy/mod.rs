@@ -3,7 +3,7 @@
 //! [`run`] is all that others need. It learns the cluster from peer URLs ([`refresh`], [`cluster_file`]), keeps its members in
 //! an order ([`director`], [`endpoint`]), and starts one executor per core; each accepts clients ([`connection`], [`client`]),
 //! decides what becomes of a request ([`plan`]), and sends on what is for a member ([`forward`], [`upstream`]). Who hangs is
-//! found out by [`probe`].
+//! found out by [`probe`], and whether there is a leader after a member has died by [`leader`].
 //!
 //! A connection handles one request at a time. A request is read whole, within the limits that members have, and its answer
 //! passes as it comes, so that a connection holds no more of it than one read.
@@ -18,6 +18,7 @@ mod endpoint;
 mod executor;
 mod forward;
 mod front;
+mod leader;
 mod plan;
 mod probe;
 mod refresh;

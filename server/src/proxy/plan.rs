@@ -45,6 +45,8 @@ pub(super) struct Job {
     pub(super) method: &'static str,
     /// Asking twice does no harm, so it may be sent again although a member may have got it.
     pub(super) is_safe: bool,
+    /// It goes through consensus.
+    pub(super) needs_leader: bool,
     /// It waits for events: it ends with its client, with its member, and with the process.
     pub(super) is_watch: bool,
     pub(super) cors: Grant,
@@ -147,14 +149,19 @@ fn job(front: &Front, asker: &Asker, request: &Request<'_>, path: &[u8], body: &
     let host = endpoints.first().map_or("", |endpoint| endpoint.url().host_port());
     let mut bytes = Vec::new();
     relay::write_request(&mut bytes, request, body, asker.address, host);
-    let is_watch = matches!(router::client(request.method, path), Route::Keys(_))
-        && matches!(keys_request::decode(request), Ok(Decoded { request: KeysRequest::Watch { .. }, .. }));
+    let decoded = match router::client(request.method, path) {
+        Route::Keys(_) => keys_request::decode(request).ok().map(|Decoded { request, .. }| request),
+        _ => None,
+    };
+    let is_safe = matches!(request.method, Method::Get | Method::Head);
+    let is_quorum_read = matches!(decoded, Some(KeysRequest::Get { quorum: true, .. }));
     Job {
         request: bytes,
         exchange: request.exchange(),
         method: method(request.method),
-        is_safe: matches!(request.method, Method::Get | Method::Head),
-        is_watch,
+        is_safe,
+        needs_leader: !is_safe || is_quorum_read,
+        is_watch: matches!(decoded, Some(KeysRequest::Watch { .. })),
         cors: grant(&front.shared.config.cors, request.origin),
     }
 }

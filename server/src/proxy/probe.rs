@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use net::http::client::decode_head;
+use net::http::client::{ResponseHead, decode_head};
 
 use super::endpoint::Endpoint;
 use super::front::Front;
@@ -45,27 +45,30 @@ fn is_suspect(endpoint: &Endpoint) -> bool {
 }
 
 async fn probe(front: Rc<Front>, endpoint: Arc<Endpoint>) {
-    match within(PATIENCE, ask(&front, &endpoint)).await {
-        Ok(()) => endpoint.revive(),
+    match within(PATIENCE, ask(&front, &endpoint, "/version")).await {
+        Ok(_) => endpoint.revive(),
         Err(_) => front.shared.director.give_up(&endpoint),
     }
 }
 
-/// Whatever it answers, it answers.
-async fn ask(front: &Front, endpoint: &Arc<Endpoint>) -> io::Result<()> {
+/// Asks for a page on a connection of its own: the head of the answer, whatever it is, and where the body comes.
+pub(super) async fn ask(front: &Front, endpoint: &Arc<Endpoint>, path: &str) -> io::Result<(Upstream, ResponseHead)> {
     let mut upstream = Upstream::dial(endpoint, Some(PATIENCE)).await?;
     let host = endpoint.url().host_port();
-    let request = format!("GET /version HTTP/1.1\r\nHost: {host}\r\nUser-Agent: uetcd\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: uetcd\r\nConnection: close\r\n\r\n");
     let mut written = 0;
     while written < request.len() {
         written += upstream.write(&request.as_bytes()[written..], None).await?;
     }
-    while decode_head(&upstream.input, false).map_err(io::Error::other)?.is_none() {
+    loop {
+        if let Some((head, length)) = decode_head(&upstream.input, false).map_err(io::Error::other)? {
+            upstream.input.drain(..length);
+            return Ok((upstream, head));
+        }
         let read = poll_fn(|cx| match upstream.poll_read(cx, &mut front.scratch()) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             read => read,
         });
         read.await?;
     }
-    Ok(())
 }

@@ -22,6 +22,7 @@ const SHARDS: usize = 16;
 /// What every member is started with.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    flavor: Flavor,
     heartbeat_ms: u64,
     election_ms: u64,
     args: Vec<String>,
@@ -32,7 +33,14 @@ pub(crate) struct Setup {
 impl Setup {
     /// etcd's default heartbeat and election timeout.
     pub(crate) fn new() -> Self {
-        Self { heartbeat_ms: ELECTION_MS / 10, election_ms: ELECTION_MS, args: Vec::new(), net: None, data: Vec::new() }
+        let (flavor, heartbeat_ms) = (Flavor::under_test(), ELECTION_MS / 10);
+        Self { flavor, heartbeat_ms, election_ms: ELECTION_MS, args: Vec::new(), net: None, data: Vec::new() }
+    }
+
+    /// Members of another flavor than the one under test.
+    pub(crate) fn flavor(mut self, flavor: Flavor) -> Self {
+        self.flavor = flavor;
+        self
     }
 
     /// Another election timeout, and a heartbeat of a tenth of it.
@@ -80,7 +88,7 @@ impl Setup {
     /// The member of this number without anything about the others. The second of three runs on two executors, the others on one.
     fn plan(&self, nth: usize) -> Plan {
         let cores = if nth % 3 == 1 { "2" } else { "1" };
-        let plan = Plan::new();
+        let plan = Plan::of(self.flavor);
         let plan = match &self.net {
             Some(net) => plan.in_namespace(&net.namespace(nth), net.host(nth)),
             None => plan,

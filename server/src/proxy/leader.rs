@@ -1,0 +1,106 @@
+//! What goes through consensus waits while a member that has died may still be taken for the leader.
+//!
+//! A member of etcd whose leader has died takes writes at once, loses them, and says so with a 500 seven seconds later. Clients
+//! whose request died with the member would fail twice, then. So when an endpoint has failed, the next one is asked who leads
+//! before it gets a write; if that is somebody who can not be reached, or nobody, it is asked again until an election is over.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::endpoint::Endpoint;
+use super::front::Front;
+use super::probe;
+use super::upstream::Upstream;
+use crate::peer::within;
+
+/// How long a request waits at most: elections take a second or two with etcd's defaults. Then the members have the last word.
+const HOLD_MAX: Duration = Duration::from_secs(5);
+/// From one question to the next.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How long a member has to say who leads, or to be connected to.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A member with a great many URLs is still shorter.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Waits until `endpoint` follows a leader that is there, if some endpoint has failed since one was last seen. Of all the
+/// requests that wait on an executor one asks.
+pub(super) async fn wait(front: &Front, endpoint: &Arc<Endpoint>) {
+    let begun = Instant::now();
+    while let Some(failures) = front.shared.director.is_shaken() {
+        if begun.elapsed() >= HOLD_MAX || front.is_stopping() || !endpoint.is_available() {
+            return;
+        }
+        let asking = front.asking_for_leader.replace(true);
+        if !asking {
+            let leads = leads(front, endpoint).await;
+            front.asking_for_leader.set(false);
+            if leads {
+                front.shared.director.calm(failures);
+                return;
+            }
+        }
+        glommio::timer::sleep(GLANCE).await;
+    }
+}
+
+/// Whether there is a leader as far as an endpoint knows, and it can be reached. Who does not say is not waited for.
+async fn leads(front: &Front, endpoint: &Arc<Endpoint>) -> bool {
+    match within(PATIENCE, ask(front, endpoint)).await {
+        Ok(Said::Leader(urls)) => {
+            let named = front.endpoints();
+            let leader = named.iter().find(|named| urls.iter().any(|url| url == named.url().as_str()));
+            match leader {
+                // Whoever has just answered is there.
+                Some(leader) if !Arc::ptr_eq(leader, endpoint) => is_there(leader).await,
+                _ => true,
+            }
+        }
+        Ok(Said::Election) => false,
+        Ok(Said::Nothing) | Err(_) => true,
+    }
+}
+
+async fn is_there(leader: &Arc<Endpoint>) -> bool {
+    !leader.is_hung() && Upstream::dial(leader, Some(PATIENCE)).await.is_ok()
+}
+
+/// What a member says of the leader.
+enum Said {
+    /// Its client URLs.
+    Leader(Vec<String>),
+    Election,
+    Nothing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    #[serde(rename = "clientURLs")]
+    client_urls: Vec<String>,
+}
+
+async fn ask(front: &Front, endpoint: &Arc<Endpoint>) -> io::Result<Said> {
+    let (mut upstream, head) = probe::ask(front, endpoint, "/v2/members/leader").await?;
+    if head.status != 200 {
+        return Ok(if head.status == 503 { Said::Election } else { Said::Nothing });
+    }
+    let (mut decoder, mut body) = (head.body(), Vec::new());
+    while body.len() < ANSWER_BYTES_MAX {
+        let progress = decoder.decode(&upstream.input, &mut body).map_err(io::Error::other)?;
+        upstream.input.drain(..progress.consumed);
+        if progress.finished || poll_fn(|cx| read(front, &mut upstream, cx)).await? == 0 {
+            break;
+        }
+    }
+    let leader = serde_json::from_slice(&body);
+    Ok(leader.map_or(Said::Nothing, |Leader { client_urls }| Said::Leader(client_urls)))
+}
+
+fn read(front: &Front, upstream: &mut Upstream, cx: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
+    upstream.poll_read(cx, &mut front.scratch())
+}
