@@ -176,6 +176,17 @@ fn every_spelling_of_a_flag_works() {
 }
 
 #[test]
+fn one_dash_is_as_good_as_two() {
+    let server = Plan::new().named("dashing").with_single_dashes().args(["--snapshot-count=500"]).start();
+    assert_eq!(server.client().get("/v2/members").json()["members"][0]["name"], "dashing");
+    assert!(server.log().contains("snapshot count = 500"), "{}", server.log());
+    let proxy = ["--proxy", "on", "--initial-cluster", &format!("dashing=http://{}", server.peer_address())];
+    let proxy = Plan::new().with_single_dashes().args(proxy).start();
+    server.client().set("/k", "1");
+    assert_eq!(proxy.client().value("/k").as_deref(), Some("1"));
+}
+
+#[test]
 fn variables_of_the_environment_are_flags() {
     let server = Plan::new().env("ETCD_SNAPSHOT_COUNT", "500").env("ETCD_BOGUS", "x").start();
     let log = server.log();

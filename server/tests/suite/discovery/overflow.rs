@@ -51,6 +51,17 @@ fn of_five_members_three_found_the_cluster() {
 }
 
 #[test]
+fn single_dashes_lead_into_the_cluster_and_out_of_it() {
+    let (service, url) = registry("1");
+    let founder = member(service.flavor(), "a", &url).with_single_dashes().launch();
+    is_one_cluster(&[founder]);
+    let late = member(service.flavor(), "b", &url).args(["--discovery-fallback", "exit"]).with_single_dashes();
+    let ended = late.launch().wait();
+    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("failed to join discovery cluster (discovery: cluster is full)"), "{ended:?}");
+}
+
+#[test]
 fn a_proxy_waits_for_the_members_and_takes_no_place() {
     uetcd_only!("a proxy of etcd's takes half a minute to learn of its members");
     let (service, url) = registry("1");

@@ -105,7 +105,8 @@ fn a_suffix_names_other_records() {
     uetcd_only!("etcd 3.4 looks for its members in https only");
     let plan = Plan::of(Flavor::Uetcd).on_quiet_ports();
     let dns = Dns::start(&[("_etcd-server-blue", "localhost", peer_port(&plan))]);
-    let member = dns.member("a", &plan, "localhost").args(["--discovery-srv-name", "blue"]);
+    // `-discovery-srv`, `-discovery-srv-name`, `-name` and all the others.
+    let member = dns.member("a", &plan, "localhost").args(["--discovery-srv-name", "blue"]).with_single_dashes();
     is_one_cluster(&[member.launch()]);
 }
 

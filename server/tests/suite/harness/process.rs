@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     /// Shell words in front of the program: limits and the like.
     wrapper: Option<String>,
     no_io_uring: bool,
+    /// Flags are given with one dash.
+    single_dashes: bool,
     /// A flag and its value that say how the cluster begins, in place of the node alone.
     bootstrap: Option<[String; 2]>,
 }
@@ -116,6 +118,7 @@ impl Plan {
             namespace: None,
             wrapper: None,
             no_io_uring: false,
+            single_dashes: false,
             bootstrap: None,
         }
     }
@@ -158,6 +161,12 @@ impl Plan {
     /// Runs on what looks like a kernel without `io_uring`.
     pub(crate) fn without_io_uring(mut self) -> Self {
         self.no_io_uring = true;
+        self
+    }
+
+    /// Gives all flags with one dash in place of two.
+    pub(crate) fn with_single_dashes(mut self) -> Self {
+        self.single_dashes = true;
         self
     }
 
@@ -284,7 +293,11 @@ impl Plan {
         args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.into(), value.into()]));
         args.extend(["--data-dir".into(), self.data_dir.clone().into_os_string()]);
         args.extend(self.args.iter().cloned());
-        args
+        let spelled = |arg: OsString| match arg.to_str().and_then(|arg| arg.strip_prefix("--")) {
+            Some(name) if self.single_dashes => format!("-{name}").into(),
+            _ => arg,
+        };
+        args.into_iter().map(spelled).collect()
     }
 
     fn spawn(&self, args: &[OsString]) -> Child {
