@@ -67,14 +67,29 @@ impl Endpoint {
 
     /// This machine: proxies are not for it.
     pub(crate) fn is_local(&self) -> bool {
-        self.host() == "localhost" || self.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.is_port_alone()
+            || self.host() == "localhost"
+            || self.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// `:port`, which Go takes for this machine.
+    fn is_port_alone(&self) -> bool {
+        let (host, port) = split_port(&self.authority);
+        host.rsplit('@').next() == Some("") && port.len() > 1
+    }
+
+    /// Where it is to be connected to.
+    pub(crate) fn dialled(&self) -> Self {
+        let local = || format!("localhost{}", split_port(&self.authority).1);
+        let authority = if self.is_port_alone() { local() } else { self.authority.clone() };
+        Self { authority, ..self.clone() }
     }
 
     /// The URL of a path below the endpoint; the path is escaped.
     pub(crate) fn url(&self, path: &str) -> String {
         // Escapes have neither slashes nor dots in them.
         let path = clean_path(&format!("{}{path}", path_escape(&self.path)));
-        format!("{}://{}{path}", self.scheme, self.authority)
+        format!("{}://{}{path}", self.scheme, self.authority.trim_end_matches(':'))
     }
 }
 
@@ -156,6 +171,15 @@ mod tests {
             ("http://a\x01", "net/url: invalid control character in URL"),
         ] {
             assert_eq!(Endpoint::parse(text), Err(format!("parse {}: {why}", quote(text))), "{text}");
+        }
+        for (text, want, is_local) in [
+            ("http://:23/pre", "http://localhost:23/pre/v", true),
+            ("http://a:23", "http://a:23/v", false),
+            ("http://:", "http:///v", false),
+            ("http://a:", "http://a/v", false),
+        ] {
+            let endpoint = Endpoint::parse(text).expect(text);
+            assert_eq!((endpoint.dialled().url("/v").as_str(), endpoint.is_local()), (want, is_local), "{text}");
         }
         assert_eq!(
             Endpoint::parse("http://a:1/pre/").expect("good").url("/v2/keys/%C3%BC"),

@@ -198,19 +198,20 @@ impl Wire {
             let text = format!("unsupported protocol scheme {}", crate::text::quote(endpoint.scheme()));
             return Err(failed(endpoint, text, Trouble::Other));
         }
-        if endpoint.host().is_empty() {
+        let dialled = endpoint.dialled();
+        if dialled.host().is_empty() {
             return Err(failed(endpoint, "http: no Host in request URL".to_owned(), Trouble::Other));
         }
         if !endpoint.port().is_empty() && endpoint.port().parse::<u16>().is_err() {
             let text = format!("dial tcp: address {}: invalid port", endpoint.port());
             return Err(failed(endpoint, text, Trouble::Connection));
         }
-        let mut url = request.url(endpoint);
+        let mut url = request.url(&dialled);
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(endpoint, &url, request, deadline)?;
             let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
             match location {
-                Some(to) if response.status().is_redirection() => url = absolute(endpoint, to),
+                Some(to) if response.status().is_redirection() => url = absolute(&dialled, to),
                 _ => return Ok(response),
             }
         }
@@ -355,7 +356,7 @@ fn spaced(name: &str) -> String {
 /// The address that was dialled first, as far as it can be told.
 fn address(endpoint: &Endpoint) -> String {
     let default_port = if endpoint.scheme() == "https" { ":443" } else { ":80" };
-    let authority = endpoint.authority();
+    let authority = endpoint.authority().rsplit('@').next().unwrap_or_default();
     let found = |name: &str| name.to_socket_addrs().ok().and_then(|mut all| all.next()).map(|at| at.to_string());
     found(authority).or_else(|| found(&format!("{authority}{default_port}"))).unwrap_or_else(|| authority.to_owned())
 }
