@@ -28,6 +28,7 @@ done <<<"$LINES"
 const LINES: &str = "\
 --discovery-srv plain.test --insecure-discovery set /a x
 --discovery-srv plain.test get /a
+-discovery-srv plain.test -insecure-discovery -no-sync get /a
 --discovery-srv plain.test --insecure-discovery --no-sync get /a
 --discovery-srv both.test --insecure-discovery --no-sync get /a
 --discovery-srv plain.test. --insecure-discovery ls
