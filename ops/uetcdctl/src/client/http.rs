@@ -243,9 +243,23 @@ impl Wire {
         };
         match result {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(explain(endpoint, &error)),
+            Ok(Err(error)) => Err(self.alert(endpoint, url, &error, left).unwrap_or_else(|| explain(endpoint, &error))),
             Err(error) => Err(failed(endpoint, format!("{url}: {error}"), Trouble::Other)),
         }
+    }
+
+    /// What TLS says of a connection that was cut off. A server that refuses the client's certificate says so behind the handshake, and
+    /// who sends a body meets the end of the connection before the word is read. A request without one gets to read it.
+    fn alert(&self, endpoint: &Endpoint, url: &str, error: &ureq::Error, left: Option<Duration>) -> Option<Error> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let is_cut = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset);
+        if endpoint.scheme() != "https" || !matches!(error, ureq::Error::Io(error) if is_cut(error)) {
+            return None;
+        }
+        let request = http::Request::builder().uri(url).body(()).ok()?;
+        let said = explain(endpoint, &self.run(endpoint, request, self.timeout, left).err()?);
+        let is_of_tls = |attempt: &Attempt| attempt.trouble == Trouble::Tls;
+        matches!(&said, Error::Cluster(attempts) if attempts.iter().all(is_of_tls)).then_some(said)
     }
 
     fn run<B: ureq::AsSendBody>(

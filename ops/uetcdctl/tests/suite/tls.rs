@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{DropIn, PATIENCE, eventually, need, shell};
+use crate::harness::{DropIn, PATIENCE, bare, eventually, need, shell};
 
 /// An authority, and certificates for `server` and `client` that it has signed.
 const MAKE_CERTIFICATES: &str = "set -e
@@ -23,6 +23,18 @@ const LINES: &str = "get k
 --ca-file ca.pem --cert-file client.pem --key-file client.key -o json get /none
 --ca-file ca.pem --cert-file client.pem --key-file client.key cluster-health
 --ca-file ca.pem --cert-file client.pem --key-file client.key member list
+-ca-file ca.pem -cert-file client.pem -key-file client.key -no-sync get k
+--ca-file ca.pem --cert-file client.pem --key-file client.key --debug set d/k 1
+--ca-file ca.pem --cert-file client.pem --key-file client.key update d/k 2
+--ca-file ca.pem --cert-file client.pem --key-file client.key -o extended mk k 1
+--ca-file ca.pem --cert-file client.pem --key-file client.key ls -r -p
+--ca-file ca.pem --cert-file client.pem --key-file client.key watch -r --after-index 4 /
+--ca-file ca.pem --cert-file client.pem --key-file client.key rm -r none
+--ca-file ca.pem --cert-file client.pem --key-file client.key role list
+--ca-file ca.pem --cert-file client.pem --key-file client.key member update 12 http://127.0.0.1:1
+--ca-file ca.pem --no-sync set k v
+--ca-file ca.pem cluster-health
+cluster-health
 --ca-file client.pem --cert-file client.pem --key-file client.key get k
 ~--ca-file ca.pem --cert-file client.pem --key-file server.key get k
 ~--ca-file ca.pem --cert-file client.pem --key-file ca.pem get k
@@ -66,11 +78,12 @@ fn certificates_are_asked_for_checked_and_shown() {
     assert!(made.status.success(), "{made:?}");
     let (_etcd, url) = etcd(home.path());
     let ours = DropIn::new();
-    let run = |program: &Path, words: &str| {
-        let mut command = Command::new(program);
-        command.current_dir(home.path()).env("ETCDCTL_API", "2").stdin(Stdio::null());
+    let run_with = |variables: &[(&str, &str)], program: &Path, words: &str| {
+        let mut command = bare(&program.display().to_string());
+        command.current_dir(home.path()).env("ETCDCTL_API", "2").envs(variables.iter().copied());
         command.args(["--endpoints", &url]).args(words.split_whitespace()).output().expect("it starts")
     };
+    let run = |program: &Path, words: &str| run_with(&[], program, words);
     let good = "--ca-file ca.pem --cert-file client.pem --key-file client.key";
     eventually("etcd serves", PATIENCE, || {
         run(&ours.path(), &format!("{good} set k 0")).status.success().then_some(())
@@ -84,5 +97,11 @@ fn certificates_are_asked_for_checked_and_shown() {
         } else {
             assert_eq!(format!("{want:?}"), format!("{got:?}"), "{line}");
         }
+    }
+    let files =
+        [("ETCDCTL_CA_FILE", "ca.pem"), ("ETCDCTL_CERT_FILE", "client.pem"), ("ETCDCTL_KEY_FILE", "client.key")];
+    for (variables, code) in [(&files[..], 0), (&files[..2], 1), (&files[..1], 4)] {
+        let [want, got] = [Path::new("etcdctl"), &ours.path()].map(|program| run_with(variables, program, "get k"));
+        assert_eq!((format!("{want:?}"), want.status.code()), (format!("{got:?}"), Some(code)), "{variables:?}");
     }
 }
