@@ -10,6 +10,7 @@ mod mirror;
 mod output;
 mod parallel;
 mod prompt;
+mod queue;
 mod screen;
 mod settings;
 mod text;

@@ -55,6 +55,14 @@ pub(crate) struct Response {
     pub date: Option<OffsetDateTime>,
 }
 
+impl Response {
+    /// About as many bytes as it takes in memory. The node of an event has none below it.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |node: &Node| node.key.len() + node.value.len();
+        size_of::<Self>() + of(&self.node) + self.prev_node.as_ref().map_or(0, of)
+    }
+}
+
 /// How to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Read {

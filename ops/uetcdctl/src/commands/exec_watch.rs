@@ -4,18 +4,15 @@
 
 use std::io;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::Call;
 use super::watch::{Events, end_well_on_interrupt, first_index};
 use crate::cli::Word;
 use crate::client::{Error, Keys, Response};
 use crate::failed::{Code, Failed};
+use crate::queue::{self, Sender};
 use crate::screen;
 use crate::text::{os_error, quote};
-
-/// Events that wait for their command. With values of a kilobyte that is some 100 MB; beyond it the server's history has to wait.
-const QUEUE_EVENTS_MAX: usize = 65_536;
 
 pub(super) fn run(call: &Call) -> Result<(), Failed> {
     let client = call.settings.connect()?;
@@ -24,11 +21,11 @@ pub(super) fn run(call: &Call) -> Result<(), Failed> {
     };
     end_well_on_interrupt()?;
     let (recursive, from, key) = (call.flags.is_set("recursive"), first_index(call)?, key.clone());
-    let (sender, events) = sync_channel(QUEUE_EVENTS_MAX);
+    let (sender, events) = queue::bounded(queue::EVENTS);
     // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
     std::thread::spawn(move || read(Events::new(Keys::new(&client), key.bytes(), recursive, from), &sender));
     // The reader's last word is an error, which ends this.
-    for event in events {
+    while let Some(event) = events.recv() {
         let event = event.map_err(|error| Failed::error(Code::Server, error))?;
         if event.node.dir {
             screen::complain(&format!("Ignored dir {} change\n", event.node.key));
@@ -40,11 +37,11 @@ pub(super) fn run(call: &Call) -> Result<(), Failed> {
 }
 
 /// Reads events until none can be read any more, or nobody wants them.
-fn read(mut events: Events<'_>, sender: &SyncSender<Result<Response, Error>>) {
+fn read(mut events: Events<'_>, sender: &Sender<Result<Response, Error>>) {
     loop {
         let event = events.next();
-        let last = event.is_err();
-        if sender.send(event).is_err() || last {
+        let (last, bytes) = (event.is_err(), event.as_ref().map_or(0, Response::bytes));
+        if !sender.send(event, bytes) || last {
             return;
         }
     }

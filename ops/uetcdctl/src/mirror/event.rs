@@ -25,6 +25,11 @@ impl Event {
         Self { response, heard: Instant::now(), ttl }
     }
 
+    /// About as many as it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.response.bytes()
+    }
+
     pub(super) fn node(&self) -> &Node {
         &self.response.node
     }

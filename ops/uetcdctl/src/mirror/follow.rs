@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::sleep;
 
 use super::apply::Applier;
@@ -17,9 +16,8 @@ use super::{Plan, RETRY_PAUSE, copy_failed, source_failed};
 use crate::client::{Client, Error, Keys};
 use crate::failed::Failed;
 use crate::parallel;
+use crate::queue::{self, Receiver, Sender};
 
-/// Events that wait for the copy. With values of a kilobyte that is some 100 MB; beyond it the source's history has to wait.
-const QUEUE_EVENTS_MAX: usize = 65_536;
 /// Events that are repeated together, before it is noted how far the copy has got.
 const BATCH_EVENTS_MAX: usize = 512;
 
@@ -44,7 +42,7 @@ pub(super) fn follow(
     progress: &Arc<Progress>,
     kept: Kept,
 ) -> Result<HistoryLost, Failed> {
-    let (sender, receiver) = sync_channel(QUEUE_EVENTS_MAX);
+    let (sender, receiver) = queue::bounded(queue::EVENTS);
     let key = if plan.from.is_empty() { "/".to_owned() } else { plan.from.clone() };
     let (place, source, told) = (kept.source.clone(), Arc::clone(source), Arc::clone(progress));
     // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
@@ -53,7 +51,7 @@ pub(super) fn follow(
 }
 
 /// Reads events until none can be read any more, or nobody wants them.
-fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progress, after: &Place) {
+fn read(key: &str, source: &Client, sender: &Sender<Item>, progress: &Progress, after: &Place) {
     let mut from = after.index + 1;
     loop {
         let item = match Keys::new(source).wait(key, true, from) {
@@ -74,8 +72,11 @@ fn read(key: &str, source: &Client, sender: &SyncSender<Item>, progress: &Progre
             }
             Err(error) => Item::Failed(error),
         };
-        let last = !matches!(item, Item::Event(_));
-        if sender.send(item).is_err() || last {
+        let (last, bytes) = match &item {
+            Item::Event(event) => (false, event.bytes()),
+            Item::Lost(_) | Item::Failed(_) => (true, 0),
+        };
+        if !sender.send(item, bytes) || last {
             return;
         }
     }
@@ -92,14 +93,14 @@ fn repeat(
     loop {
         let mut end = None;
         let mut batch = Vec::new();
-        let mut item = receiver.recv().ok();
+        let mut item = receiver.recv();
         while let Some(next) = item {
             match next {
                 Item::Event(event) => batch.push(*event),
                 Item::Lost(why) => end = Some(Ok(HistoryLost(why))),
                 Item::Failed(error) => end = Some(Err(source_failed(error))),
             }
-            item = if batch.len() < BATCH_EVENTS_MAX && end.is_none() { receiver.try_recv().ok() } else { None };
+            item = if batch.len() < BATCH_EVENTS_MAX && end.is_none() { receiver.try_recv() } else { None };
         }
         if let Some(index) = batch.last().map(Event::index) {
             repeat_batch(plan, applier, &batch).map_err(copy_failed)?;
