@@ -83,6 +83,10 @@ impl<'a> Applier<'a> {
             return Ok(());
         }
         let key = self.plan.key(&node.key);
+        if key.is_empty() {
+            // The root is there, and has neither an end nor a value.
+            return Ok(());
+        }
         if event.is_removal() {
             self.leases.note(&node.key, 0);
             return self.remove(&key);

@@ -47,10 +47,11 @@ pub(super) fn differences(plan: &Plan, source: &Node, copy: &Node, keep: bool) -
     work
 }
 
-/// What of a tree has a time to live, with all that is in it, and the directories that lead there.
-pub(super) fn leased(root: &Node) -> Node {
-    let is_kept = |node: &Node| node.ttl != 0 || !node.nodes.is_empty();
-    let below = |node: &Node| if node.ttl == 0 { leased(node) } else { node.clone() };
+/// What of a tree may have come to it, or have stayed in it, without an event: what has a time to live, with all that is in it,
+/// directories without anything that can be seen, and the directories that lead there.
+pub(super) fn unheard(root: &Node) -> Node {
+    let is_kept = |node: &Node| node.ttl != 0 || node.dir;
+    let below = |node: &Node| if node.ttl == 0 { unheard(node) } else { node.clone() };
     let nodes = if root.dir { root.nodes.iter().map(below).filter(is_kept).collect() } else { Vec::new() };
     Node { nodes, ..bare(root) }
 }
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_time_to_live_comes_with_all_in_it() {
+    fn what_may_have_come_without_an_event_comes_with_all_in_it() {
         let source = dir(
             "",
             0,
@@ -137,9 +138,10 @@ mod tests {
         );
         let plan = Plan { from: String::new(), to: String::new(), ..plan() };
         let nothing = dir("", 0, vec![]);
-        let work = differences(&plan, &leased(&source), &nothing, true);
+        let work = differences(&plan, &unheard(&source), &nothing, true);
         let change = |key: &str, ttl| Change::Directory { key: key.into(), ttl };
-        assert_eq!(work.directories, [change("/leased", 9), change("/leased/d", 0)]);
+        let want = [change("/empty", 0), change("/d/none", 0), change("/leased", 9), change("/leased/d", 0)];
+        assert_eq!(work.directories, want);
         let set = |key: &str, value: &str, ttl| Change::File { key: key.into(), value: value.into(), ttl };
         assert_eq!(work.files, [set("/d/leased", "2", 9), set("/leased/f", "3", 0)]);
     }

@@ -96,6 +96,9 @@ fn repeat(
         let mut item = receiver.recv();
         while let Some(next) = item {
             match next {
+                Item::Event(event) if plan.is_beyond_root(&event) => {
+                    end = Some(Ok(HistoryLost("the mirrored directory is no more what it was".to_owned())));
+                }
                 Item::Event(event) => batch.push(*event),
                 Item::Lost(why) => end = Some(Ok(HistoryLost(why))),
                 Item::Failed(error) => end = Some(Err(source_failed(error))),

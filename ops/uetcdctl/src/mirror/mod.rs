@@ -21,6 +21,7 @@ use crate::client::{Client, Deadline, Error, Keys, Node};
 use crate::commands::Call;
 use crate::failed::{Code, Failed};
 use apply::Applier;
+use event::Event;
 use follow::HistoryLost;
 use identity::{Kinship, Place, kinship, place};
 use progress::Progress;
@@ -60,6 +61,12 @@ impl Plan {
     fn overlaps(&self) -> bool {
         let inside = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|below| below.starts_with('/'));
         inside(&self.from, &self.to) || inside(&self.to, &self.from)
+    }
+
+    /// Whether an event takes the place of the mirrored directory, whose copy is the root, which nothing can take the place of:
+    /// only a comparison helps.
+    fn is_beyond_root(&self, event: &Event) -> bool {
+        self.key(&event.node().key).is_empty() && (event.is_removal() || !event.node().dir)
     }
 
     /// Whether no listing of the mirrored directory has this key of the source: a name below it begins with `_`.
@@ -193,8 +200,9 @@ impl Session<'_> {
         }
         self.progress.say(&format!("goes on at index {}", kept.source.index));
         applier.note_copy_index(copy.index);
-        // Refreshes meanwhile are in no history, and the copy may have let go what the source has kept.
-        let work = diff::differences(self.plan, &diff::leased(&tree), &here, true);
+        // Refreshes meanwhile are in no history, and the copy may have let go what the source has kept. Nor are directories that
+        // came with a hidden key.
+        let work = diff::differences(self.plan, &diff::unheard(&tree), &here, true);
         applier.make_good(work, begun, self.progress).map_err(copy_failed)?;
         leases.load(self.plan, &tree);
         Ok(Some(kept))
@@ -205,6 +213,12 @@ impl Session<'_> {
         let begun = Instant::now();
         let (there, source) = self.of_source(|| listing(self.source, &self.plan.from))?;
         let (here, copy) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
+        if self.plan.to.is_empty() && !there.dir {
+            let from = &self.plan.from;
+            return Err(Failed::said(format!(
+                "{from} is a file, and the root of the copy can not be one: name a key with --to"
+            )));
+        }
         let work = diff::differences(self.plan, &there, &here, self.plan.keep);
         self.progress.begin(work.len());
         applier.note_copy_index(copy.index);

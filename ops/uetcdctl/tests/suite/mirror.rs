@@ -4,9 +4,9 @@
 
 mod clusters;
 mod resume;
+mod root;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Client, Flavor, Plan, Server, env_number, etcd, eventually, signal, uetcdctl};
+use crate::harness::{Client, Flavor, Plan, Server, env_number, etcd, eventually, in_memory, signal, uetcdctl};
 
 /// Longest wait for the copy to become what the source is.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -125,11 +125,6 @@ fn write_until(stop: &AtomicBool, mut client: Client) -> u64 {
         thread::sleep(Duration::from_millis(2));
     }
     number
-}
-
-fn in_memory() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a directory can be made")
 }
 
 #[test]

@@ -66,6 +66,12 @@ impl DropIn {
     }
 }
 
+/// A directory in memory where there is one: a sync costs nothing there.
+pub(crate) fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a directory can be made")
+}
+
 /// A fresh real etcd.
 pub(crate) fn etcd() -> Server {
     Plan::of(Flavor::Etcd).start()

@@ -82,6 +82,22 @@ fn hidden_keys_stay_behind_whenever_they_were_written() {
     assert_eq!(copy.client().value("/app/_own/k").as_deref(), Some("kept"));
 }
 
+/// No event tells of them: the hidden key is in none.
+#[test]
+fn directories_of_hidden_keys_alone_are_directories() {
+    let home = tempfile::tempdir().expect("a directory");
+    let state = home.path().join("state");
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    source.client().set("/first/_h/x", "1");
+    run(&source, &copy, &state);
+    source.client().set("/app/then/_h/x", "1");
+    let said = run(&source, &copy, &state);
+    assert!(said.contains("goes on at index"), "{said}");
+    for (key, status) in [("/first", 200), ("/app/then", 200), ("/first/_h", 404), ("/app/then/_h", 404)] {
+        assert_eq!(copy.client().get(&format!("/v2/keys{key}")).status, status, "{key}");
+    }
+}
+
 #[test]
 fn a_state_is_that_of_one_copy() {
     let home = tempfile::tempdir().expect("a directory");
