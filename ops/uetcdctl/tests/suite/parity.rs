@@ -1,4 +1,9 @@
 //! Debian's `etcdctl` and ours, called `etcdctl`: same output, same exit status.
+//!
+//! Lines that change nothing run on one server, both tools at a time. Those that do run on two servers that are kept alike, so that all indices can be
+//! compared; and [`on_one_cluster`] has every command change one running cluster.
+
+mod on_one_cluster;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -20,16 +25,15 @@ impl std::fmt::Display for Observed {
     }
 }
 
-/// A tool with a server of its own.
-struct Side {
-    server: Server,
+/// A tool and the server that it is to use.
+struct Side<'a> {
+    server: &'a Server,
     member: String,
     prelude: String,
 }
 
-impl Side {
-    fn new(program: &Path, flavor: Flavor, servers: &str) -> Self {
-        let server = Plan::of(flavor).start();
+impl<'a> Side<'a> {
+    fn new(program: &Path, server: &'a Server, servers: &str) -> Self {
         let member = server.client().get("/v2/members").json()["members"][0]["id"].as_str().expect("an id").to_owned();
         let (program, url, peer) = (program.display(), server.url(""), server.peer_address());
         let prelude = format!(
@@ -90,15 +94,39 @@ fn misbehaving() -> String {
     servers.iter().map(|(name, url)| format!("{name}={url}; ")).collect::<Vec<_>>().concat()
 }
 
-/// Runs every line of a table on both sides, each with its own server of this kind. `~name line` is one whose answers differ, as that entry of the differences says.
+/// Words of lines that change a server, or count who watches it.
+const CHANGING: [&str; 19] = [
+    "set",
+    "mk",
+    "mkdir",
+    "setdir",
+    "update",
+    "updatedir",
+    "rm",
+    "rmdir",
+    "add",
+    "remove",
+    "grant",
+    "revoke",
+    "passwd",
+    "enable",
+    "disable",
+    "watching",
+    "import",
+    "backup",
+    "exec-watch",
+];
+
+/// Runs every line of a table with both tools, on servers of this kind. `~name line` is one whose answers differ, as that entry of the differences says.
 fn compare(flavor: Flavor, table: &str, least: usize) {
     need("etcdctl");
     need("curl");
     let documented = document("docs/differences.md");
     let ours = DropIn::new();
     let servers = misbehaving();
-    let side = |program: &Path| Side::new(program, flavor, &servers);
-    let (etcdctl, uetcdctl) = (side(Path::new("etcdctl")), side(&ours.path()));
+    let [first, second] = [(); 2].map(|()| Plan::of(flavor).start());
+    let etcdctl = Side::new(Path::new("etcdctl"), &first, &servers);
+    let [on_the_same, on_another] = [&first, &second].map(|server| Side::new(&ours.path(), server, &servers));
     let mut failures = String::new();
     let lines: Vec<_> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert!(lines.len() >= least, "only {} lines", lines.len());
@@ -107,6 +135,9 @@ fn compare(flavor: Flavor, table: &str, least: usize) {
             Some((name, line)) => (Some(name), line),
             None => (None, line),
         };
+        let changes = line.split_whitespace().any(|word| CHANGING.contains(&word));
+        // What differed before shows in the state.
+        let uetcdctl = if changes || difference.is_some() { &on_another } else { &on_the_same };
         let (got, want) = std::thread::scope(|scope| {
             let want = scope.spawn(|| etcdctl.run(line));
             (uetcdctl.run(line), want.join().expect("no panic"))
