@@ -113,6 +113,9 @@ pub(crate) fn found(config: &Config, fetch: Fetch<'_>) -> Result<Founding, Exit>
     if !config.join_existing {
         check_own_urls(config, own)?;
     }
+    if let Some(url) = initial.members().flat_map(|(_, urls)| urls).find(|url| url.scheme().is_tls()) {
+        return Err(Exit::unsupported(&format!("TLS ({url})")));
+    }
     if initial.duplicate_url() {
         return fatal(format!("initial cluster {initial} has duplicate url"));
     }
@@ -281,6 +284,10 @@ mod tests {
             (
                 &["--initial-cluster", "default=http://localhost:2380,b=http://localhost:2380"],
                 "C etcdmain: initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url\n",
+            ),
+            (
+                &["--initial-cluster", "default=http://localhost:2380,b=https://h:1"],
+                "C etcdmain: TLS (https://h:1) is not supported by uetcd",
             ),
         ] {
             let exit = found(&config_of(flags), &nobody).expect_err("refused");

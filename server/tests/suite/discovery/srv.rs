@@ -139,6 +139,18 @@ fn records_that_do_not_fit_are_refused() {
     let said = refused(&dns.member("a", &plan, "localhost")).stderr;
     assert!(said.contains("I | etcdmain: --initial-cluster must include a=http://localhost:"), "{said}");
 
+    // Members that speak TLS alone, and beside others.
+    for records in [
+        &[("_etcd-server-ssl", "localhost", own)][..],
+        &[("_etcd-server-ssl", "localhost", 1), ("_etcd-server", "localhost", own)],
+    ] {
+        let dns = Dns::start(records);
+        let said = refused(&dns.member("a", &plan, "localhost")).stderr;
+        let want = "N | discovery: got bootstrap from DNS for etcd-server-ssl at https://localhost:";
+        assert!(said.contains(want), "{said}");
+        assert!(said.contains("C | etcdmain: TLS (https://localhost:"), "{said}");
+    }
+
     let dns = Dns::start(&[]);
     let said = refused(&dns.member("a", &plan, "localhost").args(["--proxy", "on"])).stderr;
     assert!(said.contains("E | discovery: SRV discovery failed: too many errors querying DNS SRV records"), "{said}");
