@@ -27,7 +27,7 @@ const LINES: &str = "get k
 --ca-file ca.pem --cert-file client.pem --key-file client.key --debug set d/k 1
 --ca-file ca.pem --cert-file client.pem --key-file client.key update d/k 2
 --ca-file ca.pem --cert-file client.pem --key-file client.key -o extended mk k 1
---ca-file ca.pem --cert-file client.pem --key-file client.key ls -r -p
+--ca-file ca.pem --cert-file client.pem --key-file client.key ls -r -p --sort
 --ca-file ca.pem --cert-file client.pem --key-file client.key watch -r --after-index 4 /
 --ca-file ca.pem --cert-file client.pem --key-file client.key rm -r none
 --ca-file ca.pem --cert-file client.pem --key-file client.key role list
