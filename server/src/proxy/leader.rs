@@ -35,16 +35,28 @@ pub(super) async fn wait(front: &Front, endpoint: &Arc<Endpoint>) {
         if begun.elapsed() >= HOLD_MAX || front.is_stopping() || !endpoint.is_available() {
             return;
         }
-        let asking = front.asking_for_leader.replace(true);
-        if !asking {
-            let leads = leads(front, endpoint).await;
-            front.asking_for_leader.set(false);
-            if leads {
-                front.shared.director.calm(failures);
-                return;
-            }
+        if let Some(_asking) = Asking::begin(front)
+            && leads(front, endpoint).await
+        {
+            front.shared.director.calm(failures);
+            return;
         }
         glommio::timer::sleep(GLANCE).await;
+    }
+}
+
+/// The one request of an executor that asks, until this is dropped: its client may go meanwhile.
+struct Asking<'a>(&'a Front);
+
+impl<'a> Asking<'a> {
+    fn begin(front: &'a Front) -> Option<Self> {
+        (!front.asking_for_leader.replace(true)).then(|| Self(front))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking_for_leader.set(false);
     }
 }
 
