@@ -14,17 +14,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use net::peer::{MessageKind, RaftMessage};
-use raft::prelude::{Message, MessageType};
-use shard::ids::{MemberId, ShardId};
+use raft::prelude::{Entry, EntryType, Message, MessageType};
+use shard::group::LogEntry;
+use shard::ids::{MemberId, RaftIndex, ShardId, Term};
+use shard::shard::indices_of;
 
 use super::{Core, Inner};
 
 /// Bytes of appends that wait for a member's socket, beyond which further ones stay here. More than one message
 /// ([`shard::group::MESSAGE_BYTES`]), and about a millisecond of a 10 Gbit/s link.
 const SENT_AHEAD: usize = 1 << 20;
-/// Time that is left to everything else after some work for a member that lags, as a multiple of the time that it took. A
-/// command that is caught up with costs a tenth of one that a client sends: so the distance shrinks at any load.
+/// Time that is left to everything else after some work for a member that lags, as a multiple of the time that it took.
 pub(super) const REST: u32 = 3;
+/// The longest rest for each command that was caught up with. A client's command takes several times as long: so the distance
+/// shrinks at any load, also if it is the bytes of large values that take the time.
+const REST_EACH: Duration = Duration::from_micros(6);
 /// How often it is looked whether they have left.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -142,14 +146,15 @@ impl Inner {
         self.catchup.deferred.keys().copied().collect()
     }
 
-    /// Steps something that is late, if the log keeps up. True if it did.
-    pub(super) fn step_late(&mut self) -> bool {
+    /// Steps something that is late, if the log keeps up. Returns how many commands it has.
+    pub(super) fn step_late(&mut self) -> Option<u64> {
         if self.catchup.resting || self.disk.pending_bytes() > GATHERED_MAX {
-            return false;
+            return None;
         }
-        let Some((shard, message)) = self.catchup.take_late() else { return false };
+        let (shard, message) = self.catchup.take_late()?;
+        let commands = message.entries.iter().map(commands_of).sum();
         self.step(shard, message);
-        true
+        Some(commands)
     }
 
     /// Nothing that is late is to be worked on.
@@ -157,20 +162,31 @@ impl Inner {
         self.catchup.resting && !self.node.order.is_open()
     }
 
-    /// Takes a rest from what is late, after a turn of this length that has had some.
-    pub(super) fn rest(&mut self, turn: Duration) {
+    /// Takes a rest from what is late, after a turn of this length that has had some of it, so many commands.
+    pub(super) fn rest(&mut self, turn: Duration, commands: u64) {
         if std::mem::replace(&mut self.catchup.resting, true) {
             return;
         }
         let core = self.core.clone();
         self.spawn(async move {
-            glommio::timer::sleep(turn * REST).await;
+            glommio::timer::sleep((turn * REST).min(REST_EACH * commands as u32)).await;
             if let Some(core) = core.upgrade() {
                 core.inner.borrow_mut().catchup.resting = false;
                 core.stir();
             }
         });
     }
+}
+
+/// Commands in an entry. It has been checked when it came.
+fn commands_of(entry: &Entry) -> u64 {
+    let entry = LogEntry {
+        index: RaftIndex(entry.index),
+        term: Term(entry.term),
+        conf_change: entry.get_entry_type() != EntryType::EntryNormal,
+        data: entry.data.clone(),
+    };
+    indices_of(&entry).map_or(1, |(_, count)| count as u64)
 }
 
 impl Core {

@@ -3,8 +3,12 @@
 //! A change of the membership is one command in shard 0. Whoever is the primary then brings every group in line with it,
 //! one change at a time, and goes on with that after a change of the primary: what a group lacks is seen by comparing.
 //! A new member gets no vote before it has caught up, so one that never comes costs nothing.
+//!
+//! Who leads group 0 pulls the others, and must be able to lead them: a member gets its vote there last, and leaves there
+//! first. A regime could not open otherwise, and so nobody could bring the groups in line either.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shard::group::{MemberChange, Members, PeerProgress};
 use shard::ids::{MemberId, RaftIndex, ShardId};
@@ -27,12 +31,16 @@ impl Inner {
             // Another member was removed meanwhile, and looked for in vain in what is stale now.
             lingering.store(true, Ordering::Release);
         }
+        self.node.groups.note(self.shards.iter().map(|shard| (shard.id(), shard.group().members())));
         if !self.node.order.is_open() {
             return;
         }
         let me = MemberId(self.node.member);
         for shard in &mut self.shards {
             let Some(change) = next_change(&system, shard) else { continue };
+            if !self.node.groups.is_time_for(change, shard.id()) {
+                continue;
+            }
             if change == MemberChange::Remove(me) {
                 // The others follow who leads group 0.
                 if shard.id() == ShardId(0) {
@@ -50,6 +58,44 @@ impl Inner {
             self.forgetful = false;
             self.node.forgetful.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+}
+
+/// Who the members of a node's groups are, for all its executors. Looked at and changed once per tick.
+pub(super) struct Groups(Mutex<Vec<Option<Members>>>);
+
+impl Groups {
+    /// Of so many groups nothing is known yet.
+    pub(super) fn new(groups: usize) -> Self {
+        Self(Mutex::new(vec![None; groups]))
+    }
+
+    fn note<'a>(&self, members: impl Iterator<Item = (ShardId, &'a Members)>) {
+        let mut known = self.known();
+        for (shard, members) in members {
+            let entry = &mut known[usize::from(shard.0)];
+            if entry.as_ref() != Some(members) {
+                *entry = Some(members.clone());
+            }
+        }
+    }
+
+    /// Whether the other groups have come far enough for a change of one.
+    fn is_time_for(&self, change: MemberChange, shard: ShardId) -> bool {
+        let known = self.known();
+        let is_first = shard == ShardId(0);
+        let votes =
+            |id, members: &Option<Members>| members.as_ref().is_some_and(|members| members.voters.contains(&id));
+        match change {
+            MemberChange::AddLearner(_) => true,
+            MemberChange::Promote(id) => !is_first || known.iter().skip(1).all(|members| votes(id, members)),
+            MemberChange::Remove(id) => is_first || known[0].as_ref().is_some_and(|members| !members.contains(id)),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Option<Members>>> {
+        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,4 +141,44 @@ pub(super) fn hand_over(shard: &mut Shard) -> bool {
     let fit = shard.progress().filter(|(member, progress)| voters.contains(member) && progress.recent_active);
     let best = fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member);
     best.map(|best| shard.transfer(best)).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: MemberId = MemberId(3);
+
+    fn voters(ids: &[u64]) -> Members {
+        Members::of_voters(ids.iter().copied().map(MemberId))
+    }
+
+    fn note(groups: &Groups, shard: u16, members: &Members) {
+        groups.note(std::iter::once((ShardId(shard), members)));
+    }
+
+    #[test]
+    fn a_member_votes_in_the_first_group_last() {
+        let groups = Groups::new(3);
+        let promote = MemberChange::Promote(NEW);
+        assert!(!groups.is_time_for(promote, ShardId(0)), "nothing is known of the others");
+        assert!(groups.is_time_for(promote, ShardId(1)));
+        note(&groups, 1, &voters(&[1, 3]));
+        note(&groups, 2, &voters(&[1]));
+        assert!(!groups.is_time_for(promote, ShardId(0)));
+        note(&groups, 2, &voters(&[1, 3]));
+        assert!(groups.is_time_for(promote, ShardId(0)));
+    }
+
+    #[test]
+    fn a_member_leaves_the_first_group_first() {
+        let groups = Groups::new(2);
+        let remove = MemberChange::Remove(NEW);
+        assert!(groups.is_time_for(remove, ShardId(0)));
+        assert!(!groups.is_time_for(remove, ShardId(1)), "nothing is known of the first");
+        note(&groups, 0, &voters(&[1, 3]));
+        assert!(!groups.is_time_for(remove, ShardId(1)));
+        note(&groups, 0, &voters(&[1]));
+        assert!(groups.is_time_for(remove, ShardId(1)));
+    }
 }

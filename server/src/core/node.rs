@@ -13,6 +13,7 @@ use shard::system::{Member, System};
 use super::backup;
 use super::held::HeldCell;
 use super::mailbox::Mailbox;
+use super::membership::Groups;
 use super::message::Message;
 use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
@@ -74,6 +75,7 @@ pub(crate) struct Node {
     /// Per executor: its log has no room.
     pub(super) full: Vec<AtomicBool>,
     pub(super) held: HeldCell,
+    pub(super) groups: Groups,
     /// What the other members' disks have held.
     pub(crate) remembered: Remembered,
     /// Another member remembers that this one's disk has held more.
@@ -139,6 +141,7 @@ impl Node {
             informed: AtomicBool::new(false),
             lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             full: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            groups: Groups::new(usize::from(birth.shards)),
             held: HeldCell::new(found.visible(), found.terms()),
             remembered,
             outdated: AtomicBool::new(false),

@@ -89,8 +89,9 @@ impl Inner {
         self.release(complete);
         self.hand_over();
         let leads = self.node.order.is_open();
-        if had_late || !shown && !leads {
-            self.rest(begun.elapsed());
+        if had_late.is_some() || !shown && !leads {
+            let applied = if shown { 0 } else { APPLIED_PER_TURN };
+            self.rest(begun.elapsed(), had_late.unwrap_or(0) + applied);
         }
         // While the log has something gathered, its progress brings the next turn.
         let rest = rest && self.disk.pending_bytes() == 0;

@@ -116,7 +116,8 @@ fn check(message: &Message) -> Result<(), GroupError> {
         | MessageType::MsgRequestPreVote
         | MessageType::MsgRequestPreVoteResponse
         | MessageType::MsgSnapshot
-        | MessageType::MsgTimeoutNow => {}
+        | MessageType::MsgTimeoutNow
+        | MessageType::MsgTransferLeader => {}
         _ => return Err(GroupError::Nonsense("a kind that peers do not send")),
     }
     if message.term == 0 || message.from == 0 {

@@ -270,6 +270,8 @@ impl Group {
         match self.pull.next(&self.node.raft, primary) {
             Some(pull::Step::Campaign) => self.campaign(),
             Some(pull::Step::Transfer(to)) => self.transfer(to),
+            // On its way to the leader: raft sends it there.
+            Some(pull::Step::Ask) => self.node.transfer_leader(self.me().0),
             None => {}
         }
     }

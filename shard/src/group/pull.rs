@@ -9,6 +9,8 @@ use crate::ids::MemberId;
 pub(super) enum Step {
     Campaign,
     Transfer(MemberId),
+    /// Ask whoever leads for the leadership: it may not know who leads the first group, being no member there any more.
+    Ask,
 }
 
 /// Keeps attempts apart, so that each has the time to succeed.
@@ -34,7 +36,7 @@ impl Pull {
         if self.wait > 0 {
             return None;
         }
-        let step = if primary.0 == raft.id { self.campaign(raft) } else { hand_over(raft, primary) };
+        let step = if primary.0 == raft.id { self.take(raft) } else { hand_over(raft, primary) };
         if step.is_some() {
             // A transfer has one timeout to come about, and so has an election.
             self.wait = self.election_ticks;
@@ -43,9 +45,10 @@ impl Pull {
     }
 
     /// A leader that has been silent for a timeout is none: its followers would vote for another.
-    fn campaign<T: Storage>(&self, raft: &Raft<T>) -> Option<Step> {
+    fn take<T: Storage>(&self, raft: &Raft<T>) -> Option<Step> {
         let silent = raft.leader_id == 0 || raft.election_elapsed >= self.election_ticks;
-        (raft.state != StateRole::Leader && raft.promotable() && silent).then_some(Step::Campaign)
+        let step = if silent { Step::Campaign } else { Step::Ask };
+        (raft.state != StateRole::Leader && raft.promotable()).then_some(step)
     }
 }
 

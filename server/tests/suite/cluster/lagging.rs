@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shard::route::{Route, route};
 
-use super::api::added;
+use super::api::{added, wait_count};
 use super::load::Load;
 use super::members::{Cluster, Setup, impatient};
 use super::tail::{Tail, assert_grows};
@@ -127,6 +127,7 @@ fn the_transfer_of_a_state_goes_on_after_a_lost_connection() {
     // Who joins is sent every shard's state.
     let plan = cluster.next_plan();
     added(&cluster, primary, &plan.peer_url());
+    wait_count(&cluster, 4);
     let new = cluster.join(&cluster.up(), plan);
     let Route::Shard(shard) = route(b"/large", 16) else { panic!("a directory has a shard") };
     let sender = cluster.server(primary);
