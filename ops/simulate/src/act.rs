@@ -9,7 +9,7 @@ use shard::shard::validate_message;
 use crate::boot::restore;
 use crate::core::{Around, Asked, Core, Mail, Receiving};
 use crate::counts::Happened;
-use crate::disk::{Call, Fault};
+use crate::disk::{Call, Fault, SimDisk};
 use crate::network::{Envelope, Payload, Sender};
 use crate::node::Node;
 use crate::snapshots::{Writing, prune};
@@ -29,8 +29,7 @@ impl World {
     }
 
     fn deliver(&mut self, at: usize, core: usize, envelope: Envelope) {
-        let Node { disk, running, .. } = &mut self.nodes[at];
-        let Some(running) = running else { return };
+        let Some(running) = &mut self.nodes[at].running else { return };
         let seat = &mut running.cores[core];
         let Envelope { from, process, shard: id, payload, .. } = envelope;
         match payload {
@@ -47,12 +46,8 @@ impl World {
                 }
             }
             Payload::Snapshot { chunks, message } => {
-                let metadata = message.get_snapshot().get_metadata();
-                let upto = (RaftIndex(metadata.index), Term(metadata.term));
-                let given_up = abandon(seat, id);
-                let writing = Writing::begin(disk, id, upto, chunks.iter().cloned());
-                let store = restore(&chunks, self.plan.history());
-                seat.receiving.push(Receiving { writing, store, message, from, process });
+                let given_up = replace_transfers(seat, id);
+                seat.receiving.push(Receiving { shard: id, writing: None, chunks, message, from, process });
                 self.report_failed(at, given_up);
             }
         }
@@ -61,8 +56,8 @@ impl World {
     /// What a node was receiving will never be whole: its senders notice.
     pub(crate) fn report_failed(&mut self, at: usize, given_up: Vec<Receiving>) {
         let me = self.nodes[at].id;
-        for Receiving { writing, from, process, .. } in given_up {
-            self.report((from, process), writing.shard, me, false);
+        for Receiving { shard, from, process, .. } in given_up {
+            self.report((from, process), shard, me, false);
         }
     }
 
@@ -144,15 +139,18 @@ impl World {
         let Some(running) = running else { return Ok(()) };
         let seat = &mut running.cores[core];
         let nth = self.faults.below(seat.receiving.len());
-        let Some(receiving) = seat.receiving.get_mut(nth) else { return Ok(()) };
-        let step = receiving.writing.step(disk);
+        let Some(id) = seat.receiving.get(nth).map(|receiving| receiving.shard) else { return Ok(()) };
+        let Some(first) = seat.receiving.iter().position(|receiving| receiving.shard == id) else { return Ok(()) };
+        let step = seat.receiving[first].step(disk);
         if step == Ok(false) {
             return Ok(());
         }
-        let Receiving { writing, store, message, from, process } = seat.receiving.remove(nth);
-        let sender = (from, process);
-        if step.is_ok() {
-            let installed = seat.shard(writing.shard).install(store, message).expect("peers make sense");
+        let Receiving { writing, chunks, message, from, process, .. } = seat.receiving.remove(first);
+        let whole = writing.filter(|writing| step.is_ok() && !writing.is_given_up);
+        let arrived = whole.is_some();
+        if let Some(writing) = whole {
+            let store = restore(&chunks, self.plan.history());
+            let installed = seat.shard(id).install(store, message).expect("peers make sense");
             self.counts.add(Happened::SnapshotInstalled, u64::from(installed));
             if !installed {
                 seat.tidying.push_back(Call::Remove(writing.path));
@@ -160,7 +158,7 @@ impl World {
         } else {
             self.counts.count(Happened::SnapshotFailed);
         }
-        self.report(sender, writing.shard, me, step.is_ok());
+        self.report((from, process), id, me, arrived);
         match step {
             Err(Fault::Power) => Err(Fault::Power),
             _ => Ok(()),
@@ -297,12 +295,26 @@ impl World {
     }
 }
 
-/// Older transfers of the shard are given up, unless all of it has come already.
-fn abandon(seat: &mut Core, id: ShardId) -> Vec<Receiving> {
-    let is_older = |receiving: &mut Receiving| receiving.writing.shard == id && receiving.writing.is_fresh();
-    let older: Vec<Receiving> = seat.receiving.extract_if(.., is_older).collect();
-    seat.tidying.extend(older.iter().map(|receiving| Call::Remove(receiving.writing.temporary())));
-    older
+impl Receiving {
+    /// The next call of the disk. True: it was the last one.
+    fn step(&mut self, disk: &mut SimDisk) -> Result<bool, Fault> {
+        let metadata = self.message.get_snapshot().get_metadata();
+        let upto = (RaftIndex(metadata.index), Term(metadata.term));
+        let begin = || Writing::begin(disk, self.shard, upto, self.chunks.iter().cloned());
+        let mut writing = self.writing.take().unwrap_or_else(begin);
+        let step = writing.step(disk);
+        self.writing = Some(writing);
+        step
+    }
+}
+
+/// A newer transfer of the shard takes the place of older ones. One that has come in full goes on to its end, and the newer
+/// one waits for that, or for the file to be gone: as the server's `core/intake.rs`. Returns those that had not begun.
+fn replace_transfers(seat: &mut Core, id: ShardId) -> Vec<Receiving> {
+    let older = seat.receiving.iter_mut().filter(|receiving| receiving.shard == id);
+    older.filter_map(|receiving| receiving.writing.as_mut()).for_each(Writing::give_up);
+    let is_waiting = |receiving: &mut Receiving| receiving.shard == id && receiving.writing.is_none();
+    seat.receiving.extract_if(.., is_waiting).collect()
 }
 
 fn ignore_missing(done: Result<(), Fault>) -> Result<(), Fault> {

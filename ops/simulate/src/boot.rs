@@ -53,11 +53,8 @@ impl Node {
     pub(crate) fn boot(&mut self, start: &mut Start<'_>) -> Result<(), Stopped> {
         let (found, mut recovered) = match self.read_back(start) {
             Err(Stopped::Log(error)) if start.members.len() > 1 && error.is_damage() => {
-                // A snapshot that was received can be taken away by another transfer of the same state: entries are missing
-                // then on a disk that nobody damaged.
-                let taken_away = matches!(error, RecoveryError::MissingEntries { .. });
                 let me = self.id;
-                assert!(taken_away || self.suspect, "node {me} lost its log to damage that nobody did: {error}");
+                assert!(self.suspect, "node {me} lost its log to damage that nobody did: {error}");
                 start.counts.count(Happened::Damaged);
                 start.counts.count(Happened::Repaired);
                 (self.birth, self.noted) = (Birth::Forgetful, None);

@@ -12,7 +12,6 @@ use shard::order::{Order, Token};
 use shard::refusal::Refusal;
 use shard::regime::Report;
 use shard::shard::{Applied, Outputs, Shard, Write};
-use shard::store::Store;
 
 use crate::network::{FrontierSaid, Network, Payload, Sender};
 use crate::plan::Plan;
@@ -50,11 +49,13 @@ pub(crate) struct Asked {
     pub(crate) command: Command,
 }
 
-/// A snapshot that another member has sent, on its way to the disk.
+/// A snapshot that another member has sent, on its way to the disk. Those of one shard are written one after the other.
 #[derive(Debug)]
 pub(crate) struct Receiving {
-    pub(crate) writing: Writing,
-    pub(crate) store: Store,
+    pub(crate) shard: ShardId,
+    /// None: it has not begun.
+    pub(crate) writing: Option<Writing>,
+    pub(crate) chunks: Rc<Vec<Vec<u8>>>,
     pub(crate) message: Message,
     pub(crate) from: MemberId,
     pub(crate) process: u64,
@@ -367,7 +368,9 @@ impl Core {
     /// An own snapshot is durable: the log may forget what the one before it covers.
     pub(crate) fn saved(&mut self, writing: &Writing, visible: Index) {
         let seat = self.seat(writing.shard);
-        self.seats[seat].saved(writing.upto);
+        if !self.seats[seat].saved(writing.upto) {
+            return;
+        }
         self.log.push_snapshot(writing.shard, writing.upto);
         self.log.push_frontier(writing.shard, frontier(visible, self.shards[seat].clock()));
         let seats = self.shards.iter().zip(&mut self.seats);

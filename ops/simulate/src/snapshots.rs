@@ -28,6 +28,8 @@ pub(crate) struct Writing {
     pub(crate) upto: Upto,
     pub(crate) path: PathBuf,
     pub(crate) is_copy: bool,
+    /// It will not be whole: what is there of it goes.
+    pub(crate) is_given_up: bool,
     calls: VecDeque<Call>,
 }
 
@@ -52,17 +54,15 @@ impl Writing {
             Call::Rename(temporary, path.clone()),
             Call::SyncDir,
         ]);
-        Self { shard, upto, path, is_copy, calls }
+        Self { shard, upto, path, is_copy, is_given_up: false, calls }
     }
 
-    /// Nothing of it is on the disk.
-    pub(crate) fn is_fresh(&self) -> bool {
-        matches!(self.calls.front(), Some(Call::Make(..)))
-    }
-
-    /// Its name until it is whole.
-    pub(crate) fn temporary(&self) -> PathBuf {
-        PathBuf::from(format!("{}{TEMPORARY}", self.path.display()))
+    /// What it is made of has not come to its end: none of that comes any more.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(Call::Make(temporary, _) | Call::Sync(temporary)) = self.calls.front() {
+            self.calls = VecDeque::from([Call::Remove(temporary.clone())]);
+            self.is_given_up = true;
+        }
     }
 
     /// The next call. True: it was the last one, and the snapshot is durable.
@@ -160,9 +160,13 @@ impl Seat {
         Self { newest, previous, outgrown: lost.unwrap_or_default(), given_up: RaftIndex::default() }
     }
 
-    /// One more is durable.
-    pub(crate) fn saved(&mut self, upto: Upto) {
+    /// An own one is durable. False if it is of no use: a newer state was received meanwhile.
+    pub(crate) fn saved(&mut self, upto: Upto) -> bool {
+        if self.newest.is_some_and(|newest| newest.0 > upto.0) {
+            return false;
+        }
         self.previous = self.newest.replace(upto);
+        true
     }
 
     /// A received one has taken the place of the log.
