@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use common::{
     MemDisk, MemLog, UnderWay, core_dir, damage, entry, indices, mark, new_log, new_log_of, payload,
-    payloads_are_right, received,
+    payloads_are_right, position, received,
 };
 use log::sector::{BLOCK, SECTOR, seal};
 use log::segment::file_name;
@@ -348,4 +348,72 @@ proptest! {
         // It may be refused or read; it must come to an end.
         let _ = disk.recover();
     }
+}
+
+/// Entries of one group, a block each, of which the log forgets all but the last ones, until a spare has been recycled and
+/// written over to its end. When it is there, a sector of it rots. After every write, and in the middle of it, `look` gets
+/// the disk and the entries that must be there.
+fn write_over_a_spare(rot: usize, look: &mut dyn FnMut(&MemDisk, std::ops::RangeInclusive<u64>)) {
+    const KEPT: u64 = 6;
+    let (mut disk, mut log) = new_log_of(SMALL);
+    let mut rotten = None;
+    for index in 1..=40 {
+        if rotten.is_none()
+            && let Some(spare) =
+                disk.files.keys().find(|file| file.extension().is_some_and(|end| end == "spare")).cloned()
+        {
+            disk.flip(&spare, rot * SECTOR * 8 + 99);
+            rotten = Some(index);
+        }
+        log.appender.push(&entry(1, 1, index, &payload(1, index, 100)));
+        log.maintain(&mut disk);
+        let write = log.begin().expect("a batch is written");
+        let before = index.saturating_sub(KEPT).max(1);
+        if rotten.is_some() {
+            let mut torn = disk.clone();
+            torn.write(&write.file, write.ticket.offset, &write.bytes[..SECTOR]);
+            look(&torn, before..=index - 1);
+        }
+        log.finish(&mut disk, &write);
+        if rotten.is_some() {
+            look(&disk, before..=index);
+        }
+        if index > KEPT {
+            log.appender.push(&mark(1, index - KEPT, 1));
+            log.appender.compact(&[(GroupId::new(1), RaftIndex::new(index - KEPT))]);
+        }
+    }
+    assert!(rotten.is_some_and(|index| index < 25), "a spare is there early enough to be written over");
+}
+
+#[test]
+fn rot_in_a_spare_that_is_recycled_loses_nothing() {
+    let sectors = SMALL as usize / SECTOR;
+    let (mut refused, mut healed) = (0, 0);
+    for sector in 0..sectors {
+        let mut was_refused = false;
+        write_over_a_spare(sector, &mut |disk, wanted| {
+            let base = position(wanted.start().saturating_sub(1), 1);
+            match disk.recover_on(&|_| Some(base)) {
+                Ok(recovered) => {
+                    assert!(payloads_are_right(&recovered));
+                    let found = indices(&recovered, 1);
+                    assert!(
+                        wanted.clone().all(|index| found.contains(&index)),
+                        "sector {sector}: {found:?} of {wanted:?}"
+                    );
+                    healed += u64::from(std::mem::take(&mut was_refused));
+                }
+                // It is where the next batch would begin, in this segment or in the next: nobody can tell that there was none.
+                Err(RecoveryError::Damaged(damage)) => {
+                    assert_eq!(damage.offset, (sector * SECTOR) as u64, "{damage}");
+                    was_refused = true;
+                    refused += 1;
+                }
+                Err(error) => panic!("sector {sector}: {error}"),
+            }
+        });
+        assert!(!was_refused, "sector {sector}: it was written over");
+    }
+    assert!(refused > 0 && healed > 0, "{refused} refused, {healed} healed");
 }
