@@ -75,6 +75,18 @@ impl Schedule {
         self.seats[seat] = Seat { newest: Some(upto), ..Seat::default() };
     }
 
+    /// An own snapshot is on the disk. False if it is of no use: a state that was received meanwhile is newer, and the log
+    /// that would lead on to it is gone.
+    fn saved(&mut self, seat: usize, upto: Upto, bytes: u64) -> bool {
+        let place = &mut self.seats[seat];
+        if place.newest.is_some_and(|newest| newest.0 > upto.0) {
+            return false;
+        }
+        place.previous = place.newest.replace(upto);
+        place.last_bytes = bytes;
+        true
+    }
+
     /// Has the shard write snapshots until it can do without its log up to `index`.
     pub(super) fn outgrow(&mut self, seat: usize, index: RaftIndex) {
         let outgrown = &mut self.seats[seat].outgrown;
@@ -210,15 +222,13 @@ impl Core {
                 inner.metrics.snapshot_save.observe(begun.elapsed().as_secs_f64());
                 inner.metrics.snapshot_marshal.observe(encoding.as_secs_f64());
                 tracing::debug!(target: "snap", "shard {id}: saved snapshot at raft index {}, {bytes} bytes", upto.0);
-                let place = &mut inner.snapshots.seats[seat];
-                place.previous = place.newest;
-                place.newest = Some(upto);
-                place.last_bytes = bytes;
-                inner.disk.push_snapshot(id, upto);
-                // The log may lose the batches that say what the clock read.
-                let clock = inner.shards[seat].clock();
-                inner.disk.push_frontier(id, inner.node.order.visible(), clock);
-                inner.give_up_log();
+                if inner.snapshots.saved(seat, upto, bytes) {
+                    inner.disk.push_snapshot(id, upto);
+                    // The log may lose the batches that say what the clock read.
+                    let clock = inner.shards[seat].clock();
+                    inner.disk.push_frontier(id, inner.node.order.visible(), clock);
+                    inner.give_up_log();
+                }
             }
             Err(error) => tracing::warn!(target: "snap", "shard {id}: {error}. It is tried again when due"),
         }
@@ -394,6 +404,17 @@ mod tests {
         // After a start the log knows nothing of it.
         let schedule = Schedule::new(&[vec![upto(27), upto(25)]]);
         assert!(frees(&schedule, 30));
+    }
+
+    #[test]
+    fn an_own_snapshot_that_a_received_state_has_overtaken_is_not_the_newest() {
+        let mut schedule = Schedule::new(&[vec![upto(9), upto(5)]]);
+        assert!(schedule.saved(0, upto(12), 7));
+        assert!(schedule.saved(0, upto(12), 7), "a copy of the same position counts");
+        schedule.restart(0, upto(30));
+        assert!(!schedule.saved(0, upto(20), 7));
+        let seat = &schedule.seats[0];
+        assert_eq!((seat.newest, seat.previous), (Some(upto(30)), None), "no log leads from 20 to 30");
     }
 
     #[test]
