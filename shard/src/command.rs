@@ -306,6 +306,9 @@ impl ArchivedBatch {
         if !offsets.clone().zip(offsets.skip(1)).all(|(a, b)| a < b) {
             return Err(Error::Batch("offsets do not grow".into()));
         }
+        if self.iter().next().is_some_and(|entry| entry.index == Index::ZERO) {
+            return Err(Error::Batch("index 0 is of no command".into()));
+        }
         match self.iter().find_map(|entry| entry.command.path().filter(|path| !path::is_clean(path))) {
             Some(path) => Err(Error::Batch(format!("unclean path {:?}", String::from_utf8_lossy(path)))),
             None => Ok(()),

@@ -60,7 +60,8 @@ pub fn write_request(out: &mut Vec<u8>, request: &Request<'_>, body: &[u8], clie
 fn write_request_line(out: &mut Vec<u8>, request: &Request<'_>) {
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(request.path);
+    // An absolute URI may have no path; a request line may not.
+    out.extend_from_slice(if request.path.is_empty() { b"/" } else { request.path });
     if let Some(query) = request.query {
         out.push(b'?');
         out.extend_from_slice(query);
