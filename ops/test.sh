@@ -3,7 +3,7 @@
 #
 #   ops/test.sh                  everything, as on every commit
 #   ops/test.sh --full           the same with the long randomized runs (200+ differential seeds and member scripts, 100+ kill -9,
-#                                a mirror of 100,000 keys)
+#                                a mirror of 100,000 keys, a minute of mutations per parser)
 #   ops/test.sh -E 'test(ttl)'   further arguments go to `cargo nextest run`
 #
 # The black-box suite tests the binary that users get: the release profile, with its optimisation, LTO and `panic = "abort"`. The tests
@@ -46,6 +46,7 @@ main() {
         export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
         export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}" SUITE_CLUSTER_ROUNDS="${SUITE_CLUSTER_ROUNDS:-20}"
         export SUITE_MIRROR_KEYS="${SUITE_MIRROR_KEYS:-100000}" MUTANT_SEEDS="${MUTANT_SEEDS:-1000}"
+        export FUZZ_SECONDS="${FUZZ_SECONDS:-60}"
         export NEXTEST_PROFILE=full
     fi
     install_packages

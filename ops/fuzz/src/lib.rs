@@ -1,0 +1,70 @@
+//! Whatever bytes come from the network or a disk: one function per parser, which takes any bytes and panics if a property
+//! does not hold. The same functions are run on a corpus and on mutations of it by a test of every commit, for as long as
+//! one likes by the program `fuzz`, and with coverage as a guide by cargo-fuzz (`ops/fuzz/libfuzzer`).
+//!
+//! Checksums would keep mutations from getting any further than to them. So the formats that have some are looked at as the
+//! bytes are, and once more with every checksum made good.
+
+mod archive;
+mod discovery;
+mod keys;
+mod peer;
+mod request;
+mod segment;
+mod snapshot;
+
+mod memory;
+mod mutate;
+mod run;
+mod seeds;
+
+pub use memory::Counting;
+pub use run::{Budget, Done, fuzz};
+
+/// One parser.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and that of its corpus.
+    pub name: &'static str,
+    /// What has to hold for any bytes.
+    pub check: fn(&[u8]),
+    /// Inputs that are made rather than kept: the begin of the corpus.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// What its inputs are made of.
+    pub words: &'static [&'static [u8]],
+    /// Bytes of memory that it may take whatever the input is: buffers of a fixed size.
+    pub memory_bytes: usize,
+}
+
+/// Bytes of memory that a parser may take per byte of its input.
+pub const MEMORY_PER_BYTE: usize = 64;
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "request",
+        check: request::check,
+        seeds: seeds::requests,
+        words: request::WORDS,
+        memory_bytes: 256 << 10,
+    },
+    Target { name: "keys", check: keys::check, seeds: seeds::keys, words: keys::WORDS, memory_bytes: 64 << 10 },
+    // A frame's payload has room made for up to 1 MiB before it has come; two decoders run.
+    Target { name: "peer", check: peer::check, seeds: seeds::frames, words: &[], memory_bytes: 8 << 20 },
+    Target { name: "archive", check: archive::check, seeds: seeds::batches, words: &[], memory_bytes: 1 << 20 },
+    Target { name: "segment", check: segment::check, seeds: seeds::segments, words: &[], memory_bytes: 1 << 20 },
+    // Read in steps of 2 MiB.
+    Target { name: "snapshot", check: snapshot::check, seeds: seeds::snapshots, words: &[], memory_bytes: 16 << 20 },
+    Target {
+        name: "discovery",
+        check: discovery::check,
+        seeds: seeds::replies,
+        words: discovery::WORDS,
+        memory_bytes: 256 << 10,
+    },
+];
+
+/// The target of this name.
+pub fn named(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
