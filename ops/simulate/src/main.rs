@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulate::{Counts, Failure, Happened, Plan, run, shrink};
+use simulate::{Counts, Failure, Happened, Outcome, Plan, run, shrink};
 
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -34,6 +34,9 @@ struct Options {
     /// Runs that may be spent on making a failing plan smaller.
     #[arg(long, default_value_t = 60)]
     shrink: usize,
+    /// Run every seed twice: both have to be the same, step by step.
+    #[arg(long)]
+    twice: bool,
     /// Print the plan and the trace's hash of every seed.
     #[arg(long)]
     verbose: bool,
@@ -111,6 +114,10 @@ impl Search {
             plan.set(text)?;
         }
         match run(seed, &plan, false) {
+            Ok(outcome) if self.options.twice && !is_the_same(seed, &plan, &outcome) => {
+                self.failed.push(seed);
+                println!("seed {seed} is another run each time");
+            }
             Ok(outcome) => {
                 if self.options.verbose {
                     println!("seed {seed}: hash {:016x}, {plan}", outcome.trace_hash);
@@ -167,6 +174,10 @@ impl Search {
             println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));
         }
     }
+}
+
+fn is_the_same(seed: u64, plan: &Plan, outcome: &Outcome) -> bool {
+    run(seed, plan, false).is_ok_and(|again| again.trace_hash == outcome.trace_hash)
 }
 
 /// The option that names the rule left out, if there is one.
