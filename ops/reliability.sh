@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# What is promised, and what was run to show it: docs/reliability.md, from the output of the runs.
+#
+#   ops/reliability.sh run commit          runs every row at the volume of each commit; `nightly`: at that of a night
+#   ops/reliability.sh run nightly 17 3    only these rows
+#   ops/reliability.sh page                writes docs/reliability.md from what was run
+#
+# Results are kept in ops/reliability/results, one file per row and volume: only the last run counts. A row whose test failed is
+# kept like any other, and says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly ROWS=ops/reliability/rows.txt RESULTS=ops/reliability/results PAGE=docs/reliability.md
+
+target() {
+    cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
+# The value of KEY in the block of row $1.
+field() {
+    awk -v row="row $1" -v key="$2" '$0 == row { inside = 1; next } /^row / { inside = 0 }
+        inside && $1 == key { sub(/^[^ ]+ /, ""); print; exit }' "$ROWS"
+}
+
+rows() {
+    sed -n 's/^row //p' "$ROWS"
+}
+
+file_of() {
+    echo "$RESULTS/${1//, /-}.$2"
+}
+
+# What the output says of its volume: the totals of the programs, and lines that tests print about theirs.
+volume_in() {
+    sed -n -E \
+        -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
+        -e 's/^([0-9]+ seeds, .*)$/\1/p' \
+        -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
+        -e 's/^([a-z]+: [0-9]+ inputs of the corpus.*)$/\1/p' \
+        -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/;/; /g'
+}
+
+run_row() {
+    local row=$1 volume=$2 entry output begun rc=0
+    entry=$(field "$row" "$volume")
+    [ -n "$entry" ] || return 0
+    local command=${entry#* }
+    output=$(mktemp)
+    echo "row $row: $command" >&2
+    begun=$SECONDS
+    bash -c "$command" >"$output" 2>&1 || rc=$?
+    {
+        echo "commit $(git rev-parse --short HEAD)"
+        echo "date $(date -u +%F)"
+        echo "seconds $((SECONDS - begun))"
+        echo "status $rc"
+        echo "volume $(volume_in "$output")"
+    } >"$(file_of "$row" "$volume")"
+    [ "$rc" -eq 0 ] || { echo "row $row failed, its output is in $output" >&2; return 1; }
+    rm "$output"
+}
+
+run_rows() {
+    local volume=$1 failed=0 row wanted
+    shift
+    cargo build --quiet --profile simulate -p simulate -p fuzz
+    SIM="$(target)/simulate/simulate" FUZZ="$(target)/simulate/fuzz"
+    export SIM FUZZ
+    mkdir -p "$RESULTS"
+    while read -r row; do
+        wanted=$([ $# -eq 0 ] && echo yes || true)
+        for one in "$@"; do [[ ", $row, " != *", $one, "* ]] || wanted=yes; done
+        [ -z "$wanted" ] || run_row "$row" "$volume" || failed=1
+    done < <(rows)
+    return "$failed"
+}
+
+result() {
+    awk -v key="$2" '$1 == key { sub(/^[^ ]+ ?/, ""); print; exit }' "$1"
+}
+
+page_row() {
+    local row=$1 file volume entry
+    printf '\n## %s. %s\n\n' "$row" "$(field "$row" promise)"
+    printf '%s\n' "- **Test**: $(field "$row" test)." "- **etcd**: $(field "$row" etcd)."
+    for volume in commit nightly; do
+        entry=$(field "$row" "$volume")
+        [ -n "$entry" ] || continue
+        file=$(file_of "$row" "$volume")
+        if [ -f "$file" ]; then
+            local verdict=passed
+            [ "$(result "$file" status)" -eq 0 ] || verdict="**failed**"
+            echo "- **$volume**: $verdict in $(result "$file" seconds) s, $(result "$file" date), at $(result "$file" commit): $(result "$file" volume)."
+        else
+            echo "- **$volume**: not run (about ${entry%% *} min)."
+        fi
+        printf '  ```sh\n  %s\n  ```\n' "${entry#* }"
+    done
+}
+
+page() {
+    {
+        cat ops/reliability/head.md
+        while read -r row; do page_row "$row"; done < <(rows)
+        echo
+        cat ops/reliability/bugs.md
+    } >"$PAGE"
+}
+
+case "${1:-}" in
+    run) shift; run_rows "$@" ;;
+    page) page ;;
+    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+esac
