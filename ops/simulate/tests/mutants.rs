@@ -64,15 +64,14 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::StartsOutOfOrder => 1,
         Mutant::ReachedTooEarly
         | Mutant::FrontierTooHigh
-        | Mutant::FrontierNotedTooHigh
-        | Mutant::CommitMarkTooHigh
         | Mutant::WatchOutlivesState
-        | Mutant::SnapshotWithoutTimeline
         | Mutant::SnapshotWithoutMembers => 2,
         Mutant::RegimeGoesOn | Mutant::LossForgotten | Mutant::ForwardedTwice => 6,
+        Mutant::CommitMarkTooHigh => 19,
         Mutant::GoneTooEarly => 21,
-        Mutant::SentBeforeDurable => 23,
+        Mutant::SentBeforeDurable | Mutant::FrontierNotedTooHigh => 23,
         Mutant::OldLifeCounts => 28,
+        Mutant::SnapshotWithoutTimeline => 33,
         Mutant::SkippedIndices => 35,
         Mutant::VotesAfterAmnesia => 38,
         Mutant::LearnerVotes => 60,
