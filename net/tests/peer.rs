@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use net::peer::{
     ALIGN, Address, Confirm, ConfirmOutcome, Confirmed, Decoder, ENTRY_BYTES_MAX, Entry, EntryKind, FRAME_BYTES_MAX,
-    Forward, ForwardOutcome, Forwarded, Frame, FrameError, Frontier, Held, MessageKind, RaftBatch, RaftMessage,
-    SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome, SnapshotPosition, SnapshotVoters,
+    Forward, ForwardOutcome, Forwarded, Frame, FrameError, Frontier, Held, MessageKind, Outdated, RaftBatch,
+    RaftMessage, SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome, SnapshotPosition,
+    SnapshotVoters,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -141,6 +142,7 @@ fn frames() -> impl Strategy<Value = Frame> {
         any::<u64>().prop_map(|ticket| Confirm { ticket }.into()),
         (any::<u64>(), confirm).prop_map(|(ticket, outcome)| Confirmed { ticket, outcome }.into()),
         vec(".{0,40}", 0..4).prop_map(|urls| Address { urls }.into()),
+        vec(".{0,40}", 0..4).prop_map(|urls| Outdated { urls }.into()),
         any::<(u64, u64, bool)>().prop_map(|(visible, terms, forgetful)| Held { visible, terms, forgetful }.into()),
         any::<(u64, u32, u64, u64)>().prop_map(|(transfer, group, index, term)| SnapshotBegin {
             transfer,

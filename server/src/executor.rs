@@ -167,13 +167,15 @@ async fn open(
         .map_err(Fatal::LogFiles)?;
     let mut shards = Vec::with_capacity(seeds.len());
     let mut snapshots = Vec::with_capacity(seeds.len());
+    let noted =
+        seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), Index(seed.log.frontier?.visible)))).collect();
     let lost: Vec<_> = seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), seed.lost?))).collect();
     for seed in seeds {
         snapshots.push(seed.snapshots.clone());
         shards.push(restore(node, birth, seed)?);
         glommio::yield_if_needed().await;
     }
-    let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer));
+    let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, noted));
     for (shard, upto) in lost {
         core.replace_snapshot(shard, upto);
     }

@@ -158,7 +158,7 @@ fn run(config: Config) -> Result<Reason, End> {
     let mut memory = Memory::new(data, birth);
     let reason = wait(&node, &heard, signals, &mut memory)?;
     if matches!(reason, Reason::Outdated) {
-        memory.note_outdated()?;
+        memory.note_outdated(&node)?;
         return Ok(reason);
     }
     node.enter(Phase::Stopping);
@@ -282,10 +282,10 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, memory: &mu
 /// Puts a new process in the place of this one, with the same arguments and the same id.
 fn start_again() -> ExitCode {
     logging::flush(LAST_LINES);
-    let error = match std::env::current_exe() {
-        Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).exec(),
-        Err(error) => error,
-    };
+    // Where another program was put in the place of this one, the file is known by that name only.
+    let own = Path::new("/proc/self/exe");
+    let program = std::env::current_exe().ok().filter(|program| program.exists());
+    let error = Command::new(program.as_deref().unwrap_or(own)).args(std::env::args_os().skip(1)).exec();
     critical!("etcdserver", "this member can not start itself again: {error}. Start it");
     logging::flush(LAST_LINES);
     ExitCode::FAILURE

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::DataDir;
 
-use crate::birth::Birth;
+use crate::birth::{Birth, Founder};
 use crate::core::Node;
 use crate::failure::Fatal;
 use crate::peer::{News, Remembered};
@@ -33,8 +33,11 @@ impl Memory {
     /// To be called often.
     pub(crate) fn keep(&mut self, node: &Node) -> Result<(), Fatal> {
         self.know_again(node)?;
-        let is_due = self.noted.elapsed() >= PEERS_EVERY;
-        self.note_peers(node, if is_due { News::More } else { News::Anew });
+        if self.noted.elapsed() >= PEERS_EVERY {
+            self.note_peers(node, News::More);
+        } else if !self.failing {
+            self.note_peers(node, News::Anew);
+        }
         Ok(())
     }
 
@@ -43,9 +46,13 @@ impl Memory {
         self.note_peers(node, News::More);
     }
 
-    /// Another member remembers that this one's disk has held more: from the next start on it knows.
-    pub(crate) fn note_outdated(&mut self) -> Result<(), Fatal> {
+    /// Another member remembers that this one's disk has held more: from the next start on it knows, and whom to ask.
+    pub(crate) fn note_outdated(&mut self, node: &Node) -> Result<(), Fatal> {
         self.birth.outdated = true;
+        for (id, peer_urls) in node.known_urls() {
+            self.birth.founders.retain(|founder| founder.id != id.0);
+            self.birth.founders.push(Founder { id: id.0, name: String::new(), peer_urls });
+        }
         self.birth.write(&self.data)
     }
 
@@ -63,7 +70,7 @@ impl Memory {
     fn note_peers(&mut self, node: &Node, least: News) {
         let system = node.system();
         node.remembered.forget(|member| system.removed().contains(&member));
-        let Some(text) = node.remembered.take_news(least) else { return };
+        let Some((news, text)) = node.remembered.take_news(least) else { return };
         self.noted = Instant::now();
         let outcome = self.data.write_peers(&text);
         if let Err(error) = &outcome
@@ -72,6 +79,9 @@ impl Memory {
             tracing::warn!(target: "wal", "what the others' disks hold can not be noted: {error}");
         }
         self.failing = outcome.is_err();
+        if self.failing {
+            node.remembered.keep_news(news);
+        }
     }
 }
 

@@ -107,6 +107,13 @@ pub struct Address {
     pub urls: Vec<String>,
 }
 
+/// The receiver's disk has held more than it does: an older one was put in its place. The last thing that is said on a stream.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Outdated {
+    /// Peer URLs of the sender, who can stand in for what the receiver has lost.
+    pub urls: Vec<String>,
+}
+
 /// A frame's payload.
 trait Payload: Sized {
     /// Messages inside, for the header.
@@ -209,6 +216,8 @@ frames! {
     13 Address,
     /// What the sender's disk holds by now.
     14 Held,
+    /// The receiver has an older disk than it had.
+    15 Outdated,
 }
 
 impl Payload for RaftBatch {
@@ -252,9 +261,19 @@ impl Payload for Held {}
 
 impl Payload for Address {
     fn check(&self) -> Result<(), FrameError> {
-        at_most("URLs", self.urls.len(), URLS_MAX)?;
-        self.urls.iter().try_for_each(|url| at_most("bytes of text", url.len(), TEXT_BYTES_MAX))
+        check_urls(&self.urls)
     }
+}
+
+impl Payload for Outdated {
+    fn check(&self) -> Result<(), FrameError> {
+        check_urls(&self.urls)
+    }
+}
+
+fn check_urls(urls: &[String]) -> Result<(), FrameError> {
+    at_most("URLs", urls.len(), URLS_MAX)?;
+    urls.iter().try_for_each(|url| at_most("bytes of text", url.len(), TEXT_BYTES_MAX))
 }
 
 impl Payload for Confirmed {

@@ -19,7 +19,9 @@ mod snapshot;
 
 pub use decode::Decoder;
 pub use error::FrameError;
-pub use frame::{Address, Confirm, ConfirmOutcome, Confirmed, Forward, ForwardOutcome, Forwarded, Frame, Frontier};
+pub use frame::{
+    Address, Confirm, ConfirmOutcome, Confirmed, Forward, ForwardOutcome, Forwarded, Frame, Frontier, Outdated,
+};
 pub use hello::{Answer, HANDSHAKE_BYTES, Held, Hello, HelloError, Identity, MAGIC, Refusal, Standing};
 pub use raft::{Entry, EntryKind, MessageKind, RaftBatch, RaftMessage, SnapshotPosition, SnapshotVoters};
 pub use snapshot::{SnapshotAck, SnapshotBegin, SnapshotChunk, SnapshotEnd, SnapshotOutcome};

@@ -62,26 +62,23 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::TornTailRefused
         | Mutant::PromisedTooEarly
         | Mutant::StartsOutOfOrder => 1,
-        Mutant::ReachedTooEarly
-        | Mutant::FrontierTooHigh
-        | Mutant::WatchOutlivesState
-        | Mutant::SnapshotWithoutMembers => 2,
-        Mutant::RegimeGoesOn | Mutant::LossForgotten | Mutant::ForwardedTwice => 6,
-        Mutant::CommitMarkTooHigh => 19,
+        Mutant::FrontierTooHigh | Mutant::SnapshotWithoutMembers | Mutant::NamedBeforeSynced => 2,
+        Mutant::WatchOutlivesState => 4,
+        Mutant::ReachedTooEarly | Mutant::RegimeGoesOn | Mutant::LossForgotten | Mutant::ForwardedTwice => 6,
+        Mutant::CommitMarkTooHigh | Mutant::SentBeforeDurable => 10,
+        Mutant::SkippedIndices => 13,
         Mutant::GoneTooEarly => 21,
-        Mutant::SentBeforeDurable | Mutant::FrontierNotedTooHigh => 23,
+        Mutant::FrontierNotedTooHigh => 23,
         Mutant::OldLifeCounts => 28,
         Mutant::SnapshotWithoutTimeline => 33,
-        Mutant::SkippedIndices => 35,
         Mutant::VotesAfterAmnesia => 38,
         Mutant::LearnerVotes => 60,
-        Mutant::NamedBeforeSynced => 62,
         Mutant::LossUnnoticed => 66,
         Mutant::RebaseForgotten => 87,
         Mutant::OverrideNotAwaited => 90,
         Mutant::RefusedUnsettled => 96,
         Mutant::RotDropped => 157,
-        Mutant::LostWriteDropped => 341,
+        Mutant::LostWriteDropped => 328,
         Mutant::SnapshotUnchecked => 607,
     }
 }

@@ -21,8 +21,10 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Ready numbers whose records are gathered and not under way.
     gathered: Vec<(ShardId, u64)>,
-    /// The highest index that was gathered as visible, and the highest that is durable.
-    noted: Index,
+    /// Per shard, the highest index that is in the log as visible, or gathered for it. The log of a start takes up where the
+    /// one before it ended, which may be ahead of what this node shows yet: what it says never goes back.
+    noted: BTreeMap<ShardId, Index>,
+    /// The highest of them that this process has made durable.
     held: Index,
     /// Messages that must not leave before that is durable.
     held_back: Vec<(ShardId, Message)>,
@@ -48,12 +50,11 @@ pub(super) struct Written {
 }
 
 impl Disk {
-    /// A log that was opened for this executor.
-    pub(crate) fn new(writer: LogWriter) -> Self {
+    /// A log that was opened for this executor. `noted`: what was found in it as visible, by shard.
+    pub(crate) fn new(writer: LogWriter, noted: BTreeMap<ShardId, Index>) -> Self {
         let watch = writer.watch();
         let (gathered, held_back, under_way) = (Vec::new(), Vec::new(), VecDeque::new());
-        let (noted, held) = (Index::ZERO, Index::ZERO);
-        Self { writer, watch, seen: Seen::default(), gathered, noted, held, held_back, under_way }
+        Self { writer, watch, seen: Seen::default(), gathered, noted, held: Index::ZERO, held_back, under_way }
     }
 
     /// Gathers what a shard wants to be durable.
@@ -107,8 +108,9 @@ impl Disk {
 
     /// Notes how far the node may show what it holds, and what its clock reads.
     pub(super) fn push_frontier(&mut self, shard: ShardId, visible: Index, clock: u64) {
-        self.writer.push(&Record::Frontier { group: group(shard), visible: visible.0, clock });
-        self.noted = visible;
+        let noted = self.noted.entry(shard).or_default();
+        *noted = visible.max(*noted);
+        self.writer.push(&Record::Frontier { group: group(shard), visible: noted.0, clock });
     }
 
     /// The highest index that this process has durably noted as visible.
@@ -130,7 +132,8 @@ impl Disk {
         }
         let Some(seq) = self.writer.submit().map_err(fatal)? else { return Ok(None) };
         let (readies, messages) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.held_back));
-        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), noted: self.noted, readies, messages });
+        let noted = self.noted.values().copied().max().unwrap_or_default();
+        self.under_way.push_back(UnderWay { seq, begun: Instant::now(), noted, readies, messages });
         Ok(Some(bytes as u64))
     }
 

@@ -18,6 +18,8 @@ use crate::recovery::from_log;
 
 /// Bytes that wait for one member, above which nothing more is read for any.
 const WAITING_BYTES_MAX: usize = 2 << 20;
+/// The longest rest for each command that was read: what a client's costs is many times that.
+const REST_EACH: Duration = Duration::from_micros(1);
 /// How often it is looked whether they have left.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -81,9 +83,10 @@ async fn read_all(core: Weak<Core>, reader: LogReader) {
         // Entries that no stretch has are those of earlier starts, or of nobody.
         let from = reader.first(group).map_or(RaftIndex(u64::MAX), |from| RaftIndex(from.get()));
         let Some(held) = core.upgrade() else { return };
+        let commands = entries.iter().map(|entry| entry.count).sum();
         held.inner.borrow_mut().fetched(shard, fetch, entries, from);
         held.stir();
         drop(held);
-        glommio::timer::sleep(begun.elapsed() * REST).await;
+        glommio::timer::sleep((begun.elapsed() * REST).min(REST_EACH * commands)).await;
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) remembered: Remembered,
     /// Another member remembers that this one's disk has held more.
     pub(super) outdated: AtomicBool,
+    /// Who does, and where it is found as far as it says so.
+    pub(super) remembered_by: Mutex<BTreeMap<MemberId, Vec<String>>>,
 }
 
 /// Where the process is in its life.
@@ -145,6 +147,7 @@ impl Node {
             held: HeldCell::new(found.visible(), found.terms()),
             remembered,
             outdated: AtomicBool::new(false),
+            remembered_by: Mutex::default(),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
             config,
         }
@@ -190,9 +193,26 @@ impl Node {
         self.outdated.load(Ordering::Acquire)
     }
 
-    /// One of them says so.
-    pub(crate) fn found_outdated(&self) {
+    /// One of them says so, and where it is found; if it is known.
+    pub(crate) fn found_outdated(&self, by: MemberId, urls: Vec<String>) {
+        if let Ok(mut known) = self.remembered_by.lock() {
+            known.insert(by, urls);
+        }
         self.outdated.store(true, Ordering::Release);
+    }
+
+    /// The other members that have ever been heard of here, and where they are found.
+    pub(crate) fn known_urls(&self) -> BTreeMap<MemberId, Vec<String>> {
+        let mut known: BTreeMap<MemberId, Vec<String>> =
+            self.system().members().iter().map(|(id, member)| (*id, member.peer_urls.clone())).collect();
+        for (id, urls) in self.strangers().iter() {
+            known.insert(*id, urls.iter().map(|url| url.as_str().to_owned()).collect());
+        }
+        if let Ok(by) = self.remembered_by.lock() {
+            known.extend(by.iter().filter(|(_, urls)| !urls.is_empty()).map(|(id, urls)| (*id, urls.clone())));
+        }
+        known.remove(&MemberId(self.member));
+        known
     }
 
     /// This member was removed from the cluster.

@@ -121,7 +121,7 @@ impl Inner {
                 None => {}
             },
             // A forward for a shard that does not exist: the stream's handshake should have refused its sender.
-            Frame::Forward(_) | Frame::Address(_) | Frame::Held(_) | Frame::Alive => {}
+            Frame::Forward(_) | Frame::Address(_) | Frame::Held(_) | Frame::Outdated(_) | Frame::Alive => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
-use net::peer::{Address, Answer, Frame, HANDSHAKE_BYTES, Hello, HelloError, Refusal, Standing};
+use net::peer::{Address, Answer, Frame, HANDSHAKE_BYTES, Hello, HelloError, Outdated, Refusal, Standing};
 
 use super::backoff::Backoff;
 use super::link::{Link, Next};
@@ -144,7 +144,7 @@ pub(super) async fn keep(shared: Rc<Shared>, link: Rc<Link>, seed: u64) {
 /// Dials and shakes hands.
 async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> {
     let hello = shared.hello(link.to);
-    let (stream, answer) = within(HANDSHAKE, async {
+    let (mut stream, answer) = within(HANDSHAKE, async {
         let mut stream = stream::connect(url, CONNECT).await?.stream;
         stream::write_all(&mut *stream, &hello.encode()).await?;
         let mut answer = [0; HANDSHAKE_BYTES];
@@ -160,8 +160,14 @@ async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> 
     let standing = |member| if member == link.to.0 { Standing::Member } else { Standing::Unknown };
     match answer.hello.judge(&shared.local.identity, standing) {
         Err(refusal) => Err(Fault::Refused(refusal, Box::new(answer.hello))),
-        // It learns that when it dials this member.
-        Ok(()) if shared.ears.is_outdated(&answer.hello) => Err(Fault::Outdated),
+        Ok(()) if shared.ears.is_outdated(&answer.hello) => {
+            // It need not know this member, and so need not learn it by dialling it.
+            let mut frame = Vec::new();
+            if Frame::from(Outdated { urls: shared.urls.clone() }).encode(&mut frame).is_ok() {
+                within(HANDSHAKE, stream::write_all(&mut *stream, &frame)).await?;
+            }
+            Err(Fault::Outdated)
+        }
         Ok(()) => Ok(stream),
     }
 }

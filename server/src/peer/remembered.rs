@@ -56,10 +56,16 @@ impl Remembered {
     }
 
     /// What there is to write down, if it is at least this important.
-    pub(crate) fn take_news(&self, least: News) -> Option<Vec<u8>> {
+    pub(crate) fn take_news(&self, least: News) -> Option<(News, Vec<u8>)> {
         let mut state = self.state();
-        state.news.take_if(|news| *news >= least)?;
-        serde_json::to_vec(&state.members).ok()
+        let news = state.news.take_if(|news| *news >= least)?;
+        Some((news, serde_json::to_vec(&state.members).ok()?))
+    }
+
+    /// It could not be written down.
+    pub(crate) fn keep_news(&self, news: News) {
+        let mut state = self.state();
+        state.news = state.news.max(Some(news));
     }
 
     /// Somebody says hello. True: its disk has held more, and it does not know.
@@ -161,8 +167,10 @@ mod tests {
             assert!(!remembered.is_outdated(&hello));
         }
         remembered.forget(|member| member == MemberId(3));
-        let text = remembered.take_news(News::More).expect("something new");
+        let (news, text) = remembered.take_news(News::More).expect("something new");
         assert_eq!(remembered.take_news(News::More), None);
+        remembered.keep_news(news);
+        assert!(remembered.take_news(News::More).is_some(), "it was not written down");
         let back = Remembered::read(&text).expect("its own text");
         assert_eq!(back.state().members, remembered.state().members);
         assert!(back.is_outdated(&hello(2, 199, 31, false)));

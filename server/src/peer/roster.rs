@@ -118,6 +118,7 @@ impl Ears for Roster {
                 let urls = address.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
                 self.node.meet(from.member, urls);
             }
+            Frame::Outdated(outdated) => self.node.found_outdated(from.member, outdated.urls),
             Frame::Held(held) => self.node.remembered.note(from.member, from.process, held),
             frame => {
                 if let Some(core) = self.core.upgrade() {
@@ -133,10 +134,10 @@ impl Ears for Roster {
         }
     }
 
-    fn refused(&self, _by: MemberId, refusal: Refusal) {
+    fn refused(&self, by: MemberId, refusal: Refusal) {
         match refusal {
             Refusal::RemovedMember => self.node.leave(),
-            Refusal::Outdated => self.node.found_outdated(),
+            Refusal::Outdated => self.node.found_outdated(by, Vec::new()),
             _ => {}
         }
     }

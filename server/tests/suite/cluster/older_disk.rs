@@ -2,7 +2,9 @@
 //! before it can vote.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::api::{added, wait_count};
 use super::members::{Cluster, Setup};
 use crate::harness::{PATIENCE, copy_dir, eventually, load, uetcd_only};
 
@@ -96,4 +98,57 @@ fn an_older_disk_is_known_by_members_that_were_away_themselves() {
     cluster.server(member).wait_for_log(VOTES);
     cluster.wait_writable();
     assert_eq!(count(&cluster, member), 2 * WRITES);
+}
+
+#[test]
+fn a_disk_is_not_taken_for_an_older_one_however_often_its_member_is_killed() {
+    uetcd_only!("etcd does not look");
+    // The logs of two executors end at different moments.
+    let mut cluster = Setup::new().args(&["--cores", "2"]).start(3);
+    for round in 0..4 {
+        load(cluster.server(cluster.primary()), WRITES, |n| {
+            (format!("/d{}/{round}.{n}", n % 32), format!("value={n}"))
+        });
+        for nth in 0..3 {
+            cluster.kill(nth);
+        }
+        cluster.restart(0);
+        cluster.restart(1);
+        // Once it shows something again, and notes it, before it has caught up with what it had noted before.
+        cluster.server(1).wait_for_log("became active");
+        std::thread::sleep(Duration::from_millis(150 * (1 + round)));
+        cluster.kill(1);
+        cluster.restart(1);
+        cluster.restart(2);
+        cluster.wait_writable();
+    }
+}
+
+#[test]
+fn an_older_disk_finds_members_that_it_does_not_know() {
+    uetcd_only!("etcd does not notice");
+    let mut cluster = Setup::new().start(1);
+    let copy = cluster.data(0).with_extension("copy");
+    cluster.kill(0);
+    copy_dir(cluster.data(0), &copy);
+    cluster.restart(0);
+    cluster.wait_writable();
+    for _ in 0..2 {
+        let plan = cluster.next_plan();
+        let url = plan.peer_url();
+        added(&cluster, 0, &url);
+        wait_count(&cluster, cluster.len() + 1);
+        let new = cluster.join(&cluster.up(), plan);
+        cluster.wait_voter(new);
+    }
+    write(&cluster, "after");
+    cluster.swap_disks();
+    wait_told(&cluster, 0);
+    cluster.kill(0);
+    put_back(&copy, cluster.data(0));
+    cluster.restart(0);
+    cluster.server(0).wait_for_log(NOTICED);
+    cluster.server(0).wait_for_log(VOTES);
+    cluster.wait_converged();
+    assert_eq!(count(&cluster, 0), WRITES);
 }
