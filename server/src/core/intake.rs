@@ -32,9 +32,16 @@ pub(super) struct Intake {
     by_shard: HashMap<ShardId, Rc<Inbox>>,
     /// The last one of each shard that came to its end: its sender may not have heard of that.
     finished: HashMap<ShardId, (MemberId, u64)>,
-    /// Per shard: whose turn it is to write a file. Two transfers may be of the same position, and name their files alike: the
-    /// later one waits until the one that it has replaced has let go of its own.
+    /// Per shard: whose turn it is to write a file. Two transfers may be of the same position, and name their files alike, and
+    /// so may an own snapshot, which also clears away what is unfinished: the later one waits until the other has let go.
     files: HashMap<ShardId, Rc<Semaphore>>,
+}
+
+impl Intake {
+    /// What whoever writes a file of this shard's state holds meanwhile.
+    pub(super) fn file_of(&mut self, shard: ShardId) -> Rc<Semaphore> {
+        Rc::clone(self.files.entry(shard).or_insert_with(|| Rc::new(Semaphore::new(1))))
+    }
 }
 
 /// Frames of one transfer on their way to its task.
@@ -74,7 +81,7 @@ impl Inner {
             older.wake();
         }
         let at = (RaftIndex(begin.index), Term(begin.term));
-        let file = Rc::clone(self.intake.files.entry(shard).or_insert_with(|| Rc::new(Semaphore::new(1))));
+        let file = self.intake.file_of(shard);
         let receiving = Receiving { core: self.core.clone(), inbox, shard, at, next: 0, crc: 0 };
         self.spawn(receiving.run(file));
     }

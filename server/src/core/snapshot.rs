@@ -180,8 +180,10 @@ impl Inner {
         self.snapshots.seats[seat].bytes = 0;
         let dir = self.node.config.snapshot_dir();
         let keep = self.node.config.max_snapshots.map_or(usize::MAX, |keep| keep.max(2) as usize);
-        let core = self.core.clone();
+        let (core, file) = (self.core.clone(), self.intake.file_of(id));
         self.spawn(async move {
+            // It is never closed.
+            let Ok(_turn) = file.acquire_permit(1).await else { return };
             let begun = Instant::now();
             let written = write(dir, id, upto, chunks, keep).await;
             if let Some(core) = core.upgrade() {
