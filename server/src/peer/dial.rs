@@ -153,22 +153,23 @@ async fn open(shared: &Shared, link: &Link, url: &Url) -> Result<Stream, Fault> 
     })
     .await?;
     let answer = Answer::decode(&answer).map_err(Fault::Hello)?;
-    if let Some(refusal) = answer.refusal {
-        return Err(Fault::Refused(refusal, Box::new(answer.hello)));
+    let refused = |refusal| Err(Fault::Refused(refusal, Box::new(answer.hello)));
+    if let Some(refusal) = answer.refusal.filter(|refusal| *refusal != Refusal::UnknownMember) {
+        return refused(refusal);
     }
     // Who answers must be whom the membership has there, too.
     let standing = |member| if member == link.to.0 { Standing::Member } else { Standing::Unknown };
     match answer.hello.judge(&shared.local.identity, standing) {
-        Err(refusal) => Err(Fault::Refused(refusal, Box::new(answer.hello))),
+        Err(refusal) => refused(refusal),
         Ok(()) if shared.ears.is_outdated(&answer.hello) => {
-            // It need not know this member, and so need not learn it by dialling it.
+            // It may not know this member any more, and so does not dial it either.
             let mut frame = Vec::new();
             if Frame::from(Outdated { urls: shared.urls.clone() }).encode(&mut frame).is_ok() {
                 within(HANDSHAKE, stream::write_all(&mut *stream, &frame)).await?;
             }
             Err(Fault::Outdated)
         }
-        Ok(()) => Ok(stream),
+        Ok(()) => answer.refusal.map_or(Ok(stream), refused),
     }
 }
 

@@ -84,13 +84,22 @@ impl Links {
     pub(crate) async fn accept(self: Rc<Self>, mut stream: Stream, first: Vec<u8>) {
         let shared = Rc::clone(&self.shared);
         drop(self);
-        let Ok(hello) = within(HANDSHAKE, greet(&shared, &mut *stream, first)).await else { return };
-        let Some(hello) = hello else { return };
+        let Ok(greeted) = within(HANDSHAKE, greet(&shared, &mut *stream, first)).await else { return };
+        let Some((hello, refusal)) = greeted else { return };
         let from = Origin {
             member: MemberId(hello.identity.member),
             process: hello.identity.process,
             executor: hello.executor,
         };
+        match refusal {
+            None => {}
+            // Who has an older disk than it had may not know the others any more.
+            Some(Refusal::UnknownMember) => {
+                let _ = within(HANDSHAKE, last_word(&shared, from, &mut *stream)).await;
+                return;
+            }
+            Some(_) => return,
+        }
         let inbound = Rc::new(Inbound {
             member: from.member,
             silent: Cell::new(0),
@@ -103,8 +112,8 @@ impl Links {
     }
 }
 
-/// Reads the rest of the hello and answers it; none: the other side is refused.
-async fn greet(shared: &Shared, stream: &mut dyn Wire, first: Vec<u8>) -> io::Result<Option<Hello>> {
+/// Reads the rest of the hello and answers it: who it is, and why it is refused if it is; none: it is no hello.
+async fn greet(shared: &Shared, stream: &mut dyn Wire, first: Vec<u8>) -> io::Result<Option<(Hello, Option<Refusal>)>> {
     let mut bytes = [0; HANDSHAKE_BYTES];
     let (start, rest) = bytes.split_at_mut(first.len());
     start.copy_from_slice(&first);
@@ -130,7 +139,24 @@ async fn greet(shared: &Shared, stream: &mut dyn Wire, first: Vec<u8>) -> io::Re
     let to = hello.map_or(0, |hello| hello.identity.member);
     let answer = Answer { refusal, hello: shared.hello(MemberId(to)) };
     stream::write_all(&mut *stream, &answer.encode()).await?;
-    Ok(hello.filter(|_| refusal.is_none()))
+    Ok(hello.map(|hello| (hello, refusal)))
+}
+
+/// What a stranger says who remembers that this member's disk has held more; nothing else is heard of it.
+async fn last_word(shared: &Shared, from: Origin, stream: &mut dyn Wire) -> io::Result<()> {
+    let (mut decoder, mut buffer) = (Decoder::new(), vec![0; READ_BYTES]);
+    loop {
+        let read = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer)).await?;
+        let mut input = &buffer[..read];
+        match decoder.next(&mut input) {
+            Ok(None) if read > 0 => {}
+            Ok(Some(frame @ Frame::Outdated(_))) => {
+                shared.ears.receive(from, frame);
+                return Ok(());
+            }
+            Ok(_) | Err(_) => return Ok(()),
+        }
+    }
 }
 
 /// What is said here about a member that is refused, in etcd's words where it has some.
