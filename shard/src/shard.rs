@@ -18,7 +18,7 @@ mod tail;
 use std::collections::VecDeque;
 
 use mutant::Mutant;
-use raft::prelude::{EntryType, Message};
+use raft::prelude::Message;
 
 use crate::command::{Batch, BatchBytes, Command, CommandRef};
 use crate::error::Error;
@@ -513,14 +513,7 @@ pub fn validate(entry: &LogEntry) -> Result<(), Error> {
 
 /// Checks the entries of a message that comes from a peer, before it is given to a [`Shard`].
 pub fn validate_message(message: &Message) -> Result<(), Error> {
-    message.entries.iter().try_for_each(|entry| {
-        validate(&LogEntry {
-            index: RaftIndex(entry.index),
-            term: Term(entry.term),
-            conf_change: entry.get_entry_type() != EntryType::EntryNormal,
-            data: entry.data.clone(),
-        })
-    })
+    message.entries.iter().try_for_each(|entry| validate(&LogEntry::from(entry)))
 }
 
 /// First index and number of the commands in a validated entry's data; none if it has no batch.

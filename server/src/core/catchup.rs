@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use net::peer::{MessageKind, RaftMessage};
-use raft::prelude::{Entry, EntryType, Message, MessageType};
+use raft::prelude::{Entry, Message, MessageType};
 use shard::group::LogEntry;
-use shard::ids::{MemberId, RaftIndex, ShardId, Term};
+use shard::ids::{MemberId, ShardId};
 use shard::shard::indices_of;
 
 use super::{Core, Inner};
@@ -180,13 +180,7 @@ impl Inner {
 
 /// Commands in an entry. It has been checked when it came.
 fn commands_of(entry: &Entry) -> u64 {
-    let entry = LogEntry {
-        index: RaftIndex(entry.index),
-        term: Term(entry.term),
-        conf_change: entry.get_entry_type() != EntryType::EntryNormal,
-        data: entry.data.clone(),
-    };
-    indices_of(&entry).map_or(1, |(_, count)| count as u64)
+    indices_of(&LogEntry::from(entry)).map_or(1, |(_, count)| count as u64)
 }
 
 impl Core {
@@ -211,24 +205,7 @@ mod tests {
         let data = Bytes::from(vec![0; bytes]);
         let entry = Entry { index: index + 1, term: 1, kind: EntryKind::Normal, data, context: Bytes::new() };
         let entries = if bytes > 0 { vec![entry] } else { Vec::new() };
-        RaftMessage {
-            group,
-            kind,
-            to: TO.0,
-            from: 1,
-            term: 1,
-            log_term: 1,
-            index,
-            commit: 0,
-            commit_term: 0,
-            reject: false,
-            reject_hint: 0,
-            request_snapshot: 0,
-            priority: 0,
-            context: Bytes::new(),
-            snapshot: None,
-            entries,
-        }
+        RaftMessage { index, entries, ..RaftMessage::new(group, kind, 1, TO.0, 1) }
     }
 
     fn leaving(catchup: &mut CatchUp, messages: Vec<RaftMessage>, waiting: usize) -> Vec<(u32, u64)> {

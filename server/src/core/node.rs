@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shard::command::SystemCommand;
 use shard::ids::{Index, MemberId, ShardId, Term};
@@ -78,9 +78,7 @@ pub(crate) struct Node {
     pub(super) groups: Groups,
     /// What the other members' disks have held.
     pub(crate) remembered: Remembered,
-    /// Another member remembers that this one's disk has held more.
-    pub(super) outdated: AtomicBool,
-    /// Who does, and where it is found as far as it says so.
+    /// Who remembers that this member's disk has held more, and where they are found as far as they say so.
     pub(super) remembered_by: Mutex<BTreeMap<MemberId, Vec<String>>>,
 }
 
@@ -146,7 +144,6 @@ impl Node {
             groups: Groups::new(usize::from(birth.shards)),
             held: HeldCell::new(found.visible(), found.terms()),
             remembered,
-            outdated: AtomicBool::new(false),
             remembered_by: Mutex::default(),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
             config,
@@ -190,15 +187,17 @@ impl Node {
 
     /// Another member remembers that this one's disk has held more.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.outdated.load(Ordering::Acquire)
+        !self.remembering().is_empty()
     }
 
     /// One of them says so, and where it is found; if it is known.
     pub(crate) fn found_outdated(&self, by: MemberId, urls: Vec<String>) {
-        if let Ok(mut known) = self.remembered_by.lock() {
-            known.insert(by, urls);
-        }
-        self.outdated.store(true, Ordering::Release);
+        self.remembering().insert(by, urls);
+    }
+
+    fn remembering(&self) -> MutexGuard<'_, BTreeMap<MemberId, Vec<String>>> {
+        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        self.remembered_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The other members that have ever been heard of here, and where they are found.
@@ -208,9 +207,8 @@ impl Node {
         for (id, urls) in self.strangers().iter() {
             known.insert(*id, urls.iter().map(|url| url.as_str().to_owned()).collect());
         }
-        if let Ok(by) = self.remembered_by.lock() {
-            known.extend(by.iter().filter(|(_, urls)| !urls.is_empty()).map(|(id, urls)| (*id, urls.clone())));
-        }
+        let by = self.remembering();
+        known.extend(by.iter().filter(|(_, urls)| !urls.is_empty()).map(|(id, urls)| (*id, urls.clone())));
         known.remove(&MemberId(self.member));
         known
     }

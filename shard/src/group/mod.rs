@@ -391,9 +391,9 @@ impl Group {
         ready.snapshot = self.reset_to(from_raft.snapshot());
         let entries = from_raft.take_entries();
         self.node.mut_store().append(&entries);
-        ready.entries = entries.into_iter().map(seed::from_raft).collect();
+        ready.entries = entries.iter().map(LogEntry::from).collect();
         self.changed_at = last_change(&ready.entries).map_or(self.changed_at, |at| at.0);
-        ready.committed = from_raft.take_committed_entries().into_iter().map(seed::from_raft).collect();
+        ready.committed = from_raft.take_committed_entries().iter().map(LogEntry::from).collect();
         self.node.advance_append_async(from_raft);
         if sync || !ready.after_durable.is_empty() {
             ready.number = Some(number);

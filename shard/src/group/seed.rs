@@ -115,11 +115,14 @@ pub(super) fn to_raft(entry: LogEntry) -> Entry {
     raft
 }
 
-pub(super) fn from_raft(entry: Entry) -> LogEntry {
-    LogEntry {
-        index: RaftIndex(entry.index),
-        term: Term(entry.term),
-        conf_change: entry.get_entry_type() != EntryType::EntryNormal,
-        data: entry.data,
+/// The data is shared, not copied.
+impl From<&Entry> for LogEntry {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            index: RaftIndex(entry.index),
+            term: Term(entry.term),
+            conf_change: entry.get_entry_type() != EntryType::EntryNormal,
+            data: entry.data.clone(),
+        }
     }
 }
