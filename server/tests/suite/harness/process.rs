@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::ports::quiet_port;
+use super::ports::Port;
 use super::{Client, PATIENCE, env_number, eventually, need};
 
 /// Which program a process runs.
@@ -89,10 +89,16 @@ pub(crate) struct Plan {
     bootstrap: Option<[String; 2]>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Ports {
-    client: u16,
-    peer: u16,
+    client: Port,
+    peer: Port,
+}
+
+impl Ports {
+    fn reserve() -> Self {
+        Self { client: Port::reserve(), peer: Port::reserve() }
+    }
 }
 
 impl Plan {
@@ -190,7 +196,7 @@ impl Plan {
 
     /// Chooses the ports now, so that others can be told of them before the node starts.
     pub(crate) fn on_quiet_ports(mut self) -> Self {
-        self.ports = Some(Ports { client: quiet_port(), peer: quiet_port() });
+        self.ports = Some(Ports::reserve());
         self
     }
 
@@ -203,12 +209,16 @@ impl Plan {
 
     /// The client port's address; the ports are fixed.
     pub(crate) fn address(&self) -> SocketAddr {
-        (self.host, self.ports.expect("the ports are fixed").client).into()
+        (self.host, self.fixed_ports().client.number).into()
     }
 
     /// The peer URL; the ports are fixed.
     pub(crate) fn peer_url(&self) -> String {
-        self.url(self.ports.expect("the ports are fixed").peer)
+        self.url(self.fixed_ports().peer.number)
+    }
+
+    fn fixed_ports(&self) -> &Ports {
+        self.ports.as_ref().expect("the ports are fixed")
     }
 
     fn url(&self, port: u16) -> String {
@@ -239,10 +249,7 @@ impl Plan {
 
     /// Starts the node; an error when it exits before it serves.
     pub(crate) fn try_start(&self) -> Result<Server, Ended> {
-        let ports = self.ports.unwrap_or_else(free_ports);
-        let plan = Self { ports: Some(ports), ..self.clone() };
-        let child = plan.spawn(&plan.node_args(ports));
-        let mut server = Server { plan, ports, child: Some(child) };
+        let mut server = self.launch();
         match server.wait_ready() {
             Ok(()) => Ok(server),
             Err(status) => Err(server.ended(status)),
@@ -251,10 +258,9 @@ impl Plan {
 
     /// Starts the node and does not wait for anything: it may be part of a cluster that never comes together.
     pub(crate) fn launch(&self) -> Server {
-        let ports = self.ports.unwrap_or_else(free_ports);
-        let plan = Self { ports: Some(ports), ..self.clone() };
-        let child = plan.spawn(&plan.node_args(ports));
-        Server { plan, ports, child: Some(child) }
+        let plan = Self { ports: Some(self.ports.clone().unwrap_or_else(Ports::reserve)), ..self.clone() };
+        let child = plan.spawn(&plan.node_args());
+        Server { plan, child: Some(child) }
     }
 
     /// Runs the program with exactly these arguments until it exits by itself; a process still alive after [`PATIENCE`] is ended and fails the test.
@@ -273,8 +279,9 @@ impl Plan {
         self.outcome(status)
     }
 
-    fn node_args(&self, ports: Ports) -> Vec<OsString> {
-        let (client, peer) = (self.url(ports.client), self.url(ports.peer));
+    fn node_args(&self) -> Vec<OsString> {
+        let ports = self.fixed_ports();
+        let (client, peer) = (self.url(ports.client.number), self.url(ports.peer.number));
         let mut args: Vec<OsString> = Vec::new();
         if self.flavor == Flavor::Etcd {
             // 3.4 answers `*` to everybody unless told otherwise, 2.3 and uetcd to nobody; an origin that nobody has makes them alike.
@@ -346,18 +353,9 @@ impl Plan {
     }
 }
 
-/// Two free loopback ports. They are free only until somebody else takes them, so a start that fails with "in use" is tried again.
-fn free_ports() -> Ports {
-    let probe = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let (client, peer) = (probe(), probe());
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-    Ports { client: port(&client), peer: port(&peer) }
-}
-
 /// A running node. Dropping it kills the process; when the test is failing, the end of its log is printed.
 pub(crate) struct Server {
     plan: Plan,
-    ports: Ports,
     child: Option<Child>,
 }
 
@@ -379,17 +377,17 @@ impl Server {
 
     /// The client port's address.
     pub(crate) fn address(&self) -> SocketAddr {
-        (self.plan.host, self.ports.client).into()
+        self.plan.address()
     }
 
     /// The peer port's address.
     pub(crate) fn peer_address(&self) -> SocketAddr {
-        (self.plan.host, self.ports.peer).into()
+        (self.plan.host, self.plan.fixed_ports().peer.number).into()
     }
 
     /// The advertised client URL followed by `path`.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.plan.url(self.ports.client))
+        format!("{}{path}", self.plan.url(self.plan.fixed_ports().client.number))
     }
 
     /// A client of this node.
