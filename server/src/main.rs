@@ -27,6 +27,7 @@ mod restore;
 #[allow(unsafe_code, reason = "stands in for a function of a C library")]
 mod ring;
 mod scrub;
+mod slice;
 mod staging;
 mod stock;
 
@@ -50,6 +51,7 @@ use crate::failure::{End, Fatal};
 use crate::founding::Founding;
 use crate::memory::Memory;
 use crate::repair::ReadBack;
+use crate::slice::Slice;
 
 /// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
 #[global_allocator]
@@ -132,6 +134,7 @@ fn run(config: Config) -> Result<Reason, End> {
     } else {
         birth
     };
+    slice::ask_for(Slice::Interruptible);
     let ReadBack { mut found, birth, repaired } = repair::read_back(&config, &data, birth, noted)?;
     let mut listeners = listen::bind_all(&config, Role::Member).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);

@@ -19,7 +19,8 @@ use shard::group::LogEntry;
 use shard::ids::{MemberId, ShardId};
 use shard::shard::indices_of;
 
-use super::{Core, Inner};
+use super::{Core, Inner, Phase};
+use crate::slice::{self, Slice};
 
 /// Bytes of appends that wait for a member's socket, beyond which further ones stay here. More than one message
 /// ([`shard::group::MESSAGE_BYTES`]), and about a millisecond of a 10 Gbit/s link.
@@ -48,6 +49,10 @@ pub(super) struct CatchUp {
     /// Groups of which something is in `late`, and how much.
     groups: BTreeMap<ShardId, usize>,
     resting: bool,
+    /// There was something late since the last round.
+    lagged: bool,
+    /// What slices this thread has asked for. The main thread, which restored the state, has begun with these.
+    slice: Slice,
 }
 
 impl CatchUp {
@@ -162,8 +167,19 @@ impl Inner {
         self.catchup.resting && !self.node.order.is_open()
     }
 
+    /// Every round: while this member lags, others that share its CPUs come first.
+    pub(super) fn make_way(&mut self) {
+        let lagged = std::mem::take(&mut self.catchup.lagged);
+        let lags = lagged || self.intake.is_receiving() || self.node.phase() < Phase::Serving;
+        let wanted = if lags { Slice::Interruptible } else { Slice::Usual };
+        if std::mem::replace(&mut self.catchup.slice, wanted) != wanted {
+            slice::ask_for(wanted);
+        }
+    }
+
     /// Takes a rest from what is late, after a turn of this length that has had some of it, so many commands.
     pub(super) fn rest(&mut self, turn: Duration, commands: u64) {
+        self.catchup.lagged = true;
         if std::mem::replace(&mut self.catchup.resting, true) {
             return;
         }

@@ -38,6 +38,11 @@ pub(super) struct Intake {
 }
 
 impl Intake {
+    /// Some shard's state is on its way to this executor.
+    pub(super) fn is_receiving(&self) -> bool {
+        !self.by_shard.is_empty()
+    }
+
     /// What whoever writes a file of this shard's state holds meanwhile.
     pub(super) fn file_of(&mut self, shard: ShardId) -> Rc<Semaphore> {
         Rc::clone(self.files.entry(shard).or_insert_with(|| Rc::new(Semaphore::new(1))))

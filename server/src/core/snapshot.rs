@@ -9,6 +9,7 @@ use log::{Position, SNAPSHOT_CHUNK_MAX, SnapshotError, SnapshotHead, SnapshotWri
 use shard::ids::{RaftIndex, ShardId, Term};
 use shard::snapshot::SnapshotChunks;
 
+use super::catchup::REST;
 use super::{Core, Inner, Phase};
 
 /// Bytes of one executor's log beyond which the shard that keeps the oldest segment is made to give it up, so that an
@@ -180,12 +181,14 @@ impl Inner {
         self.snapshots.seats[seat].bytes = 0;
         let dir = self.node.config.snapshot_dir();
         let keep = self.node.config.max_snapshots.map_or(usize::MAX, |keep| keep.max(2) as usize);
+        // Before clients are served there is nobody to rest for.
+        let rest = if self.node.phase() >= Phase::Serving { REST } else { 0 };
         let (core, file) = (self.core.clone(), self.intake.file_of(id));
         self.spawn(async move {
             // It is never closed.
             let Ok(_turn) = file.acquire_permit(1).await else { return };
             let begun = Instant::now();
-            let written = write(dir, id, upto, chunks, keep).await;
+            let written = write(dir, id, upto, chunks, keep, rest).await;
             if let Some(core) = core.upgrade() {
                 core.snapshot_done(seat, upto, begun, written);
             }
@@ -268,18 +271,19 @@ struct Saved {
     encoding: Duration,
 }
 
-/// Writes one snapshot and removes those that are not kept.
+/// Writes one snapshot and removes those that are not kept. Between its chunks is a rest, that many times as long as encoding one takes.
 async fn write(
     dir: PathBuf,
     shard: ShardId,
     upto: Upto,
     chunks: SnapshotChunks,
     keep: usize,
+    rest: u32,
 ) -> Result<Saved, SnapshotError> {
     let group = log::GroupId::new(shard.0);
     let position = Position { index: log::RaftIndex::new(upto.0.0), term: upto.1.0 };
     let mut writer = SnapshotWriter::create(&dir, SnapshotHead { group, position }).await?;
-    let encoding = match write_chunks(&mut writer, chunks).await {
+    let encoding = match write_chunks(&mut writer, chunks, rest).await {
         Ok(encoding) => encoding,
         Err(error) => {
             // What cannot be removed now has no snapshot's name, and goes with the next pruning.
@@ -295,15 +299,21 @@ async fn write(
 
 /// A shard's chunk can be larger than one of the file's (a value of megabytes is one chunk): each begins with its length
 /// and goes into as many as it needs.
-async fn write_chunks(writer: &mut SnapshotWriter, mut chunks: SnapshotChunks) -> Result<Duration, SnapshotError> {
+async fn write_chunks(
+    writer: &mut SnapshotWriter,
+    mut chunks: SnapshotChunks,
+    rest: u32,
+) -> Result<Duration, SnapshotError> {
     let mut encoding = Duration::ZERO;
     loop {
         let begun = Instant::now();
         let Some(chunk) = chunks.next() else { return Ok(encoding) };
-        encoding += begun.elapsed();
+        let took = begun.elapsed();
+        encoding += took;
         for piece in pieces(&chunk) {
             writer.chunk(&piece).await?;
         }
+        glommio::timer::sleep(took * rest).await;
     }
 }
 

@@ -70,6 +70,7 @@ impl Inner {
 
     fn round(&mut self) {
         self.rounds += 1;
+        self.make_way();
         self.remember();
         self.keep_members();
         if self.me == 0 {
