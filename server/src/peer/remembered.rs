@@ -17,6 +17,9 @@ struct Known {
     process: u64,
     visible: u64,
     terms: u64,
+    /// The process before it, if there was one: it has ended, and what still comes of it changes nothing.
+    #[serde(default)]
+    replaced: u64,
 }
 
 /// What is known of all of them. For any thread; off the request path.
@@ -39,10 +42,6 @@ pub(crate) enum News {
 }
 
 impl Known {
-    fn of(process: u64, held: Held) -> Self {
-        Self { process, visible: held.visible, terms: held.terms }
-    }
-
     fn held(self) -> Held {
         Held { visible: self.visible, terms: self.terms, forgetful: false }
     }
@@ -73,6 +72,9 @@ impl Remembered {
         let (member, process) = (hello.identity.member, hello.identity.process);
         let mut state = self.state();
         let known = state.members.get(&member).filter(|known| known.process != process);
+        if known.is_some_and(|known| known.replaced == process) {
+            return false;
+        }
         if known.is_some_and(|known| !hello.held.forgetful && hello.held.is_less_than(&known.held())) {
             return true;
         }
@@ -107,10 +109,13 @@ impl Remembered {
 impl State {
     fn note(&mut self, member: u64, process: u64, held: Held) {
         let before = self.members.get(&member).copied();
-        let now = match before {
-            Some(before) if !held.forgetful => Known::of(process, held.max(before.held())),
-            _ => Known::of(process, held),
+        let held = match before {
+            Some(before) if !held.forgetful => held.max(before.held()),
+            _ => held,
         };
+        let replaced =
+            before.map_or(0, |before| if before.process == process { before.replaced } else { before.process });
+        let now = Known { process, visible: held.visible, terms: held.terms, replaced };
         if before == Some(now) {
             return;
         }
@@ -142,6 +147,16 @@ mod tests {
         }
         assert!(!remembered.is_outdated(&hello(3, 200, 31, false)), "a crash takes away nothing");
         assert!(remembered.is_outdated(&hello(4, 150, 31, false)));
+    }
+
+    #[test]
+    fn a_late_hello_of_an_earlier_process_does_not_keep_the_present_one_from_being_heard() {
+        let remembered = Remembered::default();
+        assert!(!remembered.is_outdated(&hello(1, 100, 30, false)));
+        assert!(!remembered.is_outdated(&hello(2, 100, 30, false)));
+        assert!(!remembered.is_outdated(&hello(1, 90, 30, false)), "it says nothing of the disk of today");
+        remembered.note(MemberId(2), 2, Held { visible: 200, terms: 31, forgetful: false });
+        assert!(remembered.is_outdated(&hello(3, 199, 31, false)));
     }
 
     #[test]
