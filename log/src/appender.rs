@@ -1,7 +1,7 @@
 //! The writing side of one core's log as a value that is stepped: it decides what is written where, and others write.
 //!
 //! The driver's part of the bargain, on which recovery leans:
-//! - a batch is written by one write followed by one fdatasync, and [`Appender::written`] is told after the fdatasync;
+//! - a batch is written by one durable write, and [`Appender::written`] is told when that has succeeded;
 //! - a segment is handed in ([`Appender::prepared`]) when its header is durable under its final name and every other
 //!   sector carries a valid stamp;
 //! - segments are given up ([`Appender::take_retired`]) oldest first, each rename or removal durable before the next;
@@ -267,7 +267,7 @@ impl Appender {
         &self.whereabouts
     }
 
-    /// The batch is on the disk: written, and the fdatasync begun after that has succeeded.
+    /// The batch is on the disk: its durable write has succeeded.
     pub fn written(&mut self, seq: BatchSeq) {
         let Some(slot) = self.in_flight.iter_mut().find(|(under_way, _)| *under_way == seq) else {
             panic!("batch {seq} is not under way")

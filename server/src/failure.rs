@@ -8,13 +8,10 @@ use crate::config::Exit;
 /// Ends the process. Each has its own exit status, so that a supervisor can tell them apart.
 #[derive(Debug, Error)]
 pub(crate) enum Fatal {
-    /// A write to the log failed. Never retried: what is on the disk is unknown.
+    /// A write to the log failed, or could not be made durable. Never retried: what is on the disk is unknown, and a second
+    /// attempt can report success while the data of the first is gone.
     #[error("{0}")]
     LogWrite(LogError),
-    /// A write of the log could not be made durable. Never retried: a second fsync after a failed one can report success
-    /// while the data is gone.
-    #[error("{0}")]
-    LogSync(LogError),
     /// The files of the log could not be made ready or given up.
     #[error("{0}")]
     LogFiles(LogError),
@@ -29,7 +26,6 @@ impl Fatal {
         match self {
             Self::Other(_) => 1,
             Self::LogWrite(_) => 10,
-            Self::LogSync(_) => 11,
             Self::LogFiles(_) => 12,
         }
     }

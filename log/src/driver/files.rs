@@ -133,6 +133,8 @@ impl Folder {
         write_header(&file, &header).await?;
         rename(&path, self.segment_path(&header)).await.map_err(system)?;
         self.sync().await?;
+        file.close().await.map_err(system)?;
+        let file = open_for_batches(&self.segment_path(&header)).await?;
         Ok((header, Rc::new(file)))
     }
 
@@ -225,6 +227,12 @@ async fn open(path: &Path, fresh: bool) -> io::Result<DmaFile> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(fresh).truncate(fresh).mode(OWNER_ONLY);
     options.dma_open(path).await.map_err(system)
+}
+
+/// A segment that is ready, to write batches to: a write returns when it is durable (`O_DSYNC`). That is one trip to the disk and back for the
+/// kernel alone, where a write and an fdatasync come back to the executor in between, and the fdatasync needs a thread.
+async fn open_for_batches(path: &Path) -> io::Result<DmaFile> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_DSYNC).dma_open(path).await.map_err(system)
 }
 
 /// A new file with its space taken and every sector formatted.

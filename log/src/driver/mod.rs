@@ -1,4 +1,4 @@
-//! What the pure layer asks for, done on glommio: writes and fdatasyncs, files made ready and given up, snapshots.
+//! What the pure layer asks for, done on glommio: durable writes, files made ready and given up, snapshots.
 
 mod files;
 mod reader;
@@ -20,17 +20,9 @@ pub use writer::{LogOptions, LogWatch, LogWriter, Seen};
 /// gone, so the process has to stop, and read back what is there at its next start.
 #[derive(Clone, Debug, Error)]
 pub enum LogError {
-    /// A write to a prepared segment failed.
+    /// A durable write to a prepared segment failed: the write itself, or what makes it durable.
     #[error("cannot write {}: {source}. The process stops so that nothing unwritten is acknowledged; check the disk", .file.display())]
     WriteFailed {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: Arc<io::Error>,
-    },
-    /// An fdatasync failed.
-    #[error("cannot sync {}: {source}. The process stops so that nothing unwritten is acknowledged; check the disk", .file.display())]
-    SyncFailed {
         /// The file.
         file: PathBuf,
         /// What the system said.
@@ -49,10 +41,6 @@ pub enum LogError {
 impl LogError {
     fn write(file: &Path, error: io::Error) -> Self {
         Self::WriteFailed { file: file.to_owned(), source: Arc::new(error) }
-    }
-
-    fn sync(file: &Path, error: io::Error) -> Self {
-        Self::SyncFailed { file: file.to_owned(), source: Arc::new(error) }
     }
 
     fn prepare(file: &Path, error: io::Error) -> Self {

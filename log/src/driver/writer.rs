@@ -13,7 +13,7 @@ use glommio::{TaskQueueHandle, spawn_local, spawn_local_into};
 
 use super::LogReader;
 use super::files::{Folder, learn_device, sync_dir, write_all};
-use super::{LogError, is_out_of_space, system};
+use super::{LogError, is_out_of_space};
 use crate::appender::{Appender, Closed, Start, WriteTicket};
 use crate::groups::GroupLog;
 use crate::ids::{BatchSeq, CoreId, GroupId, LogIdentity, RaftIndex, SegmentSeq};
@@ -33,7 +33,7 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Where segments are made ready and given up; `None`: in the queue that opens the log.
     pub background: Option<TaskQueueHandle>,
-    /// Told how long each write with its fdatasync took.
+    /// Told how long each durable write took.
     pub on_synced: Option<Rc<dyn Fn(Duration)>>,
 }
 
@@ -166,7 +166,7 @@ impl LogWriter {
         self.watch.shared.borrow().appender.pending_bytes()
     }
 
-    /// Starts writing everything gathered as one disk write and an fdatasync. Returns the batch's number: it is durable
+    /// Starts writing everything gathered as one durable disk write. Returns the batch's number: it is durable
     /// when [`LogWriter::durable_upto`] has reached it.
     ///
     /// `None`: nothing is gathered, or [`crate::MAX_IN_FLIGHT`] batches are under way, or the next segment is not ready
@@ -328,10 +328,7 @@ impl LogWatch {
     async fn write(self, file: Rc<DmaFile>, buffer: DmaBuffer, ticket: WriteTicket) {
         let begun = Instant::now();
         let path = file.path().map(|path| path.to_owned()).unwrap_or_default();
-        let result = match write_all(&file, buffer, ticket.offset).await {
-            Ok(()) => file.fdatasync().await.map_err(|error| LogError::sync(&path, system(error))),
-            Err(error) => Err(LogError::write(&path, error)),
-        };
+        let result = write_all(&file, buffer, ticket.offset).await.map_err(|error| LogError::write(&path, error));
         let on_synced = self.shared.borrow().options.on_synced.clone();
         if let Some(on_synced) = on_synced {
             on_synced(begun.elapsed());

@@ -161,7 +161,7 @@ impl MemLog {
         Some(UnderWay { ticket, file: core_dir(self.core).join(file_name(ticket.segment)), bytes })
     }
 
-    /// The write and its fdatasync succeed.
+    /// The durable write succeeds.
     pub(crate) fn finish(&mut self, disk: &mut MemDisk, write: &UnderWay) {
         disk.write(&write.file, write.ticket.offset, &write.bytes);
         self.appender.written(write.ticket.seq);

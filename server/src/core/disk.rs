@@ -218,7 +218,6 @@ fn group(shard: ShardId) -> GroupId {
 fn fatal(error: LogError) -> Fatal {
     match error {
         LogError::WriteFailed { .. } => Fatal::LogWrite(error),
-        LogError::SyncFailed { .. } => Fatal::LogSync(error),
         LogError::PrepareFailed { .. } => Fatal::LogFiles(error),
     }
 }
