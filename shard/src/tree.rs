@@ -6,8 +6,8 @@
 mod children;
 mod cursor;
 mod graveyard;
-mod name;
 mod node;
+mod sorted;
 
 pub(crate) use children::Children;
 pub(crate) use cursor::{At, Cursor, Place, Scope};

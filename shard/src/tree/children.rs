@@ -5,8 +5,8 @@
 //! a neighbour if both fit in one, and an empty one goes; blocks are not topped up from full neighbours. So height
 //! stays logarithmic in the most children the directory ever had, and scans stay dense.
 
-use super::name::{Name, Sought};
 use super::node::Node;
+use super::sorted::{Name, Named, Sorted, Sought};
 use std::rc::Rc;
 
 /// Most entries of a block. Copying a leaf under a snapshot costs this many reference counts, twice; a smaller one
@@ -27,8 +27,8 @@ pub(crate) struct Children {
 /// A node of the B+ tree. Invariants: never empty, sorted, at most [`FULL`] long; all leaves are equally deep.
 #[derive(Clone, Debug)]
 pub(crate) enum Block {
-    Leaf(Vec<Entry>),
-    Branch(Vec<Child>),
+    Leaf(Sorted<Entry>),
+    Branch(Sorted<Child>),
 }
 
 /// A child of the directory.
@@ -43,6 +43,18 @@ pub(crate) struct Entry {
 pub(crate) struct Child {
     from: Name,
     pub(crate) block: Rc<Block>,
+}
+
+impl Named for Entry {
+    fn name(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+impl Named for Child {
+    fn name(&self) -> &[u8] {
+        &self.from
+    }
 }
 
 /// What an insert did to a block.
@@ -74,7 +86,7 @@ impl Children {
         let mut block = self.root.as_ref()?;
         loop {
             match &**block {
-                Block::Leaf(entries) => return find(entries, name).ok().map(|at| &entries[at].node),
+                Block::Leaf(entries) => return entries.find(name).ok().map(|at| &entries[at].node),
                 Block::Branch(children) => block = &children[slot(children, name)].block,
             }
         }
@@ -86,7 +98,7 @@ impl Children {
         loop {
             match Rc::make_mut(block) {
                 Block::Leaf(entries) => {
-                    return find(entries, name).ok().map(|at| &mut entries[at].node);
+                    return entries.find(name).ok().map(|at| &mut entries[at].node);
                 }
                 Block::Branch(children) => {
                     let at = slot(children, name);
@@ -116,7 +128,7 @@ impl Children {
     pub(crate) fn put(&mut self, name: &[u8], make: impl FnOnce(Option<&Node>) -> Node) -> Option<Node> {
         let name = Sought::new(name);
         let Some(root) = self.root.as_mut() else {
-            self.root = Some(Rc::new(Block::Leaf(vec![Entry { name: name.to_name(), node: make(None) }])));
+            self.root = Some(Rc::new(Block::Leaf(Sorted::of(vec![Entry { name: name.to_name(), node: make(None) }]))));
             self.len = 1;
             return None;
         };
@@ -125,7 +137,7 @@ impl Children {
             Inserted::Fitted => {}
             Inserted::Split(upper) => {
                 let lower = Child { from: root.first_name(), block: Rc::clone(root) };
-                *root = Rc::new(Block::Branch(vec![lower, upper]));
+                *root = Rc::new(Block::Branch(Sorted::of(vec![lower, upper])));
             }
         }
         self.len += 1;
@@ -138,7 +150,7 @@ impl Children {
         let node = remove_from(root, Sought::new(name))?;
         self.len -= 1;
         while let Block::Branch(children) = &**root
-            && let [only] = children.as_slice()
+            && let [only] = &**children
         {
             *root = Rc::clone(&only.block);
         }
@@ -166,13 +178,9 @@ impl Block {
     }
 }
 
-fn find(entries: &[Entry], name: Sought<'_>) -> Result<usize, usize> {
-    entries.binary_search_by(|entry| entry.name.cmp(name))
-}
-
 /// Which child of a branch `name` belongs to: the first one takes what is before all bounds.
-fn slot(children: &[Child], name: Sought<'_>) -> usize {
-    children.partition_point(|child| child.from.cmp(name).is_le()).saturating_sub(1)
+fn slot(children: &Sorted<Child>, name: Sought<'_>) -> usize {
+    children.find(name).unwrap_or_else(|next| next.saturating_sub(1))
 }
 
 /// `rightmost`: nothing is to the right of this block.
@@ -183,7 +191,7 @@ fn put_into(
     rightmost: bool,
 ) -> Inserted {
     match Rc::make_mut(block) {
-        Block::Leaf(entries) => match find(entries, name) {
+        Block::Leaf(entries) => match entries.find(name) {
             Ok(at) => {
                 let node = make(Some(&entries[at].node));
                 Inserted::Replaced(std::mem::replace(&mut entries[at].node, node))
@@ -196,8 +204,9 @@ fn put_into(
         Block::Branch(children) => {
             let at = slot(children, name);
             let last = at + 1 == children.len();
-            if children[at].from.cmp(name).is_gt() {
-                children[at].from = name.to_name();
+            if name.is_before(&children[at].from) {
+                let block = Rc::clone(&children[at].block);
+                children.replace(at, Child { from: name.to_name(), block });
             }
             match put_into(&mut children[at].block, name, make, rightmost && last) {
                 Inserted::Split(upper) => make_room(children, at + 1, upper, rightmost)
@@ -214,16 +223,15 @@ fn split_off(upper: Block) -> Inserted {
 
 /// Inserts at `at`, and returns the upper part if that takes a split. A block that grows at its right end is left full:
 /// in-order names come in ascending order, and halves would stay half empty for ever.
-fn make_room<T>(items: &mut Vec<T>, at: usize, item: T, rightmost: bool) -> Option<Vec<T>> {
+fn make_room<T: Named>(items: &mut Sorted<T>, at: usize, item: T, rightmost: bool) -> Option<Sorted<T>> {
     if items.len() < FULL {
         items.insert(at, item);
         return None;
     }
     if rightmost && at == items.len() {
-        return Some(vec![item]);
+        return Some(Sorted::of(vec![item]));
     }
     let mut upper = items.split_off(FULL / 2);
-    items.shrink_to_fit();
     if at <= items.len() {
         items.insert(at, item);
     } else {
@@ -235,9 +243,9 @@ fn make_room<T>(items: &mut Vec<T>, at: usize, item: T, rightmost: bool) -> Opti
 fn remove_from(block: &mut Rc<Block>, name: Sought<'_>) -> Option<Node> {
     match Rc::make_mut(block) {
         Block::Leaf(entries) => {
-            let at = find(entries, name).ok()?;
+            let at = entries.find(name).ok()?;
             let node = entries.remove(at).node;
-            give_back_room(entries);
+            entries.give_back_room();
             Some(node)
         }
         Block::Branch(children) => {
@@ -248,14 +256,14 @@ fn remove_from(block: &mut Rc<Block>, name: Sought<'_>) -> Option<Node> {
                 1..SMALL => join_neighbours(children, at),
                 _ => {}
             }
-            give_back_room(children);
+            children.give_back_room();
             Some(node)
         }
     }
 }
 
 /// Joins the block at `at` with the one after or before it, if there is one and both fit.
-fn join_neighbours(children: &mut Vec<Child>, at: usize) {
+fn join_neighbours(children: &mut Sorted<Child>, at: usize) {
     let fits = |left: usize| {
         left + 1 < children.len() && children[left].block.len() + children[left + 1].block.len() <= JOINED_MAX
     };
@@ -267,12 +275,6 @@ fn join_neighbours(children: &mut Vec<Child>, at: usize) {
         (Block::Leaf(entries), Block::Leaf(more)) => entries.extend(more),
         (Block::Branch(below), Block::Branch(more)) => below.extend(more),
         _ => unreachable!("all leaves are equally deep"),
-    }
-}
-
-fn give_back_room<T>(items: &mut Vec<T>) {
-    if items.capacity() >= 4 * items.len().max(2) {
-        items.shrink_to(2 * items.len());
     }
 }
 
