@@ -10,8 +10,11 @@ const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 8081828384858687888990919293949596979899";
 
 /// Appends `number` in decimal.
+///
+/// Copies all places and takes back those that are not needed: a copy of known length is a few instructions, where one of any
+/// length is a call.
 pub fn push_u64(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; DIGITS_MAX];
+    let mut digits = [0; 2 * DIGITS_MAX];
     let mut at = DIGITS_MAX;
     while number >= 100 {
         at -= 2;
@@ -25,7 +28,11 @@ pub fn push_u64(out: &mut Vec<u8>, mut number: u64) {
         at -= 1;
         digits[at] = b'0' + number as u8;
     }
-    out.extend_from_slice(&digits[at..]);
+    let (end, length) = (out.len(), DIGITS_MAX - at);
+    if let Some(all) = digits[at..].first_chunk::<DIGITS_MAX>() {
+        out.extend_from_slice(all);
+    }
+    out.truncate(end + length);
 }
 
 /// Appends `number` in decimal, with a `-` when it is negative.
