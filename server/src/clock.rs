@@ -18,7 +18,13 @@ impl Clock {
 
     /// Now, in nanoseconds of the Unix epoch.
     pub(crate) fn now_ns(&self) -> u64 {
-        self.base_ns.saturating_add(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.ns_at(Instant::now())
+    }
+
+    /// That moment, in nanoseconds of the Unix epoch.
+    pub(crate) fn ns_at(&self, moment: Instant) -> u64 {
+        let since_start = moment.saturating_duration_since(self.started);
+        self.base_ns.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// When the process started, in nanoseconds of the Unix epoch.

@@ -269,9 +269,9 @@ impl Core {
         }
     }
 
-    /// The current second, for the `Date` header.
-    pub(crate) fn date(&self) -> DateStamp {
-        *self.date.borrow_mut().at(self.node.clock.now_ns() / 1_000_000_000)
+    /// The second of this time (in nanoseconds of the Unix epoch), for the `Date` header.
+    pub(crate) fn date(&self, now_ns: u64) -> DateStamp {
+        *self.date.borrow_mut().at(now_ns / 1_000_000_000)
     }
 
     /// Bumps this executor's metrics.

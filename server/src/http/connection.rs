@@ -101,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Decodes what has arrived and hands it out, as far as the order of the answers allows.
     fn take_requests(&mut self) {
+        let now = if self.input.is_empty() { self.since } else { self.session.look_at_the_clock() };
         self.reject_when_idle();
         let mut consumed = 0;
         while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
@@ -137,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if consumed > 0 {
             self.input.drain(..consumed);
-            self.since = Instant::now();
+            self.since = now;
         }
         if self.input.is_empty() && self.input.capacity() > INPUT_KEPT {
             self.input = Vec::new();

@@ -108,7 +108,7 @@ impl Session {
     /// Answers a read of a node of this executor's: a file without any detour, a directory in slices.
     fn read_own(&mut self, pending: Pending, shard: ShardId, key: &[u8], recursive: bool) {
         let core = Rc::clone(&self.core);
-        let now = core.node.clock.now_ns();
+        let now = self.now_ns();
         let found = match core.get(shard, key, recursive) {
             Ok(found) => found,
             Err((refusal, index)) => return self.respond_keys(&pending, &core::refused(&refusal, index)),
@@ -125,6 +125,7 @@ impl Session {
         let mut body = core.scratch_body();
         body::file(&found.node, key, now, &mut body);
         let answer = core::shown(found.standing, body);
+        self.look_at_the_clock();
         self.respond_keys(&pending, &answer);
         core.return_scratch_body(answer.body);
     }

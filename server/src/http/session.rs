@@ -58,6 +58,8 @@ pub(super) struct Session {
     ending: bool,
     /// There may be bytes of the client's under way although it is closed.
     lingers: bool,
+    /// When it was last looked at the clock: for what has arrived together, or is answered together, once.
+    now: Instant,
 }
 
 /// Whether a connection goes on.
@@ -105,7 +107,19 @@ impl Session {
             course: Course::Open,
             ending: false,
             lingers: false,
+            now: Instant::now(),
         }
+    }
+
+    /// Now is the time of what comes next. Reading the clock for each of many small requests would be a good part of their cost.
+    pub(super) fn look_at_the_clock(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
+    /// As of when it was last looked at the clock, in nanoseconds of the Unix epoch.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.core.node.clock.ns_at(self.now)
     }
 
     /// Whether the next request may be looked at.
@@ -366,7 +380,7 @@ impl Session {
     pub(super) fn pending_of(&self, request: &Request<'_>, counted: Option<metrics::Method>) -> Pending {
         let cors =
             if self.side == Side::Client { grant(&self.core.node.config.cors, request.origin) } else { Grant::Nobody };
-        Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: Instant::now() }
+        Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: self.now }
     }
 
     /// Takes a slot for the answer to a request.
@@ -377,6 +391,9 @@ impl Session {
 
     /// Writes the answers that have come, in the order of their requests.
     pub(super) fn take_answers(&mut self) {
+        if self.has_news() || self.stream.is_some() {
+            self.look_at_the_clock();
+        }
         while let Some(answer) = self.lane.pop() {
             let Some(pending) = self.pending.pop_front() else { panic!("an answer without its request") };
             match answer {
@@ -415,7 +432,7 @@ impl Session {
         let Some(method) = pending.counted else { return };
         self.core.count(|metrics| {
             metrics.requests[method].inc();
-            let took = pending.begun.elapsed();
+            let took = self.now.saturating_duration_since(pending.begun);
             if method.is_write() {
                 metrics.proposals.observe(took);
             }
@@ -446,9 +463,9 @@ impl Session {
         }
     }
 
-    /// The current second.
+    /// The second in which it was last looked at the clock.
     pub(super) fn date(&self) -> DateStamp {
-        self.core.date()
+        self.core.date(self.now_ns())
     }
 
     /// After a stream: goes on with requests, or not.
