@@ -1,26 +1,28 @@
 //! The question itself, put through `hickory-resolver` on a runtime that lives as long as the question.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::{Resolver, ResolverBuilder};
 
-use super::{Error, Target};
+use super::connected::Connected;
+use super::{Error, Patience, Target};
 
-/// How long a server named in [`super::RESOLVER`] may take: it is near. It is asked twice.
-const NAMED_SERVER: Duration = Duration::from_secs(2);
-
-/// The targets of a full name, in any order. `server`: whom to ask instead of the system's name servers.
-pub(super) fn targets(name: &str, server: Option<&str>) -> Result<Vec<Target>, Error> {
-    let resolver = builder(server)?.build().map_err(|error| Error::NoResolver(error.to_string()))?;
+/// The targets of a name, in any order. `server`: whom to ask instead of the system's name servers.
+pub(super) fn targets(name: &str, server: Option<&str>, patience: Patience) -> Result<Vec<Target>, Error> {
+    let shown = || name.to_owned();
+    let mut builder = builder(server)?;
+    let options = builder.options_mut();
+    options.timeout = options.timeout.min(patience.once);
+    let resolver = builder.build().map_err(|error| Error::NoResolver(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::NoResolver(error.to_string()))?;
-    let shown = || name.trim_end_matches('.').to_owned();
-    let found = runtime.block_on(resolver.srv_lookup(name)).map_err(|error| match error {
+    // The final dot: never below the domains that the system searches.
+    let rooted = format!("{}.", name.trim_end_matches('.'));
+    let found = runtime.block_on(async { tokio::time::timeout(patience.whole, resolver.srv_lookup(rooted)).await });
+    let found = found.unwrap_or(Err(NetError::Timeout)).map_err(|error| match error {
         error if error.is_no_records_found() || error.is_nx_domain() => Error::NoRecords { name: shown() },
         error => Error::NoAnswer { name: shown(), reason: reason(&error) },
     })?;
@@ -40,9 +42,10 @@ pub(super) fn targets(name: &str, server: Option<&str>) -> Result<Vec<Target>, E
     if targets.is_empty() { Err(Error::NoRecords { name: shown() }) } else { Ok(targets) }
 }
 
-fn builder(server: Option<&str>) -> Result<ResolverBuilder<TokioRuntimeProvider>, Error> {
+fn builder(server: Option<&str>) -> Result<ResolverBuilder<Connected>, Error> {
+    let provider = Connected::default();
     let Some(server) = server else {
-        return TokioResolver::builder_tokio().map_err(|error| Error::NoResolver(error.to_string()));
+        return Resolver::builder(provider).map_err(|error| Error::NoResolver(error.to_string()));
     };
     let server: SocketAddr = server
         .parse()
@@ -50,15 +53,14 @@ fn builder(server: Option<&str>) -> Result<ResolverBuilder<TokioRuntimeProvider>
     let mut named = NameServerConfig::udp_and_tcp(server.ip());
     named.connections.iter_mut().for_each(|connection| connection.port = server.port());
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![named]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    builder.options_mut().timeout = NAMED_SERVER;
-    Ok(builder)
+    Ok(Resolver::builder_with_config(config, provider))
 }
 
 /// In the words of Go where it has any.
 fn reason(error: &NetError) -> String {
     match error {
-        NetError::Timeout | NetError::NoConnections => "no answer from any name server".to_owned(),
+        NetError::Timeout => "no answer from any name server".to_owned(),
+        NetError::NoConnections => "no name server can be reached".to_owned(),
         NetError::Dns(_) => "server misbehaving".to_owned(),
         error => error.to_string(),
     }
@@ -66,10 +68,13 @@ fn reason(error: &NetError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{TcpListener, UdpSocket};
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::*;
+
+    const PATIENCE: Patience = Patience { once: Duration::from_secs(2), whole: Duration::from_secs(5) };
 
     /// Priority, weight, port, labels of the target.
     type Record = (u16, u16, u16, &'static [u8]);
@@ -110,7 +115,7 @@ mod tests {
     #[test]
     fn records_become_targets() {
         let at = server(0, &[(2, 0, 2380, b"\x06infra0\x04test\x00"), (1, 5, 2381, b"\x06infra1\x00")]);
-        let found = targets("_etcd-server._tcp.example.test.", Some(&at)).expect("an answer");
+        let found = targets("_etcd-server._tcp.example.test.", Some(&at), PATIENCE).expect("an answer");
         let target = |host: &str, port, priority, weight| Target { host: host.to_owned(), port, priority, weight };
         assert_eq!(found, [target("infra0.test", 2380, 2, 0), target("infra1", 2381, 1, 5)]);
     }
@@ -125,9 +130,26 @@ mod tests {
             ("a failure", 2, &[], Error::NoAnswer { name: name(), reason: "server misbehaving".to_owned() }),
         ] {
             let at = server(code, records);
-            assert_eq!(targets("_x._tcp.example.test.", Some(&at)), Err(want), "{what}");
+            assert_eq!(targets("_x._tcp.example.test", Some(&at), PATIENCE), Err(want), "{what}");
         }
         let want = "no name server: UETCD_RESOLVER=\"nowhere\" is not of the form IP:PORT";
-        assert_eq!(targets("x.", Some("nowhere")).expect_err("no address").to_string(), want);
+        assert_eq!(targets("x.", Some("nowhere"), PATIENCE).expect_err("no address").to_string(), want);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_or_says_nothing_is_not_waited_for() {
+        let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let closed =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+        let at = silent.local_addr().expect("is bound").to_string();
+        let patience = Patience { once: Duration::from_millis(100), whole: Duration::from_millis(300) };
+        for (at, patience, why) in
+            [(at, patience, "no answer from any name server"), (closed, PATIENCE, "no name server can be reached")]
+        {
+            let began = Instant::now();
+            let want = Error::NoAnswer { name: "_x._tcp.test".to_owned(), reason: why.to_owned() };
+            assert_eq!(targets("_x._tcp.test", Some(&at), patience), Err(want));
+            assert!(began.elapsed() < Duration::from_secs(2), "{why}: {:?}", began.elapsed());
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
+use srv::Patience;
+
 use crate::cli::{Manner, Values};
 use crate::client::{Client, Deadline, Endpoint, Error, Files, Wire, discover, tls_config};
 use crate::failed::{Code, Failed};
@@ -106,6 +108,13 @@ impl Settings {
         Some(self.flags.duration("timeout")).filter(|limit| !limit.is_zero())
     }
 
+    /// For name servers: they get the times of requests, if those are times at all.
+    fn patience(&self) -> Patience {
+        let or = |flag: &str, other| Some(self.flags.duration(flag)).filter(|limit| !limit.is_zero()).unwrap_or(other);
+        let whole = or("total-timeout", Duration::from_secs(5));
+        Patience { once: or("timeout", whole).min(whole), whole }
+    }
+
     /// The files of `--cert-file` and its like.
     pub(crate) fn tls_files(&self) -> Files {
         Files {
@@ -137,7 +146,12 @@ impl Settings {
         let insecure = self.flags.is_set("insecure-discovery")
             || std::env::var_os("ETCDCTL_INSECURE_DISCOVERY").is_some_and(|value| !value.is_empty());
         let mut endpoints = Vec::new();
-        for url in discover(&domain).map_err(Failed::said)? {
+        let slow = |what: &str| {
+            if self.manner == Manner::Own {
+                screen::complain(&format!("hint: {what}\n"));
+            }
+        };
+        for url in discover(&domain, self.patience(), slow).map_err(Failed::said)? {
             if url.starts_with("http://") && !insecure {
                 screen::complain(&format!("ignoring discovered insecure endpoint {}\n", crate::text::quote(&url)));
                 continue;

@@ -3,14 +3,19 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use ::srv::Patience;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::discovery::{self, Place};
 use super::srv::{self, Asker, Dns, Srv};
 use super::{Bootstrap, Config, Exit, InitialCluster};
-use crate::logging;
+use crate::logging::{self, LogLine, Severity};
+
+/// For name servers, with each of the two services. etcd waits for 10 s.
+const PATIENCE: Patience = Patience { once: Duration::from_secs(2), whole: Duration::from_secs(5) };
 
 /// What is known then.
 #[derive(Debug)]
@@ -60,7 +65,12 @@ pub(crate) fn look(config: &Config) -> Result<InitialCluster, Exit> {
 
 fn from_dns(srv: &Srv, asker: &Asker<'_>) -> Result<InitialCluster, Exit> {
     let mut log = Vec::new();
-    let cluster = srv::cluster(srv, asker, &Dns { records: &::srv::lookup, address: &address }, &mut log);
+    let records = |service: &str, domain: &str| {
+        let text = format!("asking DNS for the SRV records of _{service}._tcp.{domain}");
+        logging::emit(&LogLine::new(Severity::Info, "discovery", text));
+        ::srv::lookup(service, domain, PATIENCE)
+    };
+    let cluster = srv::cluster(srv, asker, &Dns { records: &records, address: &address }, &mut log);
     log.iter().for_each(logging::emit);
     cluster
 }

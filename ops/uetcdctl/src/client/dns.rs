@@ -1,19 +1,41 @@
 //! Endpoints from DNS: `_etcd-client-ssl._tcp.DOMAIN` and `_etcd-client._tcp.DOMAIN`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
-use srv::Error;
+use srv::{Error, Patience, Target};
 
-/// The URLs of a domain's servers, those with TLS first. The hosts end with a dot, as DNS writes them.
+/// Whoever waits longer wants to know for what.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The URLs of a domain's servers, those with TLS first. The hosts end with a dot, as DNS writes them. Both names are asked for
+/// at a time; `slow` is told for whom it waits when that takes long.
 ///
 /// # Errors
 /// Why neither of the two names was found.
-pub(crate) fn discover(domain: &str) -> Result<Vec<String>, String> {
-    let find = |service: &str, scheme: &str| -> Result<Vec<String>, String> {
-        let targets = srv::lookup(service, domain).map_err(|error| said(&error))?;
+pub(crate) fn discover(domain: &str, patience: Patience, slow: impl FnOnce(&str)) -> Result<Vec<String>, String> {
+    let ask = |service: &'static str| {
+        let (sender, answer) = channel();
+        let domain = domain.to_owned();
+        // It ends by itself when its patience does.
+        thread::spawn(move || sender.send(srv::lookup(service, &domain, patience)));
+        answer
+    };
+    let (with, without) = (ask("etcd-client-ssl"), ask("etcd-client"));
+    let first = match with.recv_timeout(SILENCE) {
+        Err(RecvTimeoutError::Timeout) => {
+            slow(&format!("waiting for an answer{}", on_server()));
+            with.recv().expect("it sends before it ends")
+        }
+        answer => answer.expect("it sends before it ends"),
+    };
+    let urls = |scheme: &str, found: Result<Vec<Target>, Error>| -> Result<Vec<String>, String> {
+        let targets = found.map_err(|error| said(&error))?;
         Ok(targets.into_iter().map(|target| format!("{scheme}://{}.:{}", target.host, target.port)).collect())
     };
-    match (find("etcd-client-ssl", "https"), find("etcd-client", "http")) {
+    match (urls("https", first), urls("http", without.recv().expect("it sends before it ends"))) {
         (Err(with), Err(without)) => Err(format!("dns lookup errors: {with} and {without}")),
         (with, without) => Ok([with.unwrap_or_default(), without.unwrap_or_default()].concat()),
     }
@@ -30,7 +52,7 @@ fn said(error: &Error) -> String {
     match error {
         Error::NoRecords { name } => format!("lookup {name}{}: no such host", on_server()),
         Error::NoAnswer { name, reason } => format!("lookup {name}{}: {reason}", on_server()),
-        Error::NoResolver(_) => error.to_string(),
+        Error::NoName { .. } | Error::NoResolver(_) => error.to_string(),
     }
 }
 

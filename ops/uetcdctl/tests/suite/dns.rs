@@ -33,6 +33,10 @@ const LINES: &str = "\
 --discovery-srv both.test --insecure-discovery --no-sync get /a
 --discovery-srv plain.test. --insecure-discovery ls
 --discovery-srv none.test get /a
+--discovery-srv none.test. get /a
+--discovery-srv a..b get /a
+--discovery-srv=-a get /a
+--discovery-srv a/b --insecure-discovery get /a
 --discovery-srv none.test --insecure-discovery get /a
 --discovery-srv plain.test --insecure-discovery member list
 --discovery-srv plain.test cluster-health";

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Canned, Flavor, PATIENCE, Plan, Server, UETCDCTL, etcd, eventually, need, uetcdctl};
+use crate::harness::{
+    Canned, DropIn, Flavor, PATIENCE, Plan, Server, UETCDCTL, bare, etcd, eventually, need, uetcdctl,
+};
 
 fn run(server: &Server, words: &[&str]) -> Output {
     uetcdctl(server).args(words).output().expect("uetcdctl starts")
@@ -134,6 +138,23 @@ fn failures_name_the_endpoint_and_what_to_try() {
     assert!(err(&lacking).contains("does not have this"), "{lacking:?}");
     let wrong = run(&["--endpoints", "http://127.0.0.1:x", "get", "k"]);
     assert!(err(&wrong).contains("http://127.0.0.1:x") && wrong.status.code() == Some(1), "{wrong:?}");
+}
+
+#[test]
+fn a_name_server_that_says_nothing_is_waited_for_as_long_as_allowed_and_named() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let at = silent.local_addr().expect("bound").to_string();
+    for (program, hint) in [(UETCDCTL.into(), true), (DropIn::new().path(), false)] {
+        let mut command = bare(&program.display().to_string());
+        command.env("UETCD_RESOLVER", &at).args(["--total-timeout", "1500ms", "-D", "x.test", "get", "/a"]);
+        let began = Instant::now();
+        let output = command.output().expect("it starts");
+        let failed = format!("lookup _etcd-client._tcp.x.test on {at}: no answer from any name server\n");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!((err(&output).ends_with(&failed), output.status.code()), (true, Some(1)), "{output:?}");
+        let hinted = err(&output).starts_with(&format!("hint: waiting for an answer on {at}\n"));
+        assert_eq!(hinted, hint, "{output:?}");
+    }
 }
 
 #[test]
