@@ -98,7 +98,8 @@ pub(crate) fn path_escape(path: impl AsRef<[u8]>) -> String {
     out
 }
 
-fn push_escaped(out: &mut String, byte: u8) {
+/// One byte, escaped.
+pub(crate) fn push_escaped(out: &mut String, byte: u8) {
     let _ = write!(out, "%{byte:02X}");
 }
 

@@ -29,14 +29,13 @@ pub(crate) struct Permissions {
     pub kv: Paths,
 }
 
-/// Paths that may be read or written.
+/// Paths that may be read or written. `None`, which the servers say of a role that never had any, is not the same as none
+/// that are left: a change from the one to the other is one.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub(crate) struct Paths {
-    #[serde(deserialize_with = "null_is_empty")]
-    pub read: Vec<String>,
-    #[serde(deserialize_with = "null_is_empty")]
-    pub write: Vec<String>,
+    pub read: Option<Vec<String>>,
+    pub write: Option<Vec<String>>,
 }
 
 /// A role in a user: by name, or whole.
@@ -116,10 +115,12 @@ impl<'a> Auth<'a> {
 
     /// Adds a user, or gives one another password.
     pub(crate) fn put_user(self, name: &str, password: &str) -> Result<(), Error> {
-        let password =
-            if password.is_empty() { String::new() } else { format!(",\"password\":{}", json_string(password)) };
-        let body = format!("{{\"user\":{}{password},\"roles\":null}}", json_string(name));
-        self.ask(&Request::new(Method::Put, user_path(name)).json(body), &[200, 201]).map(drop)
+        self.ask(&with_password(name, password), &[200, 201]).map(drop)
+    }
+
+    /// Gives a user another password. To etcdctl one that is made by this is an error without a message.
+    pub(crate) fn change_password(self, name: &str, password: &str) -> Result<(), Error> {
+        self.ask(&with_password(name, password), &[200]).map(drop)
     }
 
     /// Removes a user.
@@ -160,7 +161,7 @@ impl<'a> Auth<'a> {
 
     /// Gives or takes a role's permissions; `verb` is `grant` or `revoke`. Gives the role as it is then.
     pub(crate) fn change_role(self, name: &str, verb: &str, paths: &Paths) -> Result<Role, Error> {
-        let list = |paths: &[String]| if paths.is_empty() { "null".to_owned() } else { json_list(paths) };
+        let list = |paths: &Option<Vec<String>>| paths.as_deref().map_or_else(|| "null".to_owned(), json_list);
         let (read, write) = (list(&paths.read), list(&paths.write));
         let body = format!(
             "{{\"role\":{},\"permissions\":{NO_PERMISSIONS},\"{verb}\":{{\"kv\":{{\"read\":{read},\"write\":{write}}}}}}}",
@@ -177,6 +178,12 @@ impl<'a> Auth<'a> {
 }
 
 const NO_PERMISSIONS: &str = "{\"kv\":{\"read\":null,\"write\":null}}";
+
+fn with_password(name: &str, password: &str) -> Request {
+    let password = if password.is_empty() { String::new() } else { format!(",\"password\":{}", json_string(password)) };
+    let body = format!("{{\"user\":{}{password},\"roles\":null}}", json_string(name));
+    Request::new(Method::Put, user_path(name)).json(body)
+}
 
 fn user_path(name: &str) -> String {
     named("/v2/auth/users", name)

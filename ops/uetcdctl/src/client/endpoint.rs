@@ -2,19 +2,12 @@
 
 use std::fmt;
 
-use crate::text::{clean_path, path_escape, quote};
+use super::url::{Url, query_unescape};
+use crate::text::{clean_path, form_escape, path_escape};
 
 /// A server's URL: scheme, host with port, and what every path begins with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Endpoint {
-    scheme: String,
-    /// May be empty, as in etcdctl: then the endpoint never answers.
-    authority: String,
-    /// Empty, or a path with a leading slash.
-    path: String,
-    /// Query and fragment, which are shown and not used.
-    behind: String,
-}
+pub(crate) struct Endpoint(Url);
 
 impl Endpoint {
     /// Reads a URL. `host:port` is taken for `http://host:port`.
@@ -23,46 +16,51 @@ impl Endpoint {
     /// What is wrong with it, in Go's words.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (url, fragment) = text.find('#').map_or((text, ""), |at| text.split_at(at));
-        let wrong = |why: String| format!("parse {}: {why}", quote(url));
-        if url.contains(|c: char| c.is_ascii_control()) {
-            return Err(wrong("net/url: invalid control character in URL".to_owned()));
-        }
-        if url.starts_with(':') {
-            return Err(wrong("missing protocol scheme".to_owned()));
-        }
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        let (rest, query) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        check_host(authority.rsplit_once('@').map_or(authority, |(_, host)| host)).map_err(wrong)?;
-        path.match_indices('%').try_for_each(|(at, _)| check_escape(&path[at..]).map(drop)).map_err(wrong)?;
-        Ok(Self {
-            scheme: scheme.to_ascii_lowercase(),
-            authority: authority.to_owned(),
-            path: path.to_owned(),
-            behind: format!("{query}{fragment}"),
-        })
+        let is_plain = !text.contains("://") && !text.starts_with(':');
+        let read = if is_plain { Url::parse(&format!("http://{text}")) } else { Url::parse(text) };
+        read.map(Self)
     }
 
     /// `http` or `https`, if the user did not type another.
     pub(crate) fn scheme(&self) -> &str {
-        &self.scheme
+        &self.0.scheme
     }
 
-    /// Host, and port if there is one.
+    /// Host, and port if there is one. May be empty, as in etcdctl: then the endpoint never answers.
     pub(crate) fn authority(&self) -> &str {
-        &self.authority
+        &self.0.host
+    }
+
+    /// Name and password, if the URL has them.
+    pub(crate) fn user(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.0.user()
     }
 
     /// The host without port and brackets.
     pub(crate) fn host(&self) -> &str {
-        let (host, _) = split_port(&self.authority);
+        let (host, _) = split_port(&self.0.host);
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The digits behind the colon, which may be none, or too large a number.
     pub(crate) fn port(&self) -> &str {
-        split_port(&self.authority).1.trim_start_matches(':')
+        split_port(&self.0.host).1.trim_start_matches(':')
+    }
+
+    /// The socket's file, if that is what the URL names: host and port, in the working directory.
+    pub(crate) fn socket(&self) -> Option<String> {
+        let port = match self.scheme() {
+            "unix" => "80",
+            "unixs" => "443",
+            _ => return None,
+        };
+        let (host, _) = split_port(&self.0.host);
+        Some(if self.port().is_empty() { format!("{host}:{port}") } else { self.0.host.clone() })
+    }
+
+    /// Whether connections are encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.scheme(), "https" | "unixs")
     }
 
     /// This machine: proxies are not for it.
@@ -74,30 +72,56 @@ impl Endpoint {
 
     /// `:port`, which Go takes for this machine.
     fn is_port_alone(&self) -> bool {
-        let (host, port) = split_port(&self.authority);
-        host.rsplit('@').next() == Some("") && port.len() > 1
+        let (host, port) = split_port(&self.0.host);
+        host.is_empty() && port.len() > 1
     }
 
-    /// Where it is to be connected to.
+    /// Where it is to be connected to, in terms of HTTP.
     pub(crate) fn dialled(&self) -> Self {
-        let local = || format!("localhost{}", split_port(&self.authority).1);
-        let authority = if self.is_port_alone() { local() } else { self.authority.clone() };
-        Self { authority, ..self.clone() }
+        let local = || format!("localhost{}", split_port(&self.0.host).1);
+        let host = if self.is_port_alone() { local() } else { self.0.host.clone() };
+        Self(Url { scheme: self.0.scheme.replacen("unix", "http", 1), host, ..self.0.clone() })
     }
 
     /// The URL of a path below the endpoint; the path is escaped.
     pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}://{}{}", self.0.scheme, self.0.host.trim_end_matches(':'), self.below(path))
+    }
+
+    /// The same as it is shown: with the user, and what stands behind the query.
+    pub(crate) fn shown_url(&self, path: &str, query: &str) -> String {
+        let (host, path) = (self.0.host.trim_end_matches(':').to_owned(), self.below(path));
+        Url { host, path, query: query.to_owned(), ..self.0.clone() }.to_string()
+    }
+
+    fn below(&self, path: &str) -> String {
         // Escapes have neither slashes nor dots in them.
-        let path = clean_path(&format!("{}{path}", path_escape(&self.path)));
-        format!("{}://{}{path}", self.scheme, self.authority.trim_end_matches(':'))
+        clean_path(&format!("{}{path}", path_escape(self.0.path_bytes())))
+    }
+
+    /// The query of a request. `own`: its parameters, sorted, to which those of the endpoint are added; `None`: it has none, and
+    /// the endpoint's goes as it is.
+    pub(crate) fn query(&self, own: Option<&str>) -> String {
+        let Some(own) = own.filter(|_| !self.0.query.is_empty()) else {
+            return own.unwrap_or(&self.0.query).to_owned();
+        };
+        let is_own = |name: &str| own.split('&').any(|part| part.split('=').next() == Some(name));
+        let added = self.0.query.split('&').filter_map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let escaped = |text| query_unescape(text).map(|bytes| form_escape(&bytes));
+            let (name, value) = (escaped(name)?, escaped(value)?);
+            (!part.is_empty() && !part.contains(';') && !is_own(&name)).then(|| format!("{name}={value}"))
+        });
+        let mut parts: Vec<String> =
+            own.split('&').filter(|part| !part.is_empty()).map(str::to_owned).chain(added).collect();
+        parts.sort_by_key(|part| query_unescape(part.split('=').next().unwrap_or_default()));
+        parts.join("&")
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, authority, path, behind } = self;
-        let slashes = if authority.is_empty() && path.is_empty() { "" } else { "//" };
-        write!(f, "{scheme}:{slashes}{authority}{path}{behind}")
+        self.0.fmt(f)
     }
 }
 
@@ -105,40 +129,6 @@ impl fmt::Display for Endpoint {
 fn split_port(authority: &str) -> (&str, &str) {
     let host_end = authority.rfind(']').unwrap_or(0);
     authority[host_end..].rfind(':').map_or((authority, ""), |at| authority.split_at(host_end + at))
-}
-
-/// What Go allows in a host besides letters and digits.
-const HOST_MARKS: &str = "-_.~!$&'()*+,;=:[]<>\"";
-
-fn check_host(host: &str) -> Result<(), String> {
-    if host.starts_with('[') && !host.contains(']') {
-        return Err("missing ']' in host".to_owned());
-    }
-    let (_, port) = split_port(host);
-    if !port.chars().skip(1).all(|c| c.is_ascii_digit()) {
-        return Err(format!("invalid port {} after host", quote(port)));
-    }
-    for (at, c) in host.char_indices() {
-        if c == '%' {
-            // An escape may stand for a letter that is not ASCII, and for a percent sign.
-            match check_escape(&host[at..])? {
-                "%25" => {}
-                escape if escape.as_bytes()[1] < b'8' => return Err(format!("invalid URL escape {}", quote(escape))),
-                _ => {}
-            }
-        } else if c.is_ascii() && !c.is_ascii_alphanumeric() && !HOST_MARKS.contains(c) {
-            return Err(format!("invalid character {} in host name", quote(&c.to_string())));
-        }
-    }
-    Ok(())
-}
-
-/// The escape that a text begins with.
-fn check_escape(text: &str) -> Result<&str, String> {
-    let end = text.char_indices().nth(3).map_or(text.len(), |(at, _)| at);
-    let escape = &text[..end];
-    let good = escape.len() == 3 && escape[1..].chars().all(|c| c.is_ascii_hexdigit());
-    if good { Ok(escape) } else { Err(format!("invalid URL escape {}", quote(escape))) }
 }
 
 #[cfg(test)]
@@ -160,18 +150,6 @@ mod tests {
             let endpoint = Endpoint::parse(text).expect(text);
             assert_eq!((endpoint.to_string().as_str(), endpoint.host()), (want, host), "{text}");
         }
-        for (text, why) in [
-            ("://x", "missing protocol scheme"),
-            ("http://a b", "invalid character \" \" in host name"),
-            ("http://a:x", "invalid port \":x\" after host"),
-            ("http://[::1", "missing ']' in host"),
-            ("http://%zz", "invalid URL escape \"%zz\""),
-            ("http://a%41", "invalid URL escape \"%41\""),
-            ("http://a/%4", "invalid URL escape \"%4\""),
-            ("http://a\x01", "net/url: invalid control character in URL"),
-        ] {
-            assert_eq!(Endpoint::parse(text), Err(format!("parse {}: {why}", quote(text))), "{text}");
-        }
         for (text, want, is_local) in [
             ("http://:23/pre", "http://localhost:23/pre/v", true),
             ("http://a:23", "http://a:23/v", false),
@@ -182,8 +160,41 @@ mod tests {
             assert_eq!((endpoint.dialled().url("/v").as_str(), endpoint.is_local()), (want, is_local), "{text}");
         }
         assert_eq!(
+            Endpoint::parse("http://a:x"),
+            Err("parse \"http://a:x\": invalid port \":x\" after host".to_owned())
+        );
+        assert_eq!(
             Endpoint::parse("http://a:1/pre/").expect("good").url("/v2/keys/%C3%BC"),
             "http://a:1/pre/v2/keys/%C3%BC"
         );
+    }
+
+    #[test]
+    fn queries_of_endpoints_are_kept() {
+        for (text, own, want) in [
+            ("http://a", Some("b=1"), "b=1"),
+            ("http://a?x=y&a=%zz&;&c", Some("b=1&d="), "b=1&c=&d=&x=y"),
+            ("http://a?b=2&a", Some("b=1"), "a=&b=1"),
+            ("http://a?%zz", Some(""), ""),
+            ("http://a?%zz", None, "%zz"),
+            ("http://a", None, ""),
+        ] {
+            assert_eq!(Endpoint::parse(text).expect(text).query(own), want, "{text} {own:?}");
+        }
+        let endpoint = Endpoint::parse("http://u@a:1/b?x#y").expect("good");
+        assert_eq!(endpoint.shown_url("/v2", "q"), "http://u@a:1/b/v2?q#y");
+        assert_eq!(endpoint.url("/v2"), "http://a:1/b/v2");
+    }
+
+    #[test]
+    fn sockets_are_files_in_the_working_directory() {
+        for (text, file, dialled) in [
+            ("unix://a:1", "a:1", "http://a:1/v"),
+            ("unixs://a", "a:443", "https://a/v"),
+            ("UNIX://a:/p", "a:80", "http://a/p/v"),
+        ] {
+            let endpoint = Endpoint::parse(text).expect(text);
+            assert_eq!((endpoint.socket().as_deref(), endpoint.dialled().url("/v").as_str()), (Some(file), dialled));
+        }
     }
 }

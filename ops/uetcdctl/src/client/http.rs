@@ -12,7 +12,7 @@ use ureq::http::{self, header};
 use ureq::{Agent, Timeout};
 
 use super::error::Trouble;
-use super::{Attempt, Deadline, Endpoint, Error};
+use super::{Attempt, Deadline, Endpoint, Error, socket};
 use crate::text::os_error;
 
 /// A redirect that leads to another one more often than this leads nowhere.
@@ -45,8 +45,8 @@ pub(crate) struct Request {
     pub method: Method,
     /// Escaped.
     pub path: String,
-    /// Escaped, without the question mark.
-    pub query: String,
+    /// Escaped, without the question mark. `None`: a request of a kind that has none, not even an empty one.
+    pub query: Option<String>,
     pub body: Option<Vec<u8>>,
     /// What the body is.
     pub content_type: Option<&'static str>,
@@ -59,15 +59,7 @@ pub(crate) struct Request {
 impl Request {
     /// A request without query and body.
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            query: String::new(),
-            body: None,
-            content_type: None,
-            waits: false,
-            once: false,
-        }
+        Self { method, path: path.into(), query: None, body: None, content_type: None, waits: false, once: false }
     }
 
     /// With a JSON body.
@@ -76,14 +68,16 @@ impl Request {
     }
 
     fn url(&self, endpoint: &Endpoint) -> String {
-        let mark = if self.query.is_empty() { "" } else { "?" };
-        format!("{}{mark}{}", endpoint.url(&self.path), self.query)
+        let query = endpoint.query(self.query.as_deref());
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}{mark}{query}", endpoint.dialled().url(&self.path))
     }
 
     /// The request as a command line.
     fn curl(&self, endpoint: &Endpoint) -> String {
         let body = self.body.as_ref().map(|body| format!(" -d {}", crate::text::quote(&String::from_utf8_lossy(body))));
-        format!("curl -X {} {}{}", self.method.name(), self.url(endpoint), body.unwrap_or_default())
+        let url = endpoint.shown_url(&self.path, &endpoint.query(self.query.as_deref()));
+        format!("curl -X {} {url}{}", self.method.name(), body.unwrap_or_default())
     }
 }
 
@@ -104,6 +98,8 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     agent: Agent,
+    /// The same for sockets.
+    sockets: Agent,
     /// Longest wait for a connection, and then for the head of an answer; `None` for no limit.
     timeout: Option<Duration>,
     /// `Authorization`, if there is a user.
@@ -129,9 +125,8 @@ impl Wire {
             .accept_encoding("identity")
             .max_idle_connections_per_host(64)
             .build();
-        let credentials =
-            user.map(|(name, password)| format!("Basic {}", BASE64.encode([name, b":", password].concat())));
-        Self { agent: config.into(), timeout, credentials, debug }
+        let credentials = user.map(|(name, password)| basic(name, password));
+        Self { agent: config.clone().into(), sockets: socket::agent(config), timeout, credentials, debug }
     }
 
     /// The same without a word on standard error.
@@ -192,8 +187,7 @@ impl Wire {
         if self.debug {
             eprintln!("cURL Command: {}", request.curl(endpoint));
         }
-        // etcd's client can speak to sockets, too.
-        let is_socket = endpoint.scheme() == "unix" && endpoint.host().is_empty();
+        let is_socket = endpoint.socket().is_some();
         if !matches!(endpoint.scheme(), "http" | "https") && !is_socket {
             let text = format!("unsupported protocol scheme {}", crate::text::quote(endpoint.scheme()));
             return Err(failed(endpoint, text, Trouble::Other));
@@ -202,11 +196,11 @@ impl Wire {
         if dialled.host().is_empty() {
             return Err(failed(endpoint, "http: no Host in request URL".to_owned(), Trouble::Other));
         }
-        if !endpoint.port().is_empty() && endpoint.port().parse::<u16>().is_err() {
+        if !is_socket && !endpoint.port().is_empty() && endpoint.port().parse::<u16>().is_err() {
             let text = format!("dial tcp: address {}: invalid port", endpoint.port());
             return Err(failed(endpoint, text, Trouble::Connection));
         }
-        let mut url = request.url(&dialled);
+        let mut url = request.url(endpoint);
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(endpoint, &url, request, deadline)?;
             let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
@@ -230,7 +224,8 @@ impl Wire {
         if let Some(content_type) = request.content_type {
             builder = builder.header(header::CONTENT_TYPE, content_type);
         }
-        if let Some(credentials) = &self.credentials {
+        let of_url = || endpoint.user().map(|(name, password)| basic(&name, &password));
+        if let Some(credentials) = self.credentials.clone().or_else(of_url) {
             builder = builder.header(header::AUTHORIZATION, credentials);
         }
         let header_timeout = if request.waits { None } else { self.timeout };
@@ -253,7 +248,7 @@ impl Wire {
     fn alert(&self, endpoint: &Endpoint, url: &str, error: &ureq::Error, left: Option<Duration>) -> Option<Error> {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         let is_cut = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset);
-        if endpoint.scheme() != "https" || !matches!(error, ureq::Error::Io(error) if is_cut(error)) {
+        if !endpoint.is_tls() || !matches!(error, ureq::Error::Io(error) if is_cut(error)) {
             return None;
         }
         let request = http::Request::builder().uri(url).body(()).ok()?;
@@ -269,16 +264,16 @@ impl Wire {
         header_timeout: Option<Duration>,
         left: Option<Duration>,
     ) -> Result<http::Response<ureq::Body>, ureq::Error> {
-        let mut config = self
-            .agent
+        let agent = if endpoint.socket().is_some() { &self.sockets } else { &self.agent };
+        let mut config = agent
             .configure_request(request)
             .timeout_global(left)
             .timeout_connect(header_timeout)
             .timeout_recv_response(header_timeout);
-        if endpoint.is_local() {
+        if endpoint.is_local() || endpoint.socket().is_some() {
             config = config.proxy(None);
         }
-        self.agent.run(config.build())
+        agent.run(config.build())
     }
 }
 
@@ -306,6 +301,10 @@ fn explain_body(endpoint: &Endpoint, error: &ureq::Error) -> Error {
     }
 }
 
+fn basic(name: &[u8], password: &[u8]) -> String {
+    format!("Basic {}", BASE64.encode([name, b":", password].concat()))
+}
+
 fn failed(endpoint: &Endpoint, text: String, trouble: Trouble) -> Error {
     Error::Cluster(vec![Attempt { text, endpoint: endpoint.to_string(), trouble }])
 }
@@ -320,7 +319,11 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
     match error.kind() {
         UnexpectedEof => failed(endpoint, "EOF".to_owned(), Trouble::Closed),
         ConnectionReset | BrokenPipe | ConnectionAborted => {
-            let text = format!("read tcp {}: {}", address(endpoint), os_error(error));
+            let (network, at) = match endpoint.socket() {
+                Some(file) => ("unix", format!("@->{file}: read")),
+                None => ("tcp", address(endpoint)),
+            };
+            let text = format!("read {network} {at}: {}", os_error(error));
             failed(endpoint, text, Trouble::Connection)
         }
         InvalidData => failed(endpoint, explain_invalid(error), Trouble::Tls),
@@ -331,7 +334,11 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> Error {
         _ if error.to_string().starts_with("failed to lookup address") => unknown_host(endpoint),
         _ if error.raw_os_error().is_none() => failed(endpoint, error.to_string(), Trouble::Other),
         _ => {
-            let text = format!("dial tcp {}: connect: {}", address(endpoint), os_error(error));
+            let (network, at) = match endpoint.socket() {
+                Some(file) => ("unix", file),
+                None => ("tcp", address(endpoint)),
+            };
+            let text = format!("dial {network} {at}: connect: {}", os_error(error));
             failed(endpoint, text, Trouble::Connection)
         }
     }
@@ -369,8 +376,8 @@ fn spaced(name: &str) -> String {
 
 /// The address that was dialled first, as far as it can be told.
 fn address(endpoint: &Endpoint) -> String {
-    let default_port = if endpoint.scheme() == "https" { ":443" } else { ":80" };
-    let authority = endpoint.authority().rsplit('@').next().unwrap_or_default();
+    let default_port = if endpoint.is_tls() { ":443" } else { ":80" };
+    let authority = endpoint.authority();
     let found = |name: &str| name.to_socket_addrs().ok().and_then(|mut all| all.next()).map(|at| at.to_string());
     found(authority).or_else(|| found(&format!("{authority}{default_port}"))).unwrap_or_else(|| authority.to_owned())
 }

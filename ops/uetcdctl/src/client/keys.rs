@@ -122,13 +122,13 @@ impl<'a> Keys<'a> {
     ) -> Result<Response, Error> {
         let Read { recursive, sorted, quorum } = how;
         let query = format!("quorum={quorum}&recursive={recursive}&sorted={sorted}");
-        self.ask(Request { query, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
+        self.ask(Request { query: Some(query), ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Reads all that is below a directory, as of one moment; only the deadline limits how long that takes.
     pub(crate) fn tree(self, key: &(impl AsRef<[u8]> + ?Sized), deadline: Deadline) -> Result<Response, Error> {
         let query = "quorum=true&recursive=true&sorted=false".to_owned();
-        self.ask(Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
+        self.ask(Request { query: Some(query), waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     /// Writes a key or a directory.
@@ -146,7 +146,7 @@ impl<'a> Keys<'a> {
             query.push(format!("prevExist={exists}"));
         }
         query.extend(compare(&write.condition));
-        let request = Request { query: query.join("&"), ..Request::new(Method::Put, path(key.as_ref())) };
+        let request = Request { query: Some(query.join("&")), ..Request::new(Method::Put, path(key.as_ref())) };
         self.ask(with_form(request, write), deadline)
     }
 
@@ -178,15 +178,18 @@ impl<'a> Keys<'a> {
             query.push("recursive=true".to_owned());
         }
         let form = Some("application/x-www-form-urlencoded");
-        let request =
-            Request { query: query.join("&"), content_type: form, ..Request::new(Method::Delete, path(key.as_ref())) };
+        let request = Request {
+            query: Some(query.join("&")),
+            content_type: form,
+            ..Request::new(Method::Delete, path(key.as_ref()))
+        };
         self.ask(request, deadline)
     }
 
     /// Waits for the first event with an index of at least `from`; 0 stands for the next one.
     pub(crate) fn wait(self, key: &(impl AsRef<[u8]> + ?Sized), recursive: bool, from: u64) -> Result<Response, Error> {
         let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
-        let request = Request { query, waits: true, ..Request::new(Method::Get, path(key.as_ref())) };
+        let request = Request { query: Some(query), waits: true, ..Request::new(Method::Get, path(key.as_ref())) };
         loop {
             match self.ask(request.clone(), Deadline::NEVER) {
                 // The server ended the wait without an event: it was stopped, or a proxy lost patience.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::url::Url;
 use super::{Client, Deadline, Error, Method, Reply, Request};
 use crate::text::path_escape;
 
@@ -27,9 +28,11 @@ struct Members {
     members: Vec<Member>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Message {
-    pub(super) message: String,
+/// An answer that says nothing is an empty message, as in etcd's client.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    message: String,
 }
 
 pub(super) fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
@@ -101,22 +104,21 @@ impl Client {
 /// # Errors
 /// What is wrong with which of them.
 pub(crate) fn check_peer_urls(urls: &[&str]) -> Result<Vec<String>, String> {
-    let mut good = Vec::new();
-    for url in urls.iter().map(|url| url.trim()) {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        if !["http", "https", "unix", "unixs"].contains(&scheme) {
-            return Err(format!("URL scheme must be http, https, unix, or unixs: {url}"));
+    let check = |text: &&str| {
+        let text = text.trim();
+        let url = Url::parse(text)?;
+        if !["http", "https", "unix", "unixs"].contains(&url.scheme.as_str()) {
+            return Err(format!("URL scheme must be http, https, unix, or unixs: {text}"));
         }
-        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let port = host.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
-        if port.is_none() {
-            return Err(format!("URL address does not have the form \"host:port\": {url}"));
+        if !url.has_port() {
+            return Err(format!("URL address does not have the form \"host:port\": {text}"));
         }
-        if !path.is_empty() {
-            return Err(format!("URL must not contain a path: {url}"));
+        if !url.path.is_empty() {
+            return Err(format!("URL must not contain a path: {text}"));
         }
-        good.push(url.to_owned());
-    }
+        Ok(url.to_string())
+    };
+    let mut good: Vec<_> = urls.iter().map(check).collect::<Result<_, _>>()?;
     good.sort();
     Ok(good)
 }

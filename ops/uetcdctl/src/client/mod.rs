@@ -8,7 +8,10 @@ mod error;
 mod http;
 mod keys;
 mod members;
+mod pem;
+mod socket;
 mod tls;
+mod url;
 
 pub(crate) use auth::{Auth, Paths};
 pub(crate) use cluster::Client;

@@ -34,7 +34,9 @@ pub(super) fn get(call: &Call) -> Result<(), Failed> {
     let name = call.only_word(NAME_MISSING)?;
     let client = connect(call)?;
     let role = Auth::new(&client, call.settings.deadline()).role(name).map_err(Failed::bare)?;
-    let lines = |paths: &[String]| paths.iter().map(|path| format!("\t{path}\n")).collect::<Vec<_>>().concat();
+    let lines = |paths: &Option<Vec<String>>| {
+        paths.iter().flatten().map(|path| format!("\t{path}\n")).collect::<Vec<_>>().concat()
+    };
     let Paths { read, write } = &role.permissions.kv;
     screen::say_text(&format!("Role: {}\nKV Read:\n{}KV Write:\n{}", role.name, lines(read), lines(write)));
     Ok(())
@@ -73,10 +75,10 @@ fn wanted(call: &Call) -> Result<Paths, Failed> {
     if canonical != path {
         return Err(Failed::said(format!("Not canonical path; please use `--path={canonical}`")));
     }
-    let path = || vec![path.to_owned()];
+    let path = || Some(vec![path.to_owned()]);
     match ["read", "write", "readwrite"].map(|flag| call.flags.is_set(flag)) {
-        [true, false, false] => Ok(Paths { read: path(), write: Vec::new() }),
-        [false, true, false] => Ok(Paths { read: Vec::new(), write: path() }),
+        [true, false, false] => Ok(Paths { read: path(), write: None }),
+        [false, true, false] => Ok(Paths { read: None, write: path() }),
         [false, false, true] => Ok(Paths { read: path(), write: path() }),
         _ => Err(Failed::said("Please specify exactly one of --read, --write or --readwrite")),
     }

@@ -51,7 +51,7 @@ pub(super) fn passwd(call: &Call) -> Result<(), Failed> {
     let name = call.only_word(NAME_MISSING)?;
     let client = connect(call)?;
     let password = text::lossy(&prompt::password("New password: ")?);
-    Auth::new(&client, call.settings.deadline()).put_user(name, &password).map_err(Failed::bare)?;
+    Auth::new(&client, call.settings.deadline()).change_password(name, &password).map_err(Failed::bare)?;
     screen::say("Password updated");
     Ok(())
 }

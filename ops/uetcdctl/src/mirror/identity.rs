@@ -31,7 +31,8 @@ impl Place {
 /// Where a cluster is now.
 pub(super) fn place(client: &Client) -> Result<Place, Error> {
     // Any answer tells it, a refusal too, and this one is short.
-    let request = Request { query: "quorum=true".into(), ..Request::new(Method::Get, "/v2/keys/_uetcdctl-mirror") };
+    let request =
+        Request { query: Some("quorum=true".into()), ..Request::new(Method::Get, "/v2/keys/_uetcdctl-mirror") };
     let reply = client.send(&request, Deadline::within(PATIENCE))?;
     Ok(Place { cluster: reply.cluster_id, index: reply.index.unwrap_or(0) })
 }
