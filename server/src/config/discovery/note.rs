@@ -10,9 +10,10 @@
 //! number of directories made for it, the data directory being the last
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::super::prepare::{make, unmake};
 use super::super::{Config, Exit, go_reason};
@@ -45,22 +46,60 @@ impl Note {
         let made = make(dir).map_err(|text| fatal(format!("cannot access data directory: {text}")))?;
         // What was made for another registration was not there before either.
         let levels = made_for(&self.file).unwrap_or(made.len());
-        let written = File::create(&self.file).and_then(|mut file| {
-            writeln!(file, "{}{levels}", self.text)?;
-            file.sync_all()?;
-            File::open(dir)?.sync_all()
-        });
-        written.map_err(|error| {
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&self.file);
+        let failed = |error: io::Error| {
             let _ = fs::remove_file(&self.file);
             unmake(&made);
             fatal(format!("cannot write {}: {}", self.file.display(), go_reason(&error)))
-        })
+        };
+        let mut file = opened.map_err(failed)?;
+        hold(&file, &self.file)?;
+        let mut write = || {
+            file.set_len(0)?;
+            writeln!(file, "{}{levels}", self.text)?;
+            file.sync_all()?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(failed)
     }
 
     /// Takes it away if it is there, with what was made for it: the registration is void.
     pub(super) fn undo(&self) -> Result<(), Exit> {
         if self.is_there() { undo(&self.file) } else { Ok(()) }
     }
+}
+
+/// Makes the note of an earlier start this process's, if there is one. Whoever waits for the others has no data that it could lock.
+///
+/// # Errors
+/// Another process waits in this directory.
+pub(crate) fn claim(config: &Config) -> Result<(), Exit> {
+    let path = config.data_dir.join(NAME);
+    // What can not be opened can not be written either, which is said when it is tried.
+    OpenOptions::new().write(true).open(&path).map_or(Ok(()), |file| hold(&file, &path))
+}
+
+/// Locks the note until the process ends, or holds it already.
+fn hold(file: &File, path: &Path) -> Result<(), Exit> {
+    static HELD: Mutex<Option<File>> = Mutex::new(None);
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.is_some() {
+        return Ok(());
+    }
+    let locked = file.try_clone().and_then(|file| match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    let error = match locked {
+        Ok(Some(file)) => {
+            *held = Some(file);
+            return Ok(());
+        }
+        Ok(None) => ::log::DirError::AlreadyLocked(path.to_owned()).to_string(),
+        Err(error) => format!("cannot lock {}: {}", path.display(), go_reason(&error)),
+    };
+    Err(Exit::critical("etcdserver", error))
 }
 
 /// Takes the note away: the member is born.

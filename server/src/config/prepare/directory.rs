@@ -46,6 +46,7 @@ pub(crate) struct Directory {
 pub(crate) fn directory(config: &Config) -> Result<Directory, Exit> {
     let mut log = Vec::new();
     identify(config, &mut log)?;
+    note::claim(config)?;
     let has_data = has_entries(&config.log_dir())?;
     if !has_data && has_entries(&config.snapshot_dir())? {
         let (snapshots, wal) = (config.snapshot_dir(), config.log_dir());

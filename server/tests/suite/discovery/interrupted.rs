@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use super::{contents, is_one_cluster, launch, leaves_nothing, member, nowhere, registry};
-use crate::harness::{Client, Flavor, uetcd_only};
+use crate::harness::{Client, Flavor, Plan, uetcd_only};
 
 #[test]
 fn an_unreachable_service_is_tried_again_until_a_signal() {
@@ -62,6 +62,26 @@ fn whoever_was_ended_while_it_waited_waits_on() {
     members.extend(launch(service.flavor(), &["b"], &url));
     is_one_cluster(&members);
     assert_eq!(contents(&plan), ["member"]);
+}
+
+#[test]
+fn a_directory_in_which_somebody_waits_is_not_shared() {
+    uetcd_only!("etcd waits for ever");
+    let (service, url) = registry("2");
+    let mut members = launch(service.flavor(), &["a"], &url);
+    members[0].wait_for_log("found 1 peer(s), waiting for 1 more");
+    let plan = members[0].plan().clone();
+    let note = std::fs::read(plan.data().join("discovery")).expect("a note");
+    let elsewhere = member(service.flavor(), "b", &url).data_dir(plan.data());
+    let without_discovery = Plan::of(service.flavor()).on_quiet_ports().data_dir(plan.data());
+    for second in [elsewhere, without_discovery] {
+        let ended = second.launch().wait();
+        assert_eq!(ended.code(), 1, "{ended:?}");
+        assert!(ended.stderr.contains("file already locked"), "{ended:?}");
+        assert_eq!(std::fs::read(plan.data().join("discovery")).expect("a note"), note);
+    }
+    members.extend(launch(service.flavor(), &["b"], &url));
+    is_one_cluster(&members);
 }
 
 /// Only the note of it stays; when it is refused then, not even that.
