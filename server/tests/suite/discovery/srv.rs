@@ -181,6 +181,11 @@ fn a_name_server_that_is_not_there_is_said() {
     let plan = Plan::of(Flavor::Uetcd).on_quiet_ports().bootstrapped_by("--discovery-srv", "example.test");
     let gone = nowhere();
     let said = refused(&plan.clone().env("UETCD_RESOLVER", &gone["http://".len()..])).stderr;
+    assert!(said.contains("lookup _etcd-server._tcp.example.test: no name server can be reached"), "{said}");
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (at, _silent) = silent.expect("a free port");
+    let said = refused(&plan.clone().env("UETCD_RESOLVER", &at.to_string())).stderr;
+    assert!(said.contains("asking DNS for the SRV records of _etcd-server._tcp.example.test"), "{said}");
     assert!(said.contains("lookup _etcd-server._tcp.example.test: no answer from any name server"), "{said}");
     let said = refused(&plan.env("UETCD_RESOLVER", "nobody")).stderr;
     assert!(said.contains("no name server: UETCD_RESOLVER=\"nobody\" is not of the form IP:PORT"), "{said}");
