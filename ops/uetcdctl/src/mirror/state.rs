@@ -97,7 +97,13 @@ impl State {
         std::thread::spawn(move || {
             if signals.forever().next().is_some() {
                 let code = match state.save() {
-                    Ok(()) => 0,
+                    Ok(()) => {
+                        if state.kept().is_none() {
+                            let next = "the next run compares everything, and copies what is missing";
+                            crate::screen::complain(&format!("mirror: ended before the copy was complete: {next}\n"));
+                        }
+                        0
+                    }
                     Err(why) => {
                         crate::screen::complain(&format!("{why}\n"));
                         1

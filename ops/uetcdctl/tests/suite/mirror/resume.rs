@@ -19,6 +19,36 @@ fn run(source: &Server, copy: &Server, state: &Path) -> String {
     mirror.interrupt()
 }
 
+/// The number in `N keys differ`.
+fn differing(said: &str) -> usize {
+    let number = said.split(" keys differ").next().and_then(|before| before.rsplit(' ').next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+}
+
+#[test]
+fn a_first_copy_that_is_interrupted_goes_on_with_what_is_missing() {
+    const KEYS: usize = 3000;
+    let home = tempfile::tempdir().expect("a directory");
+    let state = home.path().join("state");
+    let (source, copy) = (etcd(), Plan::of(Flavor::Uetcd).start());
+    let mut client = source.client();
+    for number in 0..KEYS {
+        client.set(&format!("/k/{number}"), "1");
+    }
+    let words = ["--state", state.to_str().expect("UTF-8"), "--workers", "1"];
+    for copied in [50, KEYS / 4] {
+        let mirror = Mirror::start(&source, &copy, &words);
+        eventually("some are copied", PATIENCE, || (tree(&copy, "/").len() > copied).then_some(()));
+        let said = mirror.interrupt();
+        assert!(said.ends_with("mirror: ended before the copy was complete: the next run compares everything, and copies what is missing\n"), "{said}");
+        assert!(!state.exists(), "{said}");
+    }
+    source.client().delete("/v2/keys/k/0");
+    let (left, said) = (KEYS - tree(&copy, "/k").len(), run(&source, &copy, &state));
+    // Its own directory counts as one that is there, and the removed key as another that differs.
+    assert!(differing(&said).abs_diff(left) <= 3 && left < KEYS - KEYS / 4, "{left} were left: {said}");
+}
+
 #[test]
 fn what_happened_meanwhile_comes_with_what_is_left_of_its_time() {
     for flavor in [Flavor::Etcd, Flavor::Uetcd] {
