@@ -2,10 +2,11 @@
 
 use std::io;
 
+use clap::ValueEnum as _;
 use clap_complete::Shell;
 
 use super::spec::{Command, Flag, Kind, Manner, Task};
-use super::table::{COMMANDS, GLOBAL_FLAGS};
+use super::table::{COMMANDS, FORMATS, GLOBAL_FLAGS};
 
 /// Writes the completions for `shell`.
 ///
@@ -18,7 +19,20 @@ pub(crate) fn write(manner: Manner, shell: &str, out: &mut dyn io::Write) -> Res
     let mut program = clap::Command::new(name).args(GLOBAL_FLAGS.iter().map(argument));
     program = program.subcommands(COMMANDS.iter().map(command));
     clap_complete::generate(shell, &mut program, name, out);
+    // A pipe that nobody reads ends the program elsewhere.
+    let _ = if shell == Shell::Fish { out.write_all(more_for_fish(name).as_bytes()) } else { Ok(()) };
     Ok(())
+}
+
+/// What the generated script leaves out: words that are no flags, and the value of a flag that no command precedes.
+fn more_for_fish(name: &str) -> String {
+    let shells: Vec<String> = Shell::value_variants().iter().map(ToString::to_string).collect();
+    format!(
+        "complete -c {name} -n \"__fish_{name}_using_subcommand completion\" -f -a \"{}\"\n\
+         complete -c {name} -n \"__fish_prev_arg_in -o --output\" -f -a \"{}\"\n",
+        shells.join(" "),
+        FORMATS.join(" ")
+    )
 }
 
 fn command(command: &'static Command) -> clap::Command {

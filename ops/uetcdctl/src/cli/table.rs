@@ -2,7 +2,7 @@
 
 use super::spec::{Command, Flag, Kind, Task};
 
-const FORMATS: &[&str] = &["simple", "extended", "json", "table"];
+pub(super) const FORMATS: &[&str] = &["simple", "extended", "json", "table"];
 
 /// Flags before the command.
 pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
