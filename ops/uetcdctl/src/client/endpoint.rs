@@ -26,14 +26,9 @@ impl Endpoint {
         &self.0.scheme
     }
 
-    /// Host, and port if there is one. May be empty, as in etcdctl: then the endpoint never answers.
+    /// Host, and port if there is one; the user in front of it goes nowhere. May be empty, as in etcdctl: then the endpoint never answers.
     pub(crate) fn authority(&self) -> &str {
         &self.0.host
-    }
-
-    /// Name and password, if the URL has them.
-    pub(crate) fn user(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        self.0.user()
     }
 
     /// The host without port and brackets.

@@ -125,7 +125,8 @@ impl Wire {
             .accept_encoding("identity")
             .max_idle_connections_per_host(64)
             .build();
-        let credentials = user.map(|(name, password)| basic(name, password));
+        let credentials =
+            user.map(|(name, password)| format!("Basic {}", BASE64.encode([name, b":", password].concat())));
         Self { agent: config.clone().into(), sockets: socket::agent(config), timeout, credentials, debug }
     }
 
@@ -224,8 +225,7 @@ impl Wire {
         if let Some(content_type) = request.content_type {
             builder = builder.header(header::CONTENT_TYPE, content_type);
         }
-        let of_url = || endpoint.user().map(|(name, password)| basic(&name, &password));
-        if let Some(credentials) = self.credentials.clone().or_else(of_url) {
+        if let Some(credentials) = &self.credentials {
             builder = builder.header(header::AUTHORIZATION, credentials);
         }
         let header_timeout = if request.waits { None } else { self.timeout };
@@ -299,10 +299,6 @@ fn explain_body(endpoint: &Endpoint, error: &ureq::Error) -> Error {
         }
         error => explain(endpoint, error),
     }
-}
-
-fn basic(name: &[u8], password: &[u8]) -> String {
-    format!("Basic {}", BASE64.encode([name, b":", password].concat()))
 }
 
 fn failed(endpoint: &Endpoint, text: String, trouble: Trouble) -> Error {

@@ -51,14 +51,6 @@ impl Url {
         Ok(parsed)
     }
 
-    /// Name and password, if it has them.
-    pub(super) fn user(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let user = self.user.as_deref()?;
-        let (name, password) = user.split_once(':').unwrap_or((user, ""));
-        let bytes = |text| unescape(text, Part::User).ok();
-        Some((bytes(name)?, bytes(password)?))
-    }
-
     /// The bytes of the path.
     pub(super) fn path_bytes(&self) -> Vec<u8> {
         unescape(&self.path, Part::Path).unwrap_or_default()

@@ -37,7 +37,7 @@ impl<'a> Side<'a> {
         let member = server.client().get("/v2/members").json()["members"][0]["id"].as_str().expect("an id").to_owned();
         let (program, url, peer) = (program.display(), server.url(""), server.peer_address());
         let prelude = format!(
-            "unset ${{!ETCDCTL_@}}; export ETCDCTL_API=2; URL={url}; PEER=http://{peer}; MEMBER={member}\n{servers}\n\
+            "unset ${{!ETCDCTL_@}}; export ETCDCTL_API=2 TOOL={program} URL={url}; PEER=http://{peer}; MEMBER={member}\n{servers}\n\
              bare() {{ timeout ${{LIMIT:-20}} {program} \"$@\"; }}\n\
              # A busy machine is no reason to differ.\n\
              ctl() {{ bare --timeout 9s --total-timeout 18s --endpoints $URL \"$@\"; }}\n\
@@ -121,6 +121,7 @@ const CHANGING: [&str; 19] = [
 fn compare(flavor: Flavor, table: &str, least: usize) {
     need("etcdctl");
     need("curl");
+    need("script");
     let documented = document("docs/differences.md");
     let ours = DropIn::new();
     let servers = misbehaving();

@@ -1,7 +1,7 @@
 //! Servers that always do the same, whatever they are asked.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 /// What a server does with every connection.
@@ -33,8 +33,11 @@ impl Canned {
             for stream in listener.incoming().flatten() {
                 match &self {
                     Self::Silent => silent.push(stream),
-                    Self::Closing => reply(stream, ""),
-                    Self::Answering(answer) => reply(stream, answer),
+                    Self::Closing => drop(thread::spawn(|| reply(stream, ""))),
+                    Self::Answering(answer) => {
+                        let answer = answer.clone();
+                        thread::spawn(move || reply(stream, &answer));
+                    }
                 }
             }
         });
@@ -53,4 +56,6 @@ fn reply(mut stream: TcpStream, answer: &str) {
         }
     }
     let _ = stream.write_all(answer.as_bytes());
+    // What is not read when a connection is closed makes a reset of its end.
+    let _ = stream.shutdown(Shutdown::Write).and_then(|()| io::copy(&mut stream, &mut io::sink()));
 }
