@@ -31,6 +31,7 @@ pub mod watch;
 
 // Many shards, one order; and the shard around the state.
 pub mod group;
+pub mod membership;
 pub mod order;
 pub mod random;
 pub mod regime;

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shard::ids::ShardId;
+use shard::membership::hand_over;
 
-use super::membership::hand_over;
 use super::ticker::rounds_in;
 use super::{Inner, Node};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shard::command::SystemCommand;
 use shard::ids::{Index, MemberId, ShardId, Term};
+use shard::membership::Groups;
 use shard::order::Order;
 use shard::route::Route;
 use shard::system::{Member, System};
@@ -13,7 +14,6 @@ use shard::system::{Member, System};
 use super::backup;
 use super::held::HeldCell;
 use super::mailbox::Mailbox;
-use super::membership::Groups;
 use super::message::Message;
 use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
@@ -75,7 +75,8 @@ pub(crate) struct Node {
     /// Per executor: its log has no room.
     pub(super) full: Vec<AtomicBool>,
     pub(super) held: HeldCell,
-    pub(super) groups: Groups,
+    /// Who the members of the groups are, for all executors. Looked at and changed once per round.
+    pub(super) groups: Mutex<Groups>,
     /// What the other members' disks have held.
     pub(crate) remembered: Remembered,
     /// Who remembers that this member's disk has held more, and where they are found as far as they say so.
@@ -141,7 +142,7 @@ impl Node {
             informed: AtomicBool::new(false),
             lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             full: (0..cores).map(|_| AtomicBool::new(false)).collect(),
-            groups: Groups::new(usize::from(birth.shards)),
+            groups: Mutex::new(Groups::new(usize::from(birth.shards))),
             held: HeldCell::new(found.visible(), found.terms()),
             remembered,
             remembered_by: Mutex::default(),

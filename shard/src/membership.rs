@@ -1,0 +1,142 @@
+//! The members of the groups follow the membership that shard 0 keeps.
+//!
+//! A change of the membership is one command in shard 0. Whoever is the primary then brings every group in line with it,
+//! one change at a time, and goes on with that after a change of the primary: what a group lacks is seen by comparing.
+//! A new member gets no vote before it has caught up, so one that never comes costs nothing.
+//!
+//! Who leads group 0 pulls the others, and must be able to lead them: a member gets its vote there last, and leaves there
+//! first. A regime could not open otherwise, and so nobody could bring the groups in line either.
+
+use crate::group::{MemberChange, Members, PeerProgress};
+use crate::ids::{MemberId, RaftIndex, ShardId};
+use crate::shard::Shard;
+use crate::system::System;
+
+/// Entries that a learner may lack when it gets its vote: what is under way in a busy group.
+const BEHIND_MAX: u64 = 256;
+
+/// A change of a group's members that was proposed, and its position.
+pub type Proposed = (ShardId, MemberChange, RaftIndex);
+
+/// Who the members of a node's groups are, as its cores have said.
+#[derive(Clone, Debug)]
+pub struct Groups(Vec<Option<Members>>);
+
+impl Groups {
+    /// Of so many groups nothing is known yet.
+    pub fn new(groups: usize) -> Self {
+        Self(vec![None; groups])
+    }
+
+    /// Now and then, with the shards of each core: takes note of their members and, on the primary while its regime
+    /// `is_open`, proposes the next change of each group that needs one and whose turn it is.
+    pub fn keep(&mut self, shards: &mut [Shard], system: &System, is_open: bool) -> Vec<Proposed> {
+        for shard in shards.iter() {
+            self.note(shard.id(), shard.group().members());
+        }
+        let led = shards.iter_mut().filter(|_| is_open);
+        led.filter_map(|shard| self.bring_nearer(shard, system)).collect()
+    }
+
+    fn bring_nearer(&self, shard: &mut Shard, system: &System) -> Option<Proposed> {
+        let change = next_change(system, shard).filter(|change| self.is_time_for(*change, shard.id()))?;
+        if change == MemberChange::Remove(shard.group().me()) {
+            // The others follow who leads group 0.
+            if shard.id() == ShardId(0) {
+                hand_over(shard);
+            }
+            return None;
+        }
+        // Refused while another one is under way: it is seen again that something is lacking.
+        let at = shard.propose_members(change).ok()?;
+        Some((shard.id(), change, at))
+    }
+
+    fn note(&mut self, shard: ShardId, members: &Members) {
+        let known = &mut self.0[usize::from(shard.0)];
+        if known.as_ref() != Some(members) {
+            *known = Some(members.clone());
+        }
+    }
+
+    /// Whether the other groups have come far enough for a change of one.
+    fn is_time_for(&self, change: MemberChange, shard: ShardId) -> bool {
+        let is_first = shard == ShardId(0);
+        let votes =
+            |id, members: &Option<Members>| members.as_ref().is_some_and(|members| members.voters.contains(&id));
+        match change {
+            MemberChange::AddLearner(_) => true,
+            MemberChange::Promote(id) => !is_first || self.0.iter().skip(1).all(|members| votes(id, members)),
+            MemberChange::Remove(id) => is_first || self.0[0].as_ref().is_some_and(|members| !members.contains(id)),
+        }
+    }
+}
+
+/// Whether a group still has a member that is removed from the cluster: it may need that one to agree to its own removal.
+pub fn lingers(shard: &Shard, system: &System) -> bool {
+    shard.group().members().all().any(|member| system.removed().contains(&member))
+}
+
+/// Hands a group over to the voter that can take over soonest: that has most. False: there is none.
+pub fn hand_over(shard: &mut Shard) -> bool {
+    let voters = &shard.group().members().voters;
+    let fit = shard.progress().filter(|(member, progress)| voters.contains(member) && progress.recent_active);
+    let best = fit.max_by_key(|(member, progress)| (progress.matched, *member)).map(|(member, _)| member);
+    best.map(|best| shard.transfer(best)).is_some()
+}
+
+/// What brings a group nearer to the membership.
+fn next_change(system: &System, shard: &Shard) -> Option<MemberChange> {
+    let members = shard.group().members();
+    if let Some(gone) = members.all().find(|member| system.removed().contains(member)) {
+        return Some(MemberChange::Remove(gone));
+    }
+    if let Some(new) = system.members().keys().find(|member| !members.contains(**member)) {
+        return Some(MemberChange::AddLearner(*new));
+    }
+    let committed = shard.group().committed();
+    let ready = shard.progress().find(|(member, progress)| has_caught_up(members, *member, progress, committed));
+    ready.map(|(member, _)| MemberChange::Promote(member))
+}
+
+fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, committed: RaftIndex) -> bool {
+    // raft takes a new member for active before it has said anything.
+    let answers = progress.recent_active && progress.matched > RaftIndex(0);
+    members.learners.contains(&member) && answers && progress.matched.0 + BEHIND_MAX >= committed.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: MemberId = MemberId(3);
+
+    fn voters(ids: &[u64]) -> Members {
+        Members::of_voters(ids.iter().copied().map(MemberId))
+    }
+
+    #[test]
+    fn a_member_votes_in_the_first_group_last() {
+        let mut groups = Groups::new(3);
+        let promote = MemberChange::Promote(NEW);
+        assert!(!groups.is_time_for(promote, ShardId(0)), "nothing is known of the others");
+        assert!(groups.is_time_for(promote, ShardId(1)));
+        groups.note(ShardId(1), &voters(&[1, 3]));
+        groups.note(ShardId(2), &voters(&[1]));
+        assert!(!groups.is_time_for(promote, ShardId(0)));
+        groups.note(ShardId(2), &voters(&[1, 3]));
+        assert!(groups.is_time_for(promote, ShardId(0)));
+    }
+
+    #[test]
+    fn a_member_leaves_the_first_group_first() {
+        let mut groups = Groups::new(2);
+        let remove = MemberChange::Remove(NEW);
+        assert!(groups.is_time_for(remove, ShardId(0)));
+        assert!(!groups.is_time_for(remove, ShardId(1)), "nothing is known of the first");
+        groups.note(ShardId(0), &voters(&[1, 3]));
+        assert!(!groups.is_time_for(remove, ShardId(1)));
+        groups.note(ShardId(0), &voters(&[1]));
+        assert!(groups.is_time_for(remove, ShardId(1)));
+    }
+}
