@@ -1,14 +1,13 @@
 //! What one core of one node can do in a step.
 
-use shard::group::MemberChange;
 use shard::ids::{Index, MemberId, ShardId};
 use shard::regime::{Action, Report};
-use shard::shard::{Shard, validate_message};
+use shard::shard::validate_message;
 
 use crate::core::Mail;
 use crate::disk::Operation;
 use crate::network::{Envelope, Payload};
-use crate::node::restore;
+use crate::node::{Running, restore};
 use crate::plan::Bug;
 use crate::world::World;
 
@@ -84,7 +83,7 @@ impl World {
             shard.tick();
             shard.follow(primary);
         }
-        self.change_members(at, core);
+        self.keep_members(at, core);
     }
 
     /// The oldest write becomes durable, and what waited for it leaves.
@@ -214,51 +213,9 @@ impl World {
         }
     }
 
-    /// Leaders bring their groups' members to what is wanted, one change at a time.
-    fn change_members(&mut self, at: usize, core: usize) {
-        // The leader of the first group pulls the others, and must be able to lead them: a member gets its vote there
-        // last, and leaves there first.
-        let votes_elsewhere =
-            self.joins.is_some_and(|id| self.every_group_but_first(|members| members.voters.contains(&id)));
-        let left_first = self.leaves.is_some_and(|id| self.first_group(|members| !members.contains(id)));
-        let (joins, leaves) = (self.joins, self.leaves);
-        let node = &mut self.nodes[at];
-        let Some(running) = &mut node.running else { return };
-        for shard in &mut running.cores[core].shards {
-            let first = shard.id() == ShardId(0);
-            let change = wanted(shard, joins, leaves).filter(|change| match change {
-                MemberChange::AddLearner(_) => true,
-                MemberChange::Promote(_) => !first || votes_elsewhere,
-                MemberChange::Remove(_) => first || left_first,
-            });
-            if let Some(change) = change {
-                if change == MemberChange::Remove(node.id) {
-                    let heir = shard.members().voters.iter().copied().find(|voter| *voter != node.id);
-                    if let Some(heir) = heir {
-                        shard.transfer(heir);
-                    }
-                } else {
-                    // Refused while another is under way: asked again at the next tick.
-                    let _ = shard.propose_members(change);
-                }
-            }
-        }
+    /// Brings the groups nearer to the membership that is wanted.
+    fn keep_members(&mut self, at: usize, core: usize) {
+        let Some(Running { order, cores, groups, .. }) = &mut self.nodes[at].running else { return };
+        groups.keep(&mut cores[core].shards, &self.system, order.is_open());
     }
-}
-
-fn wanted(shard: &Shard, joins: Option<MemberId>, leaves: Option<MemberId>) -> Option<MemberChange> {
-    if !shard.may_propose() {
-        return None;
-    }
-    let members = shard.members();
-    let joining = joins.filter(|id| !members.voters.contains(id));
-    if let Some(id) = joining {
-        if !members.learners.contains(&id) {
-            return Some(MemberChange::AddLearner(id));
-        }
-        let committed = shard.group().committed();
-        let ready = shard.progress().any(|(peer, at)| peer == id && at.recent_active && at.matched >= committed);
-        return ready.then_some(MemberChange::Promote(id));
-    }
-    leaves.filter(|id| members.contains(*id)).map(MemberChange::Remove)
 }

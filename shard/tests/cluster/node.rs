@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, Members};
 use shard::history::HistoryLimits;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId};
+use shard::membership::Groups;
 use shard::order::Order;
 use shard::regime::Regimes;
 use shard::shard::Shard;
@@ -39,6 +40,7 @@ pub(crate) struct Running {
     pub(crate) order: Order,
     pub(crate) cores: Vec<Core>,
     pub(crate) regimes: Regimes,
+    pub(crate) groups: Groups,
     pub(crate) primary: Option<MemberId>,
     /// A frontier in the making: its index, and the positions gathered.
     pub(crate) gathering: Option<(Index, Vec<Option<RaftIndex>>)>,
@@ -90,6 +92,7 @@ impl Node {
             order,
             cores: seats.into_iter().map(core).collect(),
             regimes: Regimes::new(self.disk.len()),
+            groups: Groups::new(self.disk.len()),
             primary: None,
             gathering: None,
             watcher: Watcher::default(),

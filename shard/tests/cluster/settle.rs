@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use shard::command::SystemCommand;
 use shard::group::Members;
 use shard::ids::{MemberId, ShardId};
 
@@ -10,6 +11,9 @@ use crate::world::World;
 
 /// Rounds (of one tick each) that a healed cluster has to come to rest.
 const ROUNDS_MAX: usize = 40 * ELECTION_TICKS;
+
+/// Who leaves, if members change.
+const LEAVER: MemberId = MemberId(1);
 
 /// A whole run of one seed.
 pub(crate) fn run(seed: u64, plan: Plan) -> World {
@@ -30,34 +34,33 @@ impl World {
         if !self.plan.changes_members {
             return;
         }
-        let joiner = self.nodes.len() - 1;
-        if self.joins.is_none() && step > self.plan.steps / 4 {
-            self.joins = Some(self.nodes[joiner].id);
-            self.nodes[joiner].absent = false;
-            self.start(joiner);
+        let joiner = self.nodes[self.nodes.len() - 1].id;
+        if step == 0 {
+            for id in 1..=self.plan.founders as u64 {
+                self.want(&add(MemberId(id)));
+            }
         }
-        if self.leaves.is_none() && step > self.plan.steps / 2 && self.joins.is_some_and(|id| self.is_voter(id)) {
+        if step > self.plan.steps / 4 && self.want(&add(joiner)) {
+            let at = self.nodes.len() - 1;
+            self.nodes[at].absent = false;
+            self.start(at);
+        }
+        if step > self.plan.steps / 2
+            && self.every_group(|members| members.voters.contains(&joiner))
+            && self.want(&SystemCommand::RemoveMember { id: LEAVER.0 })
+        {
             self.counts.promoted += 1;
-            self.leaves = Some(MemberId(1));
         }
         self.see_off();
     }
 
-    /// Every group's leader has it among the voters.
-    fn is_voter(&self, id: MemberId) -> bool {
-        self.every_group(|members| members.voters.contains(&id))
+    /// A change of the membership is wanted. False: it is no news.
+    fn want(&mut self, change: &SystemCommand) -> bool {
+        self.system.apply(change).is_ok()
     }
 
     fn every_group(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        self.first_group(&holds) && self.every_group_but_first(holds)
-    }
-
-    pub(crate) fn first_group(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        self.group(ShardId(0), holds)
-    }
-
-    pub(crate) fn every_group_but_first(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        (1..self.plan.shards).map(ShardId).all(|id| self.group(id, &holds))
+        (0..self.plan.shards).map(ShardId).all(|id| self.group(id, &holds))
     }
 
     /// What a group's leader has applied of its members.
@@ -68,16 +71,15 @@ impl World {
 
     /// Who has left every group is switched off for good.
     fn see_off(&mut self) {
-        let Some(leaver) = self.leaves else { return };
-        let at = leaver.0 as usize - 1;
-        if !self.nodes[at].absent && self.every_group(|members| !members.contains(leaver)) {
+        let at = LEAVER.0 as usize - 1;
+        if !self.nodes[at].absent && self.every_group(|members| !members.contains(LEAVER)) {
             self.nodes[at].absent = true;
             self.nodes[at].running = None;
-            self.net.drop_all_for(leaver);
+            self.net.drop_all_for(LEAVER);
             self.counts.removed += 1;
             let others = self.nodes.iter_mut().filter_map(|node| node.running.as_mut());
             let shards = others.flat_map(|running| &mut running.cores).flat_map(|core| &mut core.shards);
-            shards.for_each(|shard| shard.gone(leaver));
+            shards.for_each(|shard| shard.gone(LEAVER));
         }
     }
 
@@ -198,4 +200,9 @@ impl World {
         }
         text
     }
+}
+
+fn add(member: MemberId) -> SystemCommand {
+    let peer_urls = vec![format!("http://node{member}")];
+    SystemCommand::AddMember { id: member.0, name: String::new(), peer_urls }
 }

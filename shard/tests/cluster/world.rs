@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use shard::command::Command;
 use shard::ids::{MemberId, RaftIndex, ShardId};
+use shard::system::System;
 
 use crate::core::{READS, Turn, Who};
 use crate::network::{Network, Payload};
@@ -50,9 +51,8 @@ pub(crate) struct World {
     pub(crate) tickets: BTreeMap<u64, u64>,
     pub(crate) next_ticket: u64,
     next_process: u64,
-    /// Whom the membership changes are about: who joins, and who leaves after that.
-    pub(crate) joins: Option<MemberId>,
-    pub(crate) leaves: Option<MemberId>,
+    /// The membership that is wanted. Nobody asks for it in a log here; `ops/simulate` does.
+    pub(crate) system: System,
 }
 
 impl World {
@@ -71,8 +71,7 @@ impl World {
             tickets: BTreeMap::new(),
             next_ticket: 1,
             next_process: 1,
-            joins: None,
-            leaves: None,
+            system: System::default(),
         };
         (0..world.plan.founders).for_each(|at| world.start(at));
         world
