@@ -7,6 +7,8 @@
 //! Who leads group 0 pulls the others, and must be able to lead them: a member gets its vote there last, and leaves there
 //! first. A regime could not open otherwise, and so nobody could bring the groups in line either.
 
+use mutant::Mutant;
+
 use crate::group::{MemberChange, Members, PeerProgress};
 use crate::ids::{MemberId, RaftIndex, ShardId};
 use crate::shard::Shard;
@@ -66,7 +68,9 @@ impl Groups {
             |id, members: &Option<Members>| members.as_ref().is_some_and(|members| members.voters.contains(&id));
         match change {
             MemberChange::AddLearner(_) => true,
+            MemberChange::Promote(_) if mutant::is(Mutant::VotesAtOnce) => true,
             MemberChange::Promote(id) => !is_first || self.0.iter().skip(1).all(|members| votes(id, members)),
+            MemberChange::Remove(_) if mutant::is(Mutant::LeavesAtOnce) => true,
             MemberChange::Remove(id) => is_first || self.0[0].as_ref().is_some_and(|members| !members.contains(id)),
         }
     }

@@ -60,6 +60,8 @@ mutants! {
     CommitMarkTooHigh: "the commit mark on the disk covers whatever is written",
     VotesAfterAmnesia: "a member that has lost what it promised votes like any other",
     LearnerVotes: "a learner counts as a voter",
+    VotesAtOnce: "a member gets its vote in the first group without waiting for the others",
+    LeavesAtOnce: "a member leaves a group before it has left the first one",
     GoneTooEarly: "a member is switched off when the first group has let it go",
     LossUnnoticed: "a leader does not hear that a member lost what it had acknowledged",
     // Commands, answers, watches.

@@ -86,7 +86,7 @@ impl World {
         }
         seat.log.tick();
         self.around(at, core, |core, around| core.expire(around));
-        self.change_members(at, core);
+        self.keep_members(at, core);
     }
 
     /// One call of the disk for the core. A failure ends the node.

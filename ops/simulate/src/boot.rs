@@ -8,11 +8,13 @@ use log::{BegunLogs, GroupId, GroupLog, Position, Recovered, RecoveryError, reco
 use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Members, Vote};
 use shard::history::HistoryLimits;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
+use shard::membership::Groups;
 use shard::order::Order;
 use shard::regime::Regimes;
 use shard::shard::{Shard, validate};
 use shard::snapshot::Restore;
 use shard::store::Store;
+use shard::system::System;
 
 use crate::checkers::{Mirror, Watcher};
 use crate::core::Core;
@@ -106,11 +108,15 @@ impl Node {
         let cores = logs.len();
         let shards = seeds.len();
         let order = Order::new(shards, cores, Index::ZERO);
+        let mut system = System::default();
         let mut seats: Vec<(Vec<Shard>, Vec<Seat>)> = (0..cores).map(|_| Default::default()).collect();
         for seed in seeds {
             let at = usize::from(seed.shard);
             let seat = Seat::new(seed.on_disk.iter().copied(), seed.lost);
             let shard = self.start_shard(start, &seed);
+            if shard.id() == ShardId(0) {
+                system = shard.store().system().clone();
+            }
             order.note_unapplied(shard.id(), shard.oldest_unapplied());
             order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             seats[at % cores].0.push(shard);
@@ -123,6 +129,8 @@ impl Node {
             order,
             cores: cores.collect(),
             regimes: Regimes::new(shards),
+            system,
+            groups: Groups::new(shards),
             round_began: 0,
             primary: None,
             watcher: Watcher::default(),

@@ -1,6 +1,7 @@
 //! What goes wrong, when, and to whom.
 
-use shard::ids::ShardId;
+use shard::ids::{MemberId, ShardId};
+use shard::shard::Shard;
 
 use crate::counts::Happened;
 use crate::disk::{Damage, Fault, Survives};
@@ -45,6 +46,26 @@ impl World {
         ];
         for (act, _) in acts.iter().zip(struck).filter(|(_, struck)| *struck) {
             act(self, at);
+        }
+    }
+
+    /// A change of members is under way: before it is done, the wrong one may lead the first group.
+    pub(crate) fn upset(&mut self, member: MemberId) {
+        if self.upset.is_none() && self.faults.permille(self.plan.upsets) {
+            self.upset = Some(member);
+        }
+    }
+
+    /// Hands the first group to a member as soon as it has a vote there.
+    pub(crate) fn lead_first(&mut self, to: MemberId) {
+        let running = self.nodes.iter_mut().filter_map(|node| node.running.as_mut());
+        let mut first = running.map(|running| running.cores[0].shard(ShardId(0)));
+        let may = |first: &&mut Shard| first.may_propose() && first.group().members().voters.contains(&to);
+        if let Some(first) = first.find(may).filter(|first| first.group().me() != to) {
+            first.transfer(to);
+            self.upset = None;
+            self.counts.count(Happened::LostLeadership);
+            self.trace.line(self.now, format_args!("node {to} is to lead the first group"));
         }
     }
 

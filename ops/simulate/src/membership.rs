@@ -1,13 +1,17 @@
-//! A member that joins, and one that leaves: what the server does when it is told of them.
+//! A member that joins, and one that leaves: what an operator does. What the groups make of it is `shard`'s.
 
 use mutant::Mutant;
-use shard::group::{MemberChange, Members};
+use shard::command::{Command, SystemCommand};
+use shard::group::Members;
 use shard::ids::{MemberId, ShardId};
-use shard::shard::Shard;
 
+use crate::core::{Asked, NOBODY};
 use crate::counts::Happened;
-use crate::node::Place;
+use crate::node::{Place, Running};
 use crate::world::World;
+
+/// Who leaves.
+const LEAVER: MemberId = MemberId(1);
 
 impl World {
     /// The changes of members that are wanted by now.
@@ -15,34 +19,44 @@ impl World {
         if self.plan.changes_members == 0 {
             return;
         }
-        let joiner = self.nodes.len() - 1;
-        if self.joins.is_none() && step > self.plan.steps / 4 {
-            self.joins = Some(self.nodes[joiner].id);
-            self.nodes[joiner].place = Place::Here;
-            self.start(joiner);
+        let joiner = self.nodes[self.nodes.len() - 1].id;
+        // The log knows of nobody in the beginning: founders say themselves that they are members.
+        (1..=self.plan.founders as u64).for_each(|id| self.want(&add(MemberId(id))));
+        if step >= self.plan.steps / 4 {
+            self.want(&add(joiner));
         }
-        if self.leaves.is_none() && step > self.plan.steps / 2 && self.joins.is_some_and(|id| self.is_voter(id)) {
-            self.counts.count(Happened::MemberAdded);
-            self.leaves = Some(MemberId(1));
+        self.welcome(joiner);
+        if step >= self.plan.steps / 2 && self.every_group(|members| members.voters.contains(&joiner)) {
+            let is_first = self.counts.of(Happened::MemberAdded) == 0;
+            self.counts.add(Happened::MemberAdded, u64::from(is_first));
+            self.want(&SystemCommand::RemoveMember { id: LEAVER.0 });
         }
         self.see_off();
     }
 
-    /// Every group's leader has it among the voters.
-    fn is_voter(&self, id: MemberId) -> bool {
-        self.every_group(|members| members.voters.contains(&id))
+    /// Asks a primary for a change of the membership, as long as it shows one that lacks it.
+    fn want(&mut self, change: &SystemCommand) {
+        let running = self.nodes.iter_mut().filter_map(|node| node.running.as_mut());
+        let lacking = running.filter(|running| running.is_primary() && running.system.check(change).is_ok());
+        for Running { process, cores, .. } in lacking {
+            let command = Command::System(change.clone());
+            cores[0].commands.push(Asked { shard: ShardId(0), ticket: NOBODY, process: *process, command });
+        }
+    }
+
+    /// Whom the membership has is switched on.
+    fn welcome(&mut self, joiner: MemberId) {
+        let mut running = self.nodes.iter().filter_map(|node| node.running.as_ref());
+        let is_member = running.any(|running| running.system.members().contains_key(&joiner));
+        let at = joiner.0 as usize - 1;
+        if is_member && self.nodes[at].is_absent() {
+            self.nodes[at].place = Place::Here;
+            self.start(at);
+        }
     }
 
     fn every_group(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        self.first_group(&holds) && self.every_group_but_first(holds)
-    }
-
-    fn first_group(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        self.group(ShardId(0), holds)
-    }
-
-    fn every_group_but_first(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        (1..self.plan.shards as u16).map(ShardId).all(|id| self.group(id, &holds))
+        (0..self.plan.shards as u16).map(ShardId).all(|id| self.group(id, &holds))
     }
 
     /// What a group's leader has applied of its members.
@@ -53,64 +67,30 @@ impl World {
 
     /// Who has left every group is switched off for good.
     fn see_off(&mut self) {
-        let Some(leaver) = self.leaves else { return };
-        let at = leaver.0 as usize - 1;
-        let early = mutant::is(Mutant::GoneTooEarly) && self.first_group(|members| !members.contains(leaver));
-        if !self.nodes[at].is_absent() && (early || self.every_group(|members| !members.contains(leaver))) {
+        let has_left = |members: &Members| !members.contains(LEAVER);
+        let at = LEAVER.0 as usize - 1;
+        let early = mutant::is(Mutant::GoneTooEarly) && self.group(ShardId(0), has_left);
+        if !self.nodes[at].is_absent() && (early || self.every_group(has_left)) {
             self.nodes[at].place = Place::Absent;
             self.nodes[at].running = None;
-            self.net.drop_all_for(leaver);
+            self.net.drop_all_for(LEAVER);
             self.counts.count(Happened::MemberRemoved);
             let others = self.nodes.iter_mut().filter_map(|node| node.running.as_mut());
             let shards = others.flat_map(|running| &mut running.cores).flat_map(|core| &mut core.shards);
-            shards.for_each(|shard| shard.gone(leaver));
+            shards.for_each(|shard| shard.gone(LEAVER));
         }
     }
 
-    /// Leaders bring their groups' members to what is wanted, one change at a time.
-    pub(crate) fn change_members(&mut self, at: usize, core: usize) {
-        // The leader of the first group pulls the others, and must be able to lead them: a member gets its vote there
-        // last, and leaves there first.
-        let votes_elsewhere =
-            self.joins.is_some_and(|id| self.every_group_but_first(|members| members.voters.contains(&id)));
-        let left_first = self.leaves.is_some_and(|id| self.first_group(|members| !members.contains(id)));
-        let (joins, leaves) = (self.joins, self.leaves);
-        let node = &mut self.nodes[at];
-        let Some(running) = &mut node.running else { return };
-        for shard in &mut running.cores[core].shards {
-            let first = shard.id() == ShardId(0);
-            let change = wanted(shard, joins, leaves).filter(|change| match change {
-                MemberChange::AddLearner(_) => true,
-                MemberChange::Promote(_) => !first || votes_elsewhere,
-                MemberChange::Remove(_) => first || left_first,
-            });
-            if let Some(change) = change {
-                if change == MemberChange::Remove(node.id) {
-                    let heir = shard.members().voters.iter().copied().find(|voter| *voter != node.id);
-                    if let Some(heir) = heir {
-                        shard.transfer(heir);
-                    }
-                } else {
-                    // Refused while another is under way: asked again at the next tick.
-                    let _ = shard.propose_members(change);
-                }
-            }
+    /// As the server's `core/membership.rs`.
+    pub(crate) fn keep_members(&mut self, at: usize, core: usize) {
+        let Some(Running { order, cores, groups, system, .. }) = &mut self.nodes[at].running else { return };
+        for (_, change, _) in groups.keep(&mut cores[core].shards, system, order.is_open()) {
+            self.upset(change.member());
         }
     }
 }
-fn wanted(shard: &Shard, joins: Option<MemberId>, leaves: Option<MemberId>) -> Option<MemberChange> {
-    if !shard.may_propose() {
-        return None;
-    }
-    let members = shard.members();
-    let joining = joins.filter(|id| !members.voters.contains(id));
-    if let Some(id) = joining {
-        if !members.learners.contains(&id) {
-            return Some(MemberChange::AddLearner(id));
-        }
-        let committed = shard.group().committed();
-        let ready = shard.progress().any(|(peer, at)| peer == id && at.recent_active && at.matched >= committed);
-        return ready.then_some(MemberChange::Promote(id));
-    }
-    leaves.filter(|id| members.contains(*id)).map(MemberChange::Remove)
+
+fn add(member: MemberId) -> SystemCommand {
+    let peer_urls = vec![format!("http://node{member}")];
+    SystemCommand::AddMember { id: member.0, name: String::new(), peer_urls }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use log::{BegunLogs, LogIdentity};
 use shard::ids::{Index, MemberId, ShardId};
+use shard::membership::Groups;
 use shard::order::Order;
 use shard::regime::Regimes;
 use shard::shard::Shard;
+use shard::system::System;
 
 use crate::checkers::{Mirror, Watcher};
 use crate::core::Core;
@@ -66,6 +68,9 @@ pub(crate) struct Running {
     pub(crate) order: Order,
     pub(crate) cores: Vec<Core>,
     pub(crate) regimes: Regimes,
+    /// The membership as of the last change applied.
+    pub(crate) system: System,
+    pub(crate) groups: Groups,
     /// The highest index shown anywhere when the newest confirming round began.
     pub(crate) round_began: u64,
     pub(crate) primary: Option<MemberId>,

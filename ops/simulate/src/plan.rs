@@ -101,6 +101,8 @@ plan! {
     /// 1: there are keys that expire and hidden ones, watches that begin in the past of a short history, and refusals that
     /// need no place in the log.
     wide,
+    /// Of the changes of members that are proposed: whom it is about gets the first group as soon as it can lead it.
+    upsets,
 }
 
 impl Plan {
@@ -145,6 +147,7 @@ impl Plan {
             log_read_entries: pick(&[0, 5, 50]),
             value_bytes: pick(&[8, 8, 600, 5000]),
             wide: pick(&[0, 1, 1]),
+            upsets: pick(&[0, 300]),
         }
     }
 

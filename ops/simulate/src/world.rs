@@ -43,9 +43,8 @@ pub(crate) struct World {
     pub(crate) tickets: BTreeMap<u64, u64>,
     pub(crate) next_ticket: u64,
     next_process: u64,
-    /// Whom the membership changes are about: who joins, and who leaves after that.
-    pub(crate) joins: Option<MemberId>,
-    pub(crate) leaves: Option<MemberId>,
+    /// Who is to lead the first group once it can.
+    pub(crate) upset: Option<MemberId>,
 }
 
 impl World {
@@ -67,8 +66,7 @@ impl World {
             tickets: BTreeMap::new(),
             next_ticket: 1,
             next_process: 1,
-            joins: None,
-            leaves: None,
+            upset: None,
         };
         (0..world.plan.founders).for_each(|at| world.start(at));
         world
@@ -139,6 +137,9 @@ impl World {
     pub(crate) fn pass_time(&mut self) {
         self.now += 1;
         self.net.now = self.now;
+        if let Some(to) = self.upset {
+            self.lead_first(to);
+        }
     }
 
     fn some_disk(&mut self, at: usize, core: usize, calls: usize) {
@@ -165,7 +166,11 @@ impl World {
         }
         let Some(running) = &mut self.nodes[at].running else { return };
         if core == 0 {
-            let primary = running.cores[0].shard(ShardId(0)).primary();
+            let first = running.cores[0].shard(ShardId(0));
+            let primary = first.primary();
+            if turn.applied.system {
+                running.system = first.store().system().clone();
+            }
             if running.primary != primary {
                 running.primary = primary;
                 let id = self.nodes[at].id;

@@ -197,6 +197,8 @@ impl Model {
                 *self.ahead.entry(self.at.shard).or_default() += by_ns;
                 None
             }
+            // It is answered to nobody, and in no page.
+            Command::System(_) => None,
             other => panic!("no client asks for {other:?}"),
         };
         Answered::Done { prev }

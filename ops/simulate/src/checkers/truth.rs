@@ -184,6 +184,7 @@ fn own(command: &CommandRef<'_>) -> Option<Command> {
             Some(Command::Expire { path: path.to_vec(), deadline, created })
         }
         CommandRef::Rebase { by_ns } => Some(Command::Rebase { by_ns }),
+        CommandRef::System(ref system) => Some(Command::System(system.clone().into_owned())),
         _ => None,
     }
 }
