@@ -10,16 +10,19 @@ use net::peer::{Held, Hello};
 use serde::{Deserialize, Serialize};
 use shard::ids::MemberId;
 
+/// Earlier processes of a member that are told from its present one: more than may have a word under way at once.
+const REPLACED_MAX: usize = 16;
+
 /// What is known of one member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     /// The process that has said it: one process has one disk.
     process: u64,
     visible: u64,
     terms: u64,
-    /// The process before it, if there was one: it has ended, and what still comes of it changes nothing.
+    /// The processes before it, the last one first: they have ended, and what still comes of them changes nothing.
     #[serde(default)]
-    replaced: u64,
+    replaced: Vec<u64>,
 }
 
 /// What is known of all of them. For any thread; off the request path.
@@ -42,7 +45,7 @@ pub(crate) enum News {
 }
 
 impl Known {
-    fn held(self) -> Held {
+    fn held(&self) -> Held {
         Held { visible: self.visible, terms: self.terms, forgetful: false }
     }
 }
@@ -72,7 +75,7 @@ impl Remembered {
         let (member, process) = (hello.identity.member, hello.identity.process);
         let mut state = self.state();
         let known = state.members.get(&member).filter(|known| known.process != process);
-        if known.is_some_and(|known| known.replaced == process) {
+        if known.is_some_and(|known| known.replaced.contains(&process)) {
             return false;
         }
         if known.is_some_and(|known| !hello.held.forgetful && hello.held.is_less_than(&known.held())) {
@@ -108,15 +111,18 @@ impl Remembered {
 
 impl State {
     fn note(&mut self, member: u64, process: u64, held: Held) {
-        let before = self.members.get(&member).copied();
+        let before = self.members.get(&member);
         let held = match before {
             Some(before) if !held.forgetful => held.max(before.held()),
             _ => held,
         };
-        let replaced =
-            before.map_or(0, |before| if before.process == process { before.replaced } else { before.process });
+        let mut replaced = before.map_or(Vec::new(), |before| before.replaced.clone());
+        if let Some(before) = before.filter(|before| before.process != process) {
+            replaced.insert(0, before.process);
+            replaced.truncate(REPLACED_MAX);
+        }
         let now = Known { process, visible: held.visible, terms: held.terms, replaced };
-        if before == Some(now) {
+        if before == Some(&now) {
             return;
         }
         let is_less = before.is_some_and(|before| now.held().is_less_than(&before.held()));
@@ -153,10 +159,20 @@ mod tests {
     fn a_late_hello_of_an_earlier_process_does_not_keep_the_present_one_from_being_heard() {
         let remembered = Remembered::default();
         assert!(!remembered.is_outdated(&hello(1, 100, 30, false)));
-        assert!(!remembered.is_outdated(&hello(2, 100, 30, false)));
-        assert!(!remembered.is_outdated(&hello(1, 90, 30, false)), "it says nothing of the disk of today");
-        remembered.note(MemberId(2), 2, Held { visible: 200, terms: 31, forgetful: false });
-        assert!(remembered.is_outdated(&hello(3, 199, 31, false)));
+        let lives = REPLACED_MAX as u64;
+        for process in 2..=lives + 1 {
+            assert!(!remembered.is_outdated(&hello(process, 100, 30, false)));
+        }
+        for earlier in 1..=lives {
+            for visible in [90, 110] {
+                assert!(
+                    !remembered.is_outdated(&hello(earlier, visible, 30, false)),
+                    "it says nothing of the disk of today"
+                );
+            }
+            remembered.note(MemberId(2), lives + 1, Held { visible: 200 + earlier, terms: 31, forgetful: false });
+            assert!(remembered.is_outdated(&hello(99, 199 + earlier, 31, false)));
+        }
     }
 
     #[test]
