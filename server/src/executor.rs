@@ -21,6 +21,7 @@ use crate::listen::{Listener, Side};
 use crate::peer::{Links, Local, Roster};
 use crate::recovery::{self, ShardSeed};
 use crate::ring;
+use crate::slice::{self, Slice};
 
 /// Connections on the peer ports of one executor: a stream from each executor of each peer, and who asks for `/members`.
 /// Not counted with those of clients, which may use up theirs.
@@ -77,6 +78,7 @@ pub(crate) fn start(seed: Seed) -> Result<(), Fatal> {
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
     let Seed { me, node, birth, shards, resume, founding, listeners, connections, notices } = seed;
+    slice::ask_for(Slice::Interruptible);
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let roster = Roster::new(&core);

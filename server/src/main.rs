@@ -136,6 +136,7 @@ fn run(config: Config) -> Result<Reason, End> {
     };
     slice::ask_for(Slice::Interruptible);
     let ReadBack { mut found, birth, repaired } = repair::read_back(&config, &data, birth, noted)?;
+    slice::ask_for(Slice::Usual);
     let mut listeners = listen::bind_all(&config, Role::Member).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);
 

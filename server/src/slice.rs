@@ -16,7 +16,7 @@ const LONGEST_NS: u64 = 100_000_000;
 pub(crate) enum Slice {
     /// As every thread.
     Usual,
-    /// Long ones, which others interrupt. What a process starts with, because it starts with restoring its state.
+    /// Long ones, which others interrupt. What an executor starts with, because it starts with restoring its state.
     #[default]
     Interruptible,
 }

@@ -51,7 +51,7 @@ pub(super) struct CatchUp {
     resting: bool,
     /// There was something late since the last round.
     lagged: bool,
-    /// What slices this thread has asked for. The main thread, which restored the state, has begun with these.
+    /// What slices this thread has asked for.
     slice: Slice,
 }
 
