@@ -90,7 +90,7 @@ impl State {
         replace(path, &text).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// On SIGINT and SIGTERM, saves and ends the process, with status 0.
+    /// On SIGINT and SIGTERM, saves and ends the process, with status 0 if the copy was complete.
     pub(super) fn save_on_signals(&self) -> Result<(), String> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("signals can not be caught: {e}"))?;
         let state = self.clone();
@@ -98,11 +98,12 @@ impl State {
             if signals.forever().next().is_some() {
                 let code = match state.save() {
                     Ok(()) => {
-                        if state.kept().is_none() {
+                        let complete = state.kept().is_some();
+                        if !complete {
                             let next = "the next run compares everything, and copies what is missing";
                             crate::screen::complain(&format!("mirror: ended before the copy was complete: {next}\n"));
                         }
-                        0
+                        i32::from(!complete)
                     }
                     Err(why) => {
                         crate::screen::complain(&format!("{why}\n"));

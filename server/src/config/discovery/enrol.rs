@@ -50,12 +50,13 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether a registration may stand, and another start of this member may wait on.
-    pub(super) fn leaves_a_place(&self) -> bool {
+    /// Whether a registration may stand, and another start of this member may wait on. `came_before`: an earlier start has noted
+    /// one; what was found under its id then, and is not this start's, is that start's.
+    pub(super) fn leaves_a_place(&self, came_before: bool) -> bool {
         match self {
+            Self::DuplicateId => came_before,
             Self::BadEndpoint | Self::Unanswered(_) | Self::Local(_) => true,
             Self::Full
-            | Self::DuplicateId
             | Self::DuplicateName
             | Self::DuplicateUrl(_)
             | Self::BadSize

@@ -50,8 +50,9 @@ pub(super) fn join(config: &Config, discovery: &Discovery) -> Result<Place, Exit
     let wire = open(&token, discovery).map_err(|text| failed(config, discovery, Fault::Refused(text)))?;
     let id = MemberId::at_bootstrap(&config.advertise_peer.texts(), &discovery.url).to_string();
     let note = Note::new(config, &discovery.url, &id);
+    let came_before = note.is_there();
     let enrolled = enrolled(config, &id, &note, visit(&token, &wire)).and_then(without_duplicates);
-    if enrolled.as_ref().is_err_and(|fault| !fault.leaves_a_place()) {
+    if enrolled.as_ref().is_err_and(|fault| !fault.leaves_a_place(came_before)) {
         note.undo()?;
     }
     match enrolled {

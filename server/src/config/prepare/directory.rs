@@ -113,6 +113,8 @@ fn identify(config: &Config, log: &mut Vec<LogLine>) -> Result<Role, Exit> {
             Ok(Role::Member)
         }
         (false, false) if config.proxying.mode == ProxyMode::Off => Ok(Role::Member),
+        // A member waits in it for its cluster, or will again: as good as its data.
+        (false, false) if has(note::NAME) => Ok(Role::Member),
         (false, false) => Ok(Role::Proxy),
     }
 }

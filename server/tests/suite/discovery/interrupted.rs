@@ -74,12 +74,28 @@ fn a_directory_in_which_somebody_waits_is_not_shared() {
     let note = std::fs::read(plan.data().join("discovery")).expect("a note");
     let elsewhere = member(service.flavor(), "b", &url).data_dir(plan.data());
     let without_discovery = Plan::of(service.flavor()).on_quiet_ports().data_dir(plan.data());
-    for second in [elsewhere, without_discovery] {
+    let proxy = without_discovery.clone().uetcd_args(["--proxy", "on"]);
+    for second in [elsewhere, without_discovery, proxy] {
         let ended = second.launch().wait();
         assert_eq!(ended.code(), 1, "{ended:?}");
         assert!(ended.stderr.contains("file already locked"), "{ended:?}");
         assert_eq!(std::fs::read(plan.data().join("discovery")).expect("a note"), note);
     }
+    members.extend(launch(service.flavor(), &["b"], &url));
+    is_one_cluster(&members);
+}
+
+#[test]
+fn a_mistyped_name_costs_whoever_waits_nothing() {
+    uetcd_only!("etcd can never use the token again");
+    let (service, url) = registry("2");
+    let first = launch(service.flavor(), &["a"], &url).remove(0);
+    first.wait_for_log("found 1 peer(s), waiting for 1 more");
+    let plan = first.kill();
+    let ended = plan.clone().named("z").launch().wait();
+    assert!(ended.stderr.contains("member \"z\" has previously registered"), "{ended:?}");
+    assert_eq!(contents(&plan), ["discovery"]);
+    let mut members = vec![plan.launch()];
     members.extend(launch(service.flavor(), &["b"], &url));
     is_one_cluster(&members);
 }
