@@ -77,8 +77,10 @@ impl Groups {
 }
 
 /// Whether a group still has a member that is removed from the cluster: it may need that one to agree to its own removal.
+///
+/// What is committed is not enough: a restart may not know of it, and would miss the vote (`Group::remembers_change`).
 pub fn lingers(shard: &Shard, system: &System) -> bool {
-    shard.group().members().all().any(|member| system.removed().contains(&member))
+    shard.members().all().any(|member| system.removed().contains(&member))
 }
 
 /// Hands a group over to the voter that can take over soonest: that has most. False: there is none.
@@ -112,6 +114,11 @@ fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, c
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::SystemCommand;
+    use crate::group::{GroupSeed, LOG_START, TAIL_BYTES, Vote};
+    use crate::ids::Index;
+    use crate::shard::{Applied, Outputs};
+    use crate::store::Store;
 
     const NEW: MemberId = MemberId(3);
 
@@ -130,6 +137,56 @@ mod tests {
         assert!(!groups.is_time_for(promote, ShardId(0)));
         groups.note(ShardId(2), &voters(&[1, 3]));
         assert!(groups.is_time_for(promote, ShardId(0)));
+    }
+
+    fn alone() -> Shard {
+        let seed = GroupSeed {
+            member: MemberId(1),
+            members: voters(&[1]),
+            applied: LOG_START,
+            vote: Vote::default(),
+            entries: Vec::new(),
+            shown: Index::ZERO,
+            election_ticks: 10,
+            heartbeat_ticks: 1,
+            tail_bytes: TAIL_BYTES,
+            amnesia: None,
+            random_seed: 3,
+        };
+        let mut shard = Shard::start(ShardId(0), Store::default(), seed, 1).expect("starts");
+        shard.campaign();
+        while write(&mut shard) {}
+        shard
+    }
+
+    /// A turn whose writes become durable after it. False: there was nothing to write.
+    fn write(shard: &mut Shard) -> bool {
+        let mut out = Outputs::default();
+        shard.advance(&mut out);
+        shard.apply(Index::ZERO, &mut Applied::default());
+        let numbers: Vec<u64> = out.writes.iter().filter_map(|write| write.number).collect();
+        for number in &numbers {
+            shard.persisted(*number);
+        }
+        !numbers.is_empty()
+    }
+
+    #[test]
+    fn a_removal_counts_when_a_restart_would_know_of_it() {
+        let mut shard = alone();
+        shard.propose_members(MemberChange::AddLearner(NEW)).expect("proposed");
+        while write(&mut shard) {}
+        let mut system = System::default();
+        let add = SystemCommand::AddMember { id: NEW.0, name: String::new(), peer_urls: Vec::new() };
+        system.apply(&add).expect("added");
+        system.apply(&SystemCommand::RemoveMember { id: NEW.0 }).expect("removed");
+        shard.propose_members(MemberChange::Remove(NEW)).expect("proposed");
+        while shard.group().members().contains(NEW) {
+            assert!(write(&mut shard), "it is committed");
+        }
+        assert!(lingers(&shard, &system), "that it is committed was not on the disk");
+        while write(&mut shard) {}
+        assert!(!lingers(&shard, &system));
     }
 
     #[test]

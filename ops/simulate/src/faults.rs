@@ -13,6 +13,8 @@ const PAUSE_STEPS: usize = 600;
 const NAP_STEPS: usize = 200;
 /// Calls within which a power cut comes that is under way.
 const CUT_CALLS: usize = 40;
+/// Calls within which it comes when something was said that must not be forgotten.
+const LAST_CALLS: usize = 4;
 /// The furthest jump of a clock: an hour, in nanoseconds.
 const JUMP_NS: usize = 3_600_000_000_000;
 
@@ -66,6 +68,14 @@ impl World {
             self.upset = None;
             self.counts.count(Happened::LostLeadership);
             self.trace.line(self.now, format_args!("node {to} is to lead the first group"));
+        }
+    }
+
+    /// Who has just said that another one has left may forget what it has not written.
+    pub(crate) fn forget_the_last(&mut self, at: usize) {
+        if self.faults.permille(self.plan.upsets) {
+            let calls = self.faults.below(LAST_CALLS) as u64;
+            self.nodes[at].disk.power_for.get_or_insert(calls);
         }
     }
 

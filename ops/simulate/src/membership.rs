@@ -4,6 +4,8 @@ use mutant::Mutant;
 use shard::command::{Command, SystemCommand};
 use shard::group::Members;
 use shard::ids::{MemberId, ShardId};
+use shard::membership::lingers;
+use shard::shard::Shard;
 
 use crate::core::{Asked, NOBODY};
 use crate::counts::Happened;
@@ -46,8 +48,7 @@ impl World {
 
     /// Whom the membership has is switched on.
     fn welcome(&mut self, joiner: MemberId) {
-        let mut running = self.nodes.iter().filter_map(|node| node.running.as_ref());
-        let is_member = running.any(|running| running.system.members().contains_key(&joiner));
+        let is_member = self.running().any(|running| running.system.members().contains_key(&joiner));
         let at = joiner.0 as usize - 1;
         if is_member && self.nodes[at].is_absent() {
             self.nodes[at].place = Place::Here;
@@ -55,22 +56,35 @@ impl World {
         }
     }
 
+    /// A leader of every group has applied this of its members.
     fn every_group(&self, holds: impl Fn(&Members) -> bool) -> bool {
-        (0..self.plan.shards as u16).map(ShardId).all(|id| self.group(id, &holds))
+        let is_so = |shard: &Shard| shard.may_propose() && holds(shard.members());
+        (0..self.plan.shards as u16).map(ShardId).all(|id| self.running().any(|running| is_so(running.shard(id))))
     }
 
-    /// What a group's leader has applied of its members.
-    fn group(&self, id: ShardId, holds: impl Fn(&Members) -> bool) -> bool {
-        let running = self.nodes.iter().filter_map(|node| node.running.as_ref());
-        running.map(|running| running.shard(id)).any(|shard| shard.may_propose() && holds(shard.members()))
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.nodes.iter().filter_map(|node| node.running.as_ref())
     }
 
-    /// Who has left every group is switched off for good.
-    fn see_off(&mut self) {
-        let has_left = |members: &Members| !members.contains(LEAVER);
+    /// A member of whose groups none counts on who leaves: an operator who asked that one waits for it.
+    fn has_let_go(&self) -> Option<usize> {
+        let groups = if mutant::is(Mutant::GoneTooEarly) { 1 } else { self.plan.shards };
+        self.nodes.iter().position(|node| {
+            let others = node.running.iter().filter(|_| node.id != LEAVER);
+            let mut knowing = others.filter(|running| running.system.removed().contains(&LEAVER));
+            knowing.any(|running| {
+                let mut shards = running.shards().filter(|shard| usize::from(shard.id().0) < groups);
+                !shards.any(|shard| lingers(shard, &running.system))
+            })
+        })
+    }
+
+    /// Who has left every group is switched off for good. Returns who has just said that it may be.
+    pub(crate) fn see_off(&mut self) -> Option<usize> {
         let at = LEAVER.0 as usize - 1;
-        let early = mutant::is(Mutant::GoneTooEarly) && self.group(ShardId(0), has_left);
-        if !self.nodes[at].is_absent() && (early || self.every_group(has_left)) {
+        let is_here = self.plan.changes_members > 0 && !self.nodes[at].is_absent();
+        let said = self.has_let_go().filter(|_| is_here);
+        if said.is_some() {
             self.nodes[at].place = Place::Absent;
             self.nodes[at].running = None;
             self.net.drop_all_for(LEAVER);
@@ -79,6 +93,7 @@ impl World {
             let shards = others.flat_map(|running| &mut running.cores).flat_map(|core| &mut core.shards);
             shards.for_each(|shard| shard.gone(LEAVER));
         }
+        said
     }
 
     /// As the server's `core/membership.rs`.

@@ -130,6 +130,9 @@ impl World {
             _ => {}
         }
         self.turn(at, core);
+        if let Some(said) = self.see_off() {
+            self.forget_the_last(said);
+        }
         self.read(at, core);
         self.watch_past(at, core);
     }
