@@ -2,8 +2,8 @@
 
 use log::{DataDir, LogIdentity};
 use serde::{Deserialize, Serialize};
-use shard::group::Members;
-use shard::ids::MemberId;
+use shard::group::{LOG_NOTHING, LOG_START, Members};
+use shard::ids::{MemberId, RaftIndex, Term};
 use shard::system::Member;
 
 use crate::config::{self, Config};
@@ -62,6 +62,11 @@ impl Birth {
     /// Who has a vote where a group's log begins. Who joined learns that from a snapshot.
     pub(crate) fn first_members(&self) -> Members {
         Members::of_voters(self.founders.iter().filter(|_| !self.joined).map(|founder| MemberId(founder.id)))
+    }
+
+    /// Where the log of a group begins that has neither a snapshot nor entries. Who joined has no state before it is sent one.
+    pub(crate) fn log_start(&self) -> (RaftIndex, Term) {
+        if self.joined { LOG_NOTHING } else { LOG_START }
     }
 
     /// Whose log it is.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use glommio::sync::Semaphore;
 use glommio::{Latency, Placement, Shares, Task};
 use log::{GroupId, LogOptions, LogWriter, Resume};
-use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, TAIL_BYTES, Vote};
+use shard::group::{GroupSeed, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
 use shard::shard::Shard;
 
@@ -192,14 +192,13 @@ fn restore(node: &Node, birth: &Birth, mut seed: ShardSeed) -> Result<Shard, Fat
     let vote = seed.log.hard_state.unwrap_or_default();
     let (shown, clock) = seed.log.frontier.map_or((0, 0), |frontier| (frontier.visible, frontier.clock));
     let shown = Index(shown);
-    let start = if birth.joined { LOG_NOTHING } else { LOG_START };
     let promised_to: Vec<MemberId> = birth.promised_to.iter().copied().map(MemberId).collect();
     let amnesia = Some(promised_to).filter(|members| !members.is_empty());
     let heartbeat = config.heartbeat.as_millis().max(1);
     let group = GroupSeed {
         member: MemberId(birth.member),
         members: birth.first_members(),
-        applied: seed.snapshots.first().copied().unwrap_or(start),
+        applied: seed.snapshots.first().copied().unwrap_or(birth.log_start()),
         vote: Vote { term: vote.term, vote: vote.vote, commit: vote.commit.get() },
         entries,
         shown,

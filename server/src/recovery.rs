@@ -10,7 +10,7 @@ use log::{
     BegunLogs, GroupId, GroupLog, OsDisk, Position, RecoveryError, Resume, SnapshotError, SnapshotFile, list_snapshots,
     read_snapshot, recover, set_aside, tidy_snapshots,
 };
-use shard::group::{LOG_START, LogEntry};
+use shard::group::LogEntry;
 use shard::history::HistoryLimits;
 use shard::ids::{RaftIndex, Term};
 use shard::shard::validate;
@@ -142,9 +142,6 @@ impl From<Unread> for Fatal {
     }
 }
 
-/// The log of a group that has none yet begins here.
-pub(crate) const START: Position = Position { index: log::RaftIndex::new(LOG_START.0.0), term: LOG_START.1.0 };
-
 /// A shard's newest readable snapshot.
 struct Loaded {
     position: Position,
@@ -158,7 +155,10 @@ struct Loaded {
 pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Unread> {
     let begun = Instant::now();
     let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
-    let base = |group: GroupId| Some(snapshots.get(&group).map_or(START, |loaded| loaded.position));
+    let (index, term) = birth.log_start();
+    let start = Position { index: log::RaftIndex::new(index.0), term: term.0 };
+    let base_of = |loaded: Option<&Loaded>| Some(loaded.map_or(start, |loaded| loaded.position));
+    let base = |group: GroupId| base_of(snapshots.get(&group));
     let mut recovered = recover(&OsDisk::default(), &config.log_dir(), birth.log_identity(), &base)?;
     if let Some(noted) = noted {
         noted.check(&config.log_dir(), &recovered)?;
@@ -181,8 +181,7 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
     for shard in 0..birth.shards {
         let group = GroupId::new(shard);
         // One that was restored from a backup has a snapshot, and no log yet.
-        let base = snapshots.get(&group).map_or(START, |loaded| loaded.position);
-        let empty = GroupLog { base: Some(base), ..GroupLog::default() };
+        let empty = GroupLog { base: base_of(snapshots.get(&group)), ..GroupLog::default() };
         let log = recovered.groups.remove(&group).unwrap_or(empty);
         entries += log.entries.len();
         let mut seed = seed(shard, log, snapshots.remove(&group));

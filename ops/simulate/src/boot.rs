@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use log::{BegunLogs, GroupId, GroupLog, Position, Recovered, RecoveryError, recover};
-use shard::group::{GroupSeed, LOG_NOTHING, LOG_START, LogEntry, Members, Vote};
+use shard::group::{GroupSeed, LogEntry, Members, Vote};
 use shard::history::HistoryLimits;
 use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::membership::Groups;
@@ -71,7 +71,9 @@ impl Node {
         let begun = BegunLogs { epoch: recovered.epoch, logs };
         let groups = std::mem::take(&mut recovered.groups);
         let identity = self.identity();
-        let seeds: Vec<Seed> = found.into_iter().zip(0..).map(|(found, at)| Seed::new(at, found, &groups)).collect();
+        let log_start = self.log_start();
+        let seed = |(found, at)| Seed::new(at, found, &groups, log_start);
+        let seeds: Vec<Seed> = found.into_iter().zip(0..).map(seed).collect();
         let mut opened = Vec::new();
         for resume in recovered.resume(cores as u16) {
             let core = usize::from(resume.core.get());
@@ -88,7 +90,7 @@ impl Node {
         let found = snapshots::load(&self.disk, start.plan.shards as u16);
         let base = |group: GroupId| {
             let newest = found[usize::from(group.get())].newest.as_ref();
-            Some(newest.map_or(position(LOG_START), |(upto, _)| position(*upto)))
+            Some(position(newest.map_or(self.log_start(), |(upto, _)| *upto)))
         };
         let recovered = recover(&self.disk, Path::new(LOGS), self.identity(), &base as &dyn Fn(_) -> Option<Position>);
         let recovered = recovered.map_err(Stopped::Log)?;
@@ -144,7 +146,7 @@ impl Node {
         let founders = (1..=start.plan.founders as u64).map(MemberId);
         let joined = self.birth != Birth::Founder;
         let members = if joined { Members::default() } else { Members::of_voters(founders) };
-        let applied = seed.on_disk.first().copied().unwrap_or(if joined { LOG_NOTHING } else { LOG_START });
+        let applied = seed.on_disk.first().copied().unwrap_or(self.log_start());
         let entries = entries(&seed.log);
         let mirrored = entries.iter().map(|entry| (entry.index.0, entry.clone())).collect();
         self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0, state: None };
@@ -183,10 +185,10 @@ struct Seed {
 }
 
 impl Seed {
-    fn new(shard: u16, found: Found, groups: &BTreeMap<GroupId, GroupLog>) -> Self {
+    fn new(shard: u16, found: Found, groups: &BTreeMap<GroupId, GroupLog>, start: (RaftIndex, Term)) -> Self {
         let lost = found.damaged.iter().map(|(_, upto)| *upto).max();
         let (upto, chunks) = found.newest.unzip();
-        let base = Some(position(upto.unwrap_or(LOG_START)));
+        let base = Some(position(upto.unwrap_or(start)));
         let empty = || GroupLog { base, ..GroupLog::default() };
         let log = groups.get(&GroupId::new(shard)).cloned().unwrap_or_else(empty);
         Self { shard, chunks, on_disk: upto.into_iter().chain(found.older).collect(), lost, log }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use log::{BegunLogs, LogIdentity};
-use shard::ids::{Index, MemberId, ShardId};
+use shard::group::{LOG_NOTHING, LOG_START};
+use shard::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use shard::membership::Groups;
 use shard::order::Order;
 use shard::regime::Regimes;
@@ -118,6 +119,11 @@ impl Node {
 
     pub(crate) fn is_forgetful(&self) -> bool {
         self.birth == Birth::Forgetful
+    }
+
+    /// Where the log of a group begins that has neither a snapshot nor entries: who joined has no state before it is sent one.
+    pub(crate) fn log_start(&self) -> (RaftIndex, Term) {
+        if self.birth == Birth::Founder { LOG_START } else { LOG_NOTHING }
     }
 
     pub(crate) fn is_absent(&self) -> bool {
