@@ -44,10 +44,15 @@ fn done(outcome: &Outcome, index: Index, raft: (RaftIndex, Term)) -> KeysAnswer 
 }
 
 impl Inner {
-    /// Applies one shard up to `visible` and hands out answers and events.
+    /// Applies one shard up to `visible` and hands out answers and events. Whoever watches is woken in the next turn.
     pub(super) fn apply(&mut self, seat: usize, visible: Index) {
         let mut all = u64::MAX;
         self.apply_some(seat, visible, &mut all);
+        if self.fan_out.is_due()
+            && let Some(core) = self.core.upgrade()
+        {
+            core.stir();
+        }
     }
 
     /// As [`Inner::apply`], as long as there is something left of a turn's `budget` of commands.

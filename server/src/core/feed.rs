@@ -24,6 +24,8 @@ const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
 /// does not count, it comes as the client takes it.
 const FEED_BYTES_CEILING: usize = 64 << 20;
+/// Events for which a connection is not woken yet: with more of them it does not wait for its turn.
+const GATHERED_MAX: usize = 16;
 /// Bytes below which more of the past is asked for.
 const LOW_WATER: usize = 32 << 10;
 
@@ -61,6 +63,8 @@ struct Inner {
     /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
     stalled: (u64, u64),
     cut: bool,
+    /// It is among those whose connections will be woken for their events (see [`super::fanout`]).
+    announced: bool,
     waker: Option<Waker>,
 }
 
@@ -109,6 +113,7 @@ impl Feed {
                 taken: 0,
                 stalled: (0, 0),
                 cut: false,
+                announced: false,
                 waker,
             }),
         }
@@ -159,6 +164,25 @@ impl Feed {
         inner.behind.retain(|behind| behind.executor != executor);
         inner.behind.extend(upto.map(|upto| Behind { executor, upto, asked: false }));
         inner.wake();
+    }
+
+    /// Whether its connection is to be woken for its events, with others in their turn. Who has many is woken now.
+    pub(super) fn announce(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        if inner.queue.len() >= GATHERED_MAX {
+            inner.wake();
+        }
+        let waits = inner.waker.is_some() && !inner.queue.is_empty();
+        waits && !std::mem::replace(&mut inner.announced, true)
+    }
+
+    /// It is its turn.
+    pub(super) fn wake(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.announced = false;
+        if !inner.queue.is_empty() {
+            inner.wake();
+        }
     }
 
     /// The executor that should give more of the past now, if one should: that which is farthest back.
@@ -283,7 +307,6 @@ impl Inner {
     fn queue(&mut self, body: Bytes) {
         self.queued_bytes += body.len();
         self.queue.push_back(body);
-        self.wake();
     }
 
     /// Bytes and number of the events that wait.

@@ -7,6 +7,7 @@ mod backup;
 mod catchup;
 mod deliver;
 mod disk;
+mod fanout;
 pub(crate) mod feed;
 mod fetch;
 mod forward;
@@ -136,6 +137,7 @@ struct Inner {
     intake: intake::Intake,
     quorum: quorum::QuorumReads,
     watches: watch::Watches,
+    fan_out: fanout::FanOut,
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
     snapshots: snapshot::Schedule,
@@ -313,6 +315,7 @@ impl Inner {
             intake: intake::Intake::default(),
             quorum: quorum::QuorumReads::default(),
             watches: watch::Watches::default(),
+            fan_out: fanout::FanOut::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),
             backup: None,

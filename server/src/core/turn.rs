@@ -87,6 +87,7 @@ impl Inner {
         let settled = self.write()?;
         let shown = self.show();
         self.release(complete);
+        self.fan_out();
         self.hand_over();
         let leads = self.node.order.is_open();
         if had_late.is_some() || !shown && !leads {

@@ -254,7 +254,9 @@ impl Inner {
     pub(super) fn event(&mut self, ticket: Ticket, index: Index, body: Bytes) {
         let Some(Waiter::Feed(feed, shard)) = self.waiting.find(ticket) else { return };
         let shard = *shard;
-        if !feed.event(index, body) {
+        if feed.event(index, body) {
+            self.fan_out.announce(feed);
+        } else {
             // Its connection learns of it when the client reads on; until then it costs nothing more.
             self.metrics.watchers_cut.inc();
             self.end_watch(ticket, shard);
@@ -266,6 +268,7 @@ impl Inner {
         for at in 0..self.watches.spread.len() {
             if let Some(Waiter::Feed(feed, _)) = self.waiting.find(self.watches.spread[at]) {
                 feed.release(complete);
+                self.fan_out.announce(feed);
             }
         }
     }
