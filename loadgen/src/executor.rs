@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use glommio::{Placement, Task};
+use glommio::{Latency, Placement, Shares, Task, TaskQueueHandle};
 
 use crate::control::Control;
 use crate::driver::Driver;
@@ -17,9 +17,13 @@ use crate::pace::{Pace, Schedule};
 use crate::record::{Interval, Recorder, Tally, Window};
 use crate::ring;
 use crate::script::{Prefill, Stage};
+use crate::slice::{self, Slice};
 
 /// How often a thread looks for what has no event of its own: late answers, the end.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
+
+/// How long watchers keep a thread from looking for answers.
+const WATCHERS_RUN: Duration = Duration::from_micros(500);
 
 /// Requests under way per connection while keys are written that will be read.
 const PREFILL_DEPTH: usize = 16;
@@ -52,6 +56,8 @@ pub(crate) fn start(
     let placement = cpu.map_or(Placement::Unbound, Placement::Fixed);
     let spin = stage.plan.spin;
     let work = move || async move {
+        // Or a busy thread would hold up the disk of the server that it measures.
+        slice::ask_for(Slice::Long);
         let recorder = Recorder::new(messages.clone());
         let local = Rc::new(Local::new(stage, control, recorder));
         let tally = run(&local, part, &messages).await;
@@ -69,17 +75,20 @@ fn on_cpu(cpu: Option<usize>) -> String {
 /// `None` when the run has failed.
 async fn run(local: &Rc<Local>, part: u32, messages: &Sender<Message>) -> Option<Box<Tally>> {
     let share = |count: u32| (part..count).step_by(local.plan.threads as usize);
-    let drivers = share(local.plan.connections).map(|number| spawn(local, prepare(Rc::clone(local), number))).collect();
-    let watchers =
-        share(local.plan.watchers).map(|number| spawn(local, begin_watch(Rc::clone(local), number))).collect();
+    let (asking, watching) = queues();
+    let prepare = |number| spawn(local, asking, prepare(Rc::clone(local), number));
+    let drivers = share(local.plan.connections).map(prepare).collect();
+    let begin_watch = |number| spawn(local, watching, begin_watch(Rc::clone(local), number));
+    let watchers = share(local.plan.watchers).map(begin_watch).collect();
     let (drivers, watchers) = (gather(local, drivers).await?, gather(local, watchers).await?);
     // Without the main thread the process ends.
     let _ = messages.send(Message::Ready);
     let window = begin(local).await?;
     let pace = pace(local, window, part);
-    let drive = |(number, driver)| spawn(local, drive(Rc::clone(local), number, driver, pace.clone()));
+    let drive = |(number, driver)| spawn(local, asking, drive(Rc::clone(local), number, driver, pace.clone()));
     let drivers = drivers.into_iter().map(drive).collect();
-    let watchers = watchers.into_iter().map(|(watcher, begun)| spawn(local, watch(watcher, begun))).collect();
+    let watch = |(watcher, begun)| spawn(local, watching, watch(watcher, begun));
+    let watchers = watchers.into_iter().map(watch).collect();
     let keeping = keep(local, &pace);
     gather(local, drivers).await?;
     let ended = Instant::now();
@@ -94,10 +103,23 @@ async fn run(local: &Rc<Local>, part: u32, messages: &Sender<Message>) -> Option
     Some(Box::new(tally))
 }
 
+/// Where requests are made, and where watchers get their events. Among thousands of these an answer would wait until all of
+/// them have been looked at, and that would count as the server's time.
+fn queues() -> (TaskQueueHandle, TaskQueueHandle) {
+    let executor = glommio::executor();
+    let watching = executor.create_task_queue(Shares::default(), Latency::Matters(WATCHERS_RUN), "watchers");
+    (executor.current_task_queue(), watching)
+}
+
 /// Runs a task whose failure is that of the run.
-fn spawn<T: 'static>(local: &Rc<Local>, task: impl Future<Output = Result<T, Failure>> + 'static) -> Task<Option<T>> {
+fn spawn<T: 'static>(
+    local: &Rc<Local>,
+    queue: TaskQueueHandle,
+    task: impl Future<Output = Result<T, Failure>> + 'static,
+) -> Task<Option<T>> {
     let control = Arc::clone(&local.control);
-    glommio::spawn_local(async move { task.await.map_err(|failure| control.fail(failure)).ok() })
+    let judged = async move { task.await.map_err(|failure| control.fail(failure)).ok() };
+    glommio::spawn_local_into(judged, queue).expect("a queue of this executor")
 }
 
 /// Waits for all tasks. `None` when the run has failed, here or elsewhere; then they are dropped where they are.

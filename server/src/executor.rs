@@ -78,7 +78,7 @@ pub(crate) fn start(seed: Seed) -> Result<(), Fatal> {
 
 async fn run(seed: Seed) -> Result<(), Fatal> {
     let Seed { me, node, birth, shards, resume, founding, listeners, connections, notices } = seed;
-    slice::ask_for(Slice::Interruptible);
+    slice::ask_for(Slice::Longest);
     let core = open(me, &node, &birth, shards, resume).await?;
     let registry = Rc::new(Registry::default());
     let roster = Roster::new(&core);

@@ -134,7 +134,7 @@ fn run(config: Config) -> Result<Reason, End> {
     } else {
         birth
     };
-    slice::ask_for(Slice::Interruptible);
+    slice::ask_for(Slice::Longest);
     let ReadBack { mut found, birth, repaired } = repair::read_back(&config, &data, birth, noted)?;
     slice::ask_for(Slice::Usual);
     let mut listeners = listen::bind_all(&config, Role::Member).map_err(Fatal::Other)?;

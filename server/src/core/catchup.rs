@@ -171,7 +171,7 @@ impl Inner {
     pub(super) fn make_way(&mut self) {
         let lagged = std::mem::take(&mut self.catchup.lagged);
         let lags = lagged || self.intake.is_receiving() || self.node.phase() < Phase::Serving;
-        let wanted = if lags { Slice::Interruptible } else { Slice::Usual };
+        let wanted = if lags { Slice::Longest } else { Slice::Long };
         if std::mem::replace(&mut self.catchup.slice, wanted) != wanted {
             slice::ask_for(wanted);
         }
