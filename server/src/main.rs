@@ -2,6 +2,7 @@
 //!
 //! [`run`] reads top down: configuration, data directory, what was left on disk, one executor per core, signals.
 
+mod allocator;
 mod backup;
 mod birth;
 mod body;
@@ -53,14 +54,11 @@ use crate::memory::Memory;
 use crate::repair::ReadBack;
 use crate::slice::Slice;
 
-/// The system's allocator keeps what many threads free in arenas of their own; this one gives it back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long the last lines of the log may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    allocator::configure();
     let cpus = prepare::cpus();
     let machine = Machine { read_file: &|path| std::fs::read_to_string(path), cpus: &cpus };
     let outcome = config::load(std::env::args_os().skip(1), std::env::vars_os(), &machine);

@@ -23,6 +23,9 @@ const INHERITED_MAX: usize = 8;
 /// right after its start would never come to it.
 const INHERITED_AT_START_MAX: usize = 2 * INHERITED_MAX;
 
+/// How many times the size of a shard's snapshot is logged before it is written again: a third of what goes to the disk.
+const REWRITTEN_AFTER: u64 = 2;
+
 /// How long none is tried after one could not be written.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,7 @@ struct Seat {
     commands: u64,
     /// Bytes of their batches.
     bytes: u64,
-    /// Size of the newest snapshot: writing one again is worth it only after as much has been logged.
+    /// Size of the newest snapshot.
     last_bytes: u64,
     newest: Option<Upto>,
     /// The one before: the log is kept from here on, so that a damaged newest snapshot can be done without.
@@ -135,7 +138,7 @@ impl Schedule {
 
     /// The shard that is due most.
     fn due(&self, count: u64) -> Option<usize> {
-        let due = |seat: &Seat| seat.commands >= count && seat.bytes >= seat.last_bytes;
+        let due = |seat: &Seat| seat.commands >= count && seat.bytes >= REWRITTEN_AFTER * seat.last_bytes;
         let seats = self.seats.iter().enumerate().filter(|(_, seat)| due(seat));
         seats.max_by_key(|(_, seat)| seat.commands).map(|(at, _)| at)
     }
@@ -378,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_due_after_its_count_and_as_many_bytes_as_its_snapshot_has() {
+    fn a_shard_is_due_after_its_count_and_twice_the_bytes_of_its_snapshot() {
         let mut schedule = Schedule::new(&[vec![], vec![]]);
         schedule.applied(0, 9, 100);
         assert_eq!(schedule.due(10), None);
