@@ -39,6 +39,8 @@ struct Connection<S> {
     input_ended: bool,
     /// When the first byte of `input` came.
     since: Instant,
+    /// The session has looked at the clock since `input` grew last.
+    has_looked: bool,
     session: Session,
     /// What comes next is no HTTP; to be said after the answers before it.
     rejected: Option<Reject>,
@@ -70,6 +72,7 @@ where
         input: first,
         input_ended: false,
         since: Instant::now(),
+        has_looked: false,
         session: Session::new(Rc::clone(&core), side),
         rejected: None,
     };
@@ -101,7 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Decodes what has arrived and hands it out, as far as the order of the answers allows.
     fn take_requests(&mut self) {
-        let now = if self.input.is_empty() { self.since } else { self.session.look_at_the_clock() };
+        let now = if self.input.is_empty() || std::mem::take(&mut self.has_looked) {
+            self.session.now()
+        } else {
+            self.session.look_at_the_clock()
+        };
         self.reject_when_idle();
         let mut consumed = 0;
         while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
@@ -220,8 +227,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.input_ended();
             return Poll::Ready(Ok(()));
         }
+        let now = self.session.look_at_the_clock();
+        self.has_looked = true;
         if self.input.is_empty() {
-            self.since = Instant::now();
+            self.since = now;
         }
         self.input.extend_from_slice(&scratch[..read]);
         core.count(|metrics| metrics.bytes_in.add(read as u64));
@@ -231,14 +240,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends everything that is to be sent.
     async fn flush(&mut self) -> io::Result<()> {
         let mut written = 0;
-        let begun = Instant::now();
+        let mut begun = None;
         while written < self.session.out.len() {
             let entry = Rc::clone(&self.place.entry);
             let sent = poll_fn(|cx| {
                 match Pin::new(&mut self.stream).poll_write(cx, &self.session.out[written..]) {
                     Poll::Pending => {
                         // Only a client that does not read makes this wait.
-                        entry.hurry(begun, written as u64);
+                        entry.hurry(*begun.get_or_insert_with(Instant::now), written as u64);
                         entry.register(cx.waker());
                         if entry.is_expired() {
                             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -117,6 +117,11 @@ impl Session {
         self.now
     }
 
+    /// When it was last looked at the clock.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
     /// As of when it was last looked at the clock, in nanoseconds of the Unix epoch.
     pub(super) fn now_ns(&self) -> u64 {
         self.core.node.clock.ns_at(self.now)
