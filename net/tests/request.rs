@@ -225,6 +225,22 @@ fn chunked_bodies_are_limited_too() {
 }
 
 #[test]
+fn chunks_that_grow_too_large_are_found_out_wherever_they_are_cut() {
+    let input =
+        b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n012345678\r\n2\r\nab\r\n0\r\n\r\n";
+    for cut in 1..input.len() {
+        let mut decoder = Decoder::new(SMALL);
+        let mut read = |end: usize| {
+            if let Ok(Progress::Undecided { .. }) = decoder.decode(&input[..end]) {
+                decoder.read_body();
+            }
+            matches!(decoder.decode(&input[..end]), Ok(Progress::Complete { request, .. }) if request.body == Body::TooLarge)
+        };
+        assert!(read(cut) || read(input.len()), "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_decoder_knows_whether_it_is_inside_a_request() {
     let input = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut decoder = Decoder::new(Limits::default());

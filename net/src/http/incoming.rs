@@ -18,6 +18,8 @@ enum Coding {
     Sized(u64),
     /// Decoded up to `at`.
     Chunked { at: usize, decoder: ChunkDecoder },
+    /// Chunks of more than is taken; known up to here, and not decoded any further.
+    TooLarge(usize),
 }
 
 /// When the caller has to say whether the body is read.
@@ -80,9 +82,15 @@ impl Incoming {
                 // Small chunks are fine, but not megabytes of nothing but framing.
                 let is_flood = verdict.is_none() && input.len() - start > limits.chunked_bytes();
                 let verdict = if is_flood { Some(Verdict::Found(Found::TooLarge, *at)) } else { verdict };
-                let is_too_large = matches!(verdict, Some(Verdict::Found(Found::TooLarge, _)));
-                (is_too_large || data.len() > limits.unread_bytes, verdict)
+                let is_long = data.len() > limits.unread_bytes;
+                if let Some(Verdict::Found(Found::TooLarge, at)) = verdict {
+                    self.coding = Coding::TooLarge(at);
+                    (true, verdict)
+                } else {
+                    (is_long, verdict)
+                }
             }
+            Coding::TooLarge(at) => (true, Some(Verdict::Found(Found::TooLarge, *at))),
         };
         let asks = is_long && self.ask == Ask::IfLong;
         Ok(if asks { Some(Verdict::Undecided(start)) } else { verdict })
