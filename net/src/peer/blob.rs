@@ -7,7 +7,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use rkyv::rancor::{Fallible, Source, Strategy, fail};
+use rkyv::rancor::{Fallible, Strategy};
 use rkyv::rend::unaligned::u32_ule;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::with::{ArchiveWith, DeserializeWith, SerializeWith};
@@ -70,27 +70,35 @@ impl<A, S, E> TakeBlob for Strategy<Serializer<FrameWriter<'_>, A, S>, E> {
 }
 
 /// What hands the blobs of a value out while it is deserialized.
-pub(super) trait GiveBlob: Fallible {
-    /// The next one, which has this length.
-    fn give(&mut self, length: usize) -> Result<Bytes, Self::Error>;
+pub(super) trait GiveBlob {
+    /// The next one, which has this length; nothing if it is not there.
+    fn give(&mut self, length: usize) -> Bytes;
 }
 
-impl<D: GiveBlob + ?Sized> DeserializeWith<u32_ule, Bytes, D> for Blob {
+impl<D: Fallible + GiveBlob + ?Sized> DeserializeWith<u32_ule, Bytes, D> for Blob {
     fn deserialize_with(field: &u32_ule, deserializer: &mut D) -> Result<Bytes, D::Error> {
-        deserializer.give(field.to_native() as usize)
+        Ok(deserializer.give(field.to_native() as usize))
     }
 }
 
 /// The payload of a received frame, and how far its blobs have been handed out.
+///
+/// That one is missing is said at the end: rkyv leaks the vectors that it was filling when a field can not be read.
 pub(super) struct FrameReader {
     payload: Bytes,
     next: usize,
+    missing: Option<Missing>,
 }
 
 impl FrameReader {
     /// `record`: the length of the archive.
     pub(super) fn new(payload: Bytes, record: usize) -> Self {
-        Self { payload, next: record.next_multiple_of(ALIGN) }
+        Self { payload, next: record.next_multiple_of(ALIGN), missing: None }
+    }
+
+    /// The first blob that was not there.
+    pub(super) fn missing(&self) -> Option<&Missing> {
+        self.missing.as_ref()
     }
 
     /// Everything has been handed out.
@@ -99,25 +107,28 @@ impl FrameReader {
     }
 }
 
-impl<E: Source> GiveBlob for Strategy<FrameReader, E> {
-    fn give(&mut self, length: usize) -> Result<Bytes, E> {
+impl<E> GiveBlob for Strategy<FrameReader, E> {
+    fn give(&mut self, length: usize) -> Bytes {
         if length == 0 {
-            return Ok(Bytes::new());
+            return Bytes::new();
         }
         let (start, whole) = (self.next, self.payload.len());
         match start.checked_add(length) {
             Some(end) if end <= whole => {
                 self.next = end.next_multiple_of(ALIGN);
-                Ok(self.payload.slice(start..end))
+                self.payload.slice(start..end)
             }
-            _ => fail!(Missing { start, length, whole }),
+            _ => {
+                self.missing.get_or_insert(Missing { start, length, whole });
+                Bytes::new()
+            }
         }
     }
 }
 
 /// A blob that is not there.
 #[derive(Debug)]
-struct Missing {
+pub(super) struct Missing {
     start: usize,
     length: usize,
     whole: usize,
@@ -129,5 +140,3 @@ impl fmt::Display for Missing {
         write!(f, "{length} bytes were to stand at {start}, but the frame has {whole}")
     }
 }
-
-impl std::error::Error for Missing {}

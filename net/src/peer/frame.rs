@@ -387,11 +387,15 @@ where
         + for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, Error>>
         + Deserialize<T, Strategy<FrameReader, Error>>,
 {
-    let malformed = |error: Error| FrameError::Malformed { kind: header.kind, reason: error.to_string() };
+    let malformed_as = |reason: String| FrameError::Malformed { kind: header.kind, reason };
+    let malformed = |error: Error| malformed_as(error.to_string());
     let archive = payload.slice(..header.record);
     let archived = rkyv::access::<T::Archived, Error>(&archive).map_err(malformed)?;
     let mut reader = FrameReader::new(payload, header.record);
     let value: T = deserialize_using(archived, &mut reader).map_err(malformed)?;
+    if let Some(missing) = reader.missing() {
+        return Err(malformed_as(missing.to_string()));
+    }
     if !reader.is_finished() {
         return Err(FrameError::Contradiction("something stands behind its last bytes"));
     }

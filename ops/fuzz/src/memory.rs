@@ -1,4 +1,4 @@
-//! The most memory that is held at a time, by a global allocator that counts.
+//! How much memory is held, by a global allocator that counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,12 +11,22 @@ thread_local! {
 #[derive(Debug)]
 pub struct Counting;
 
+/// Bytes of memory, more than before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// What was held at most.
+    pub(crate) most: usize,
+    /// What was still held at the end.
+    pub(crate) left: usize,
+}
+
 impl Counting {
-    /// What `act` held at most, more than before it.
-    pub fn peak_of(act: impl FnOnce()) -> usize {
+    /// What `act` held.
+    pub(crate) fn held_by(act: impl FnOnce()) -> Held {
         HELD.set((0, 0));
         act();
-        HELD.get().1
+        let (left, most) = HELD.get();
+        Held { most, left }
     }
 }
 
