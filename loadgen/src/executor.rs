@@ -17,7 +17,6 @@ use crate::pace::{Pace, Schedule};
 use crate::record::{Interval, Recorder, Tally, Window};
 use crate::ring;
 use crate::script::{Prefill, Stage};
-use crate::slice::{self, Slice};
 
 /// How often a thread looks for what has no event of its own: late answers, the end.
 const LOOK_AROUND: Duration = Duration::from_millis(10);
@@ -56,8 +55,6 @@ pub(crate) fn start(
     let placement = cpu.map_or(Placement::Unbound, Placement::Fixed);
     let spin = stage.plan.spin;
     let work = move || async move {
-        // Or a busy thread would hold up the disk of the server that it measures.
-        slice::ask_for(Slice::Long);
         let recorder = Recorder::new(messages.clone());
         let local = Rc::new(Local::new(stage, control, recorder));
         let tally = run(&local, part, &messages).await;

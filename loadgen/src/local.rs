@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::script::Stage;
 use crate::seat::Seats;
+use crate::slice::{Slice, Slices};
 
 /// One thread's own.
 pub(crate) struct Local {
@@ -19,6 +20,8 @@ pub(crate) struct Local {
     pub(crate) control: Arc<Control>,
     pub(crate) seats: Seats,
     pub(crate) recorder: RefCell<Recorder>,
+    /// A busy thread is not to hold up the disk of the server that it measures.
+    slices: RefCell<Slices>,
     /// Where everything is received; never borrowed while waiting.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -31,6 +34,7 @@ impl Local {
             control,
             seats: Seats::default(),
             recorder: RefCell::new(recorder),
+            slices: RefCell::new(Slices::of_this_thread(Slice::Long)),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
         }
     }
@@ -44,6 +48,7 @@ impl Local {
     pub(crate) fn keep_house(&self, now: Instant) {
         self.seats.look_for_late(now, self.plan.timeout);
         self.recorder.borrow_mut().roll(now);
+        self.slices.borrow_mut().look(false);
         if self.plan.watchers > 0 && self.stage.fanout.is_settled() {
             self.seats.wake_all();
         }

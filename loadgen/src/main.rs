@@ -35,7 +35,6 @@ mod report;
 #[path = "../../server/src/ring.rs"]
 mod ring;
 mod run;
-#[cfg_attr(not(test), expect(dead_code, reason = "all threads here ask for the same slices"))]
 #[path = "../../server/src/slice.rs"]
 mod slice;
 mod sweep;

@@ -20,7 +20,6 @@ use shard::ids::{MemberId, ShardId};
 use shard::shard::indices_of;
 
 use super::{Core, Inner, Phase};
-use crate::slice::{self, Slice};
 
 /// Bytes of appends that wait for a member's socket, beyond which further ones stay here. More than one message
 /// ([`shard::group::MESSAGE_BYTES`]), and about a millisecond of a 10 Gbit/s link.
@@ -51,8 +50,6 @@ pub(super) struct CatchUp {
     resting: bool,
     /// There was something late since the last round.
     lagged: bool,
-    /// What slices this thread has asked for.
-    slice: Slice,
 }
 
 impl CatchUp {
@@ -171,10 +168,7 @@ impl Inner {
     pub(super) fn make_way(&mut self) {
         let lagged = std::mem::take(&mut self.catchup.lagged);
         let lags = lagged || self.intake.is_receiving() || self.node.phase() < Phase::Serving;
-        let wanted = if lags { Slice::Longest } else { Slice::Long };
-        if std::mem::replace(&mut self.catchup.slice, wanted) != wanted {
-            slice::ask_for(wanted);
-        }
+        self.slices.look(lags);
     }
 
     /// Takes a rest from what is late, after a turn of this length that has had some of it, so many commands.

@@ -54,6 +54,7 @@ use shard::regime::Regimes;
 use shard::shard::{Applied, Outputs, Shard};
 
 use crate::metrics::CoreMetrics;
+use crate::slice::{Slice, Slices};
 use disk::Disk;
 use lane::Lane;
 use mailbox::Outbox;
@@ -132,6 +133,8 @@ struct Inner {
     /// What the other members were told last of what the disk holds.
     held_told: Held,
     catchup: catchup::CatchUp,
+    /// Of this executor's thread.
+    slices: Slices,
     transfers: transfer::Transfers,
     fetches: fetch::Fetches,
     intake: intake::Intake,
@@ -310,6 +313,7 @@ impl Inner {
             frontier_noted: Index::ZERO,
             held_told: Held::default(),
             catchup: catchup::CatchUp::default(),
+            slices: Slices::of_this_thread(Slice::Longest),
             transfers: transfer::Transfers::default(),
             fetches: fetch::Fetches::default(),
             intake: intake::Intake::default(),
