@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Measures what writing the snapshot of a large state costs the requests meanwhile: KEYS keys of VALUE bytes in one shard, then latencies of
+# writes at a fixed rate (counted from when they were due), first without a snapshot and then with one in the middle. Prints the rows of
+# percentiles, how long the snapshot took and how large it is. Needs curl; loopback only, bounded in time.
+#
+#   bench/snapshot_pause.sh [KEYS] [VALUE] [RATE] [SECONDS]        1,000,000 keys of 64 bytes, 5,000 per second for 20 s unless said otherwise
+set -euo pipefail
+cd "$(dirname "$0")/.."
+keys=${1:-1000000} value=${2:-64} rate=${3:-5000} seconds=${4:-20}
+uetcd=$(realpath "${UETCD_BIN:-target/release/uetcd}") loadgen=$(realpath "${LOADGEN_BIN:-target/release/uetcd-loadgen}")
+for program in "$uetcd" "$loadgen"; do [ -x "$program" ] || { echo "$program is missing: cargo build --release" >&2; exit 1; }; done
+# shellcheck source=bench/workloads.sh
+. bench/workloads.sh
+client=$(port) peer=$(port) last=$(($(nproc) - 1))
+
+launch() { # snapshot-count: commands until one is due
+    (cd "$work" && exec "$uetcd" --cores 0-0 --shards 1 --data-dir data --snapshot-count "$1" \
+        --listen-client-urls "http://127.0.0.1:$client" --advertise-client-urls "http://127.0.0.1:$client" \
+        --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
+        --initial-cluster "default=http://127.0.0.1:$peer" >>log 2>&1) &
+    pids[0]=$!
+    for _ in $(seq 1200); do curl -sf -m 2 "http://127.0.0.1:$client/health" >/dev/null && return; sleep 0.05; done
+    echo "the server does not answer:" >&2; tail "$work/log" >&2; exit 1
+}
+load() { "$loadgen" --endpoints "127.0.0.1:$client" --cpus "$last" --keys "$keys" --value-size "$value" "$@"; }
+measure() { # name
+    load -w put -c 64 -r "$rate" -d "$seconds" --warm-up 0 | awk -v name="$1" '
+        $1 == "count" { printf "%-18s %s\n", "", $0 } $1 == "all" { sub("^all  *", ""); printf "%-18s %s\n", name, $0 }'
+}
+snapshots() { curl -s "http://127.0.0.1:$client/metrics" | awk '$1 == "etcd_snapshot_save_total_durations_seconds_count" { print $2 }'; }
+
+# Due in the middle of the second measurement. (More than 256 MiB of log would be a reason of its own to write one earlier.)
+measured=$((rate * seconds))
+launch $((keys + measured + measured / 4))
+load -w get -c 64 -d 1 >/dev/null
+measure "without a snapshot"
+before=$(snapshots)
+measure "with one"
+after=$(snapshots)
+[ "$before" -eq 0 ] && [ "$after" -eq 1 ] || { echo "snapshots: $before before, $after after the second measurement" >&2; exit 1; }
+curl -s "http://127.0.0.1:$client/metrics" | awk '$1 == "etcd_snapshot_save_total_durations_seconds_sum" { printf "writing it took %.1f s, ", $2 }'
+echo "it has $(stat -c %s "$work"/data/member/snap/*.snap) bytes"
