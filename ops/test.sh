@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing.
-readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish)
+readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 nft:nftables cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

@@ -1,4 +1,4 @@
-//! A recorded history of concurrent clients under kills, pauses and partitions, judged by [`super::linear`].
+//! A recorded history of concurrent clients under kills, pauses, partitions, lost packets and resets, judged by [`super::linear`].
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -122,6 +122,19 @@ enum Fault {
     Pause,
     /// It loses one link or all, in one direction or both, and gets them back.
     Cut,
+    /// A tenth of the packets between all members are lost for a while.
+    Lossy,
+    /// Its connections to other members are reset for a moment: theirs, its own, or both ends.
+    Reset,
+}
+
+impl Fault {
+    const ALL: [Self; 5] = [Self::Kill, Self::Pause, Self::Cut, Self::Lossy, Self::Reset];
+
+    /// It is done to the network.
+    fn needs_net(self) -> bool {
+        matches!(self, Self::Cut | Self::Lossy | Self::Reset)
+    }
 }
 
 /// Does one of these faults at a time, at random, until the time is over; how many.
@@ -144,8 +157,21 @@ fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut
                 thread::sleep(away);
                 cluster.restart(victim);
             }
+            Fault::Lossy => {
+                let net = net.expect("a network");
+                net.lose(10);
+                // Long enough for a connection that loses several in a row to fall silent for an election timeout.
+                thread::sleep(3 * away);
+                net.pass();
+            }
+            Fault::Reset => {
+                let net = net.expect("a network");
+                reset(net, victim, rng.below(3));
+                thread::sleep(away / 10);
+                net.pass();
+            }
             Fault::Cut => {
-                let net = net.expect("a network to cut");
+                let net = net.expect("a network");
                 cut(net, victim, (victim + 1) % members, rng.below(5));
                 thread::sleep(away);
                 // Now and then another cut follows at once.
@@ -172,6 +198,17 @@ fn cut(net: &Net, victim: usize, other: usize, kind: u64) {
     }
 }
 
+fn reset(net: &Net, victim: usize, kind: u64) {
+    let all: Vec<usize> = (0..net.members()).collect();
+    let others: Vec<usize> = all.iter().copied().filter(|&nth| nth != victim).collect();
+    match kind {
+        0 => net.reset(&[victim]),
+        // Those between the others go, too.
+        1 => net.reset(&others),
+        _ => net.reset(&all),
+    }
+}
+
 fn seed() -> u64 {
     env_number("SUITE_CLUSTER_SEED", 1)
 }
@@ -192,17 +229,22 @@ fn a_history_under_partitions_is_linearizable() {
 }
 
 #[test]
+fn a_history_under_lost_packets_and_resets_is_linearizable() {
+    record_and_judge(seed() + 5, 3, &[], &[Fault::Lossy, Fault::Reset]);
+}
+
+#[test]
 fn a_history_of_five_members_under_all_of_these_is_linearizable() {
-    record_and_judge(seed() + 3, 5, &[], &[Fault::Kill, Fault::Pause, Fault::Cut]);
+    record_and_judge(seed() + 3, 5, &[], &Fault::ALL);
 }
 
 #[test]
 fn a_history_of_members_with_several_executors_is_linearizable() {
-    record_and_judge(seed() + 4, 3, &["--cores", "3"], &[Fault::Kill, Fault::Pause, Fault::Cut]);
+    record_and_judge(seed() + 4, 3, &["--cores", "3"], &Fault::ALL);
 }
 
 fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) {
-    let net = faults.contains(&Fault::Cut).then(|| Net::of(members));
+    let net = faults.iter().any(|fault| fault.needs_net()).then(|| Net::of(members));
     let setup = Setup::new().args(more);
     let setup = net.iter().fold(setup, Setup::on);
     let mut cluster = setup.start(members);

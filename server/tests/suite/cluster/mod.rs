@@ -18,6 +18,7 @@ mod minority;
 mod netns;
 mod older_disk;
 mod one_order;
+mod packets;
 mod partitions;
 mod pause;
 mod reads;

@@ -3,14 +3,16 @@
 //! A cut is a blackhole route inside the sender's namespace: nothing that it sends arrives, while the other direction goes on.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::harness::need;
+use crate::harness::{enter, need};
 
 /// Subnets of 256 addresses that are tried: 10.64.0.0 to 10.127.255.0.
 const SUBNETS: u32 = 64 << 8;
@@ -30,6 +32,8 @@ impl Net {
     pub(super) fn of(members: usize) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         need("ip");
+        // Here, so that it does not depend on a test's random choices whether it is missed.
+        need("nft");
         sweep();
         let (pid, nth) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let subnet = free_subnet(pid.wrapping_add(nth * 61));
@@ -41,6 +45,16 @@ impl Net {
     /// The address of a member.
     pub(super) fn host(&self, nth: usize) -> Ipv4Addr {
         address(self.subnet, u8::try_from(10 + nth).expect("few members"))
+    }
+
+    /// The address of the test itself.
+    pub(super) fn own(&self) -> Ipv4Addr {
+        address(self.subnet, 1)
+    }
+
+    /// Members that it has room for.
+    pub(super) fn members(&self) -> usize {
+        self.members
     }
 
     /// Where the namespace of a member is mounted.
@@ -120,9 +134,19 @@ impl Net {
         format!("{}n{nth}", self.tag)
     }
 
+    /// Makes something in the namespace of a member, such as a socket, which stays there.
+    pub(super) fn inside<T: Send + 'static>(&self, nth: usize, make: impl FnOnce() -> T + Send + 'static) -> T {
+        let path = CString::new(self.namespace(nth).as_os_str().as_bytes()).expect("no NUL");
+        let entered = move || {
+            enter(&path).expect("the namespace is there");
+            make()
+        };
+        std::thread::spawn(entered).join().expect("it is made")
+    }
+
     fn build(&self) {
         let bridge = &self.tag;
-        let own = address(self.subnet, 1);
+        let own = self.own();
         ip(
             &["-batch", "-"],
             &format!("link add {bridge} type bridge\nlink set {bridge} up\naddr add {own}/24 dev {bridge}\n"),
@@ -212,23 +236,15 @@ fn remove(args: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CString;
     use std::net::UdpSocket;
-    use std::os::unix::ffi::OsStrExt as _;
     use std::time::Duration;
 
     use super::*;
-    use crate::harness::enter;
 
     /// A socket in the namespace of a member.
     fn socket(net: &Net, nth: usize) -> UdpSocket {
-        let path = CString::new(net.namespace(nth).as_os_str().as_bytes()).expect("no NUL");
         let host = net.host(nth);
-        let inside = move || {
-            enter(&path).expect("the namespace is there");
-            UdpSocket::bind((host, 7)).expect("its address is there")
-        };
-        let socket = std::thread::spawn(inside).join().expect("a socket");
+        let socket = net.inside(nth, move || UdpSocket::bind((host, 7)).expect("its address is there"));
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("above zero");
         socket
     }

@@ -12,7 +12,7 @@ mod tools;
 
 pub(crate) use http::{Client, Connection, Response, encode, form, percent};
 pub(crate) use load::load;
-pub(crate) use namespace::enter;
+pub(crate) use namespace::{enter, run_inside};
 pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
 pub(crate) use small_disk::SmallDisk;

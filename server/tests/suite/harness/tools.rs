@@ -18,6 +18,7 @@ pub(crate) fn need(program: &str) {
         "etcd" => "etcd-server",
         "etcdctl" => "etcd-client",
         "ip" | "ss" => "iproute2",
+        "nft" => "nftables",
         "dnsmasq" => "dnsmasq-base",
         other => other,
     };
