@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing.
-readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 nft:nftables cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish)
+readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -45,6 +45,7 @@ main() {
         shift
         export SUITE_SEEDS="${SUITE_SEEDS:-250}" SUITE_KILL_ROUNDS="${SUITE_KILL_ROUNDS:-120}" SUITE_STARTS="${SUITE_STARTS:-1000}"
         export SUITE_SCRIPTS="${SUITE_SCRIPTS:-200}" SUITE_CLUSTER_ROUNDS="${SUITE_CLUSTER_ROUNDS:-20}"
+        export SUITE_CLUSTER_HISTORY="${SUITE_CLUSTER_HISTORY:-60}" SUITE_SLOW="${SUITE_SLOW:-30}"
         export SUITE_MIRROR_KEYS="${SUITE_MIRROR_KEYS:-100000}" MUTANT_SEEDS="${MUTANT_SEEDS:-2000}"
         export FUZZ_SECONDS="${FUZZ_SECONDS:-60}"
         export NEXTEST_PROFILE=full

@@ -28,13 +28,23 @@ pub(crate) struct Setup {
     args: Vec<String>,
     net: Option<Arc<Net>>,
     data: Vec<PathBuf>,
+    /// Shell words in front of the first members.
+    wrappers: Vec<String>,
 }
 
 impl Setup {
     /// etcd's default heartbeat and election timeout.
     pub(crate) fn new() -> Self {
         let (flavor, heartbeat_ms) = (Flavor::under_test(), ELECTION_MS / 10);
-        Self { flavor, heartbeat_ms, election_ms: ELECTION_MS, args: Vec::new(), net: None, data: Vec::new() }
+        Self {
+            flavor,
+            heartbeat_ms,
+            election_ms: ELECTION_MS,
+            args: Vec::new(),
+            net: None,
+            data: Vec::new(),
+            wrappers: Vec::new(),
+        }
     }
 
     /// Members of another flavor than the one under test.
@@ -68,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// Before the first members start, a shell each runs these commands.
+    pub(super) fn after(mut self, commands: Vec<String>) -> Self {
+        self.wrappers = commands;
+        self
+    }
+
     /// A new cluster of so many members, able to write.
     pub(crate) fn start(self, members: usize) -> Cluster {
         let cluster = self.launch(members);
@@ -95,6 +111,10 @@ impl Setup {
         };
         let plan = match self.data.get(nth) {
             Some(directory) => plan.data_dir(directory),
+            None => plan,
+        };
+        let plan = match self.wrappers.get(nth) {
+            Some(command) => plan.after(command),
             None => plan,
         };
         plan.named(&name(nth))

@@ -2,11 +2,13 @@
 
 mod http;
 mod load;
+mod mounts;
 mod namespace;
 mod ports;
 mod process;
 mod rng;
 mod seccomp;
+mod slow_disk;
 mod small_disk;
 mod tools;
 
@@ -15,6 +17,7 @@ pub(crate) use load::load;
 pub(crate) use namespace::{enter, run_inside};
 pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
+pub(crate) use slow_disk::SlowDisk;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use tools::{copy_dir, env_number, etcdctl, files_below, need, shell};
 

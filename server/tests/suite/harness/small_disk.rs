@@ -6,6 +6,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::mounts::own_mounts;
+
 /// A small file system that only this thread, and what it starts, can see; it vanishes with them.
 pub(crate) struct SmallDisk(PathBuf);
 
@@ -15,18 +17,10 @@ impl SmallDisk {
         fs::create_dir(at).expect("a directory can be made");
         let (target, kind) = (CString::new(at.as_os_str().as_bytes()).expect("no NUL"), c"tmpfs");
         let options = CString::new(format!("size={bytes}")).expect("no NUL");
-        // SAFETY: all pointers are to NUL-terminated strings that outlive the calls, or null where mount(2) allows it.
-        let failed = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) != 0
-                || libc::mount(
-                    std::ptr::null(),
-                    c"/".as_ptr(),
-                    std::ptr::null(),
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    std::ptr::null(),
-                ) != 0
-                || libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) != 0
-        };
+        own_mounts();
+        // SAFETY: all pointers are to NUL-terminated strings that outlive the call.
+        let failed =
+            unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) != 0 };
         assert!(!failed, "cannot mount a tmpfs ({}): run the tests as root", std::io::Error::last_os_error());
         Self(at.to_owned())
     }

@@ -19,6 +19,7 @@ pub(crate) fn need(program: &str) {
         "etcdctl" => "etcd-client",
         "ip" | "ss" => "iproute2",
         "nft" => "nftables",
+        "mkfs.ext4" => "e2fsprogs",
         "dnsmasq" => "dnsmasq-base",
         other => other,
     };

@@ -1,0 +1,99 @@
+//! The disk of one member is as slow as a worn card: four writes a second, each of which is a second or so until it is durable.
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::load::{Load, assert_kept, assert_ordered};
+use super::{Cluster, Setup};
+use crate::harness::{Client, SlowDisk, env_number};
+
+/// Room for what a member prepares, and for plenty more. The file behind it is sparse.
+const DISK_BYTES: u64 = 512 << 20;
+const WRITES_PER_SECOND: u32 = 4;
+/// Pause of a client after each write.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// How long it is slow.
+fn slow_for() -> Duration {
+    Duration::from_secs(env_number("SUITE_SLOW", 6))
+}
+
+/// Three members, each with a disk of its own below the directory.
+fn start() -> (TempDir, Vec<SlowDisk>, Cluster) {
+    let home = tempfile::tempdir().expect("a directory");
+    let disks: Vec<_> = (0..3).map(|n| SlowDisk::mount(&home.path().join(n.to_string()), DISK_BYTES)).collect();
+    let setup = Setup::new().data(disks.iter().map(SlowDisk::data).collect());
+    let cluster = setup.after(disks.iter().map(SlowDisk::enter).collect()).start(3);
+    (home, disks, cluster)
+}
+
+/// Grows with every election.
+fn term(client: &mut Client) -> u64 {
+    let answer = client.get("/v2/keys/");
+    answer.header("X-Raft-Term").and_then(|term| term.parse().ok()).expect("a term")
+}
+
+/// One client's writes, one after the other, for so long; how long each took, shortest first.
+fn writes(client: &mut Client, length: Duration) -> Vec<Duration> {
+    let (begun, mut took) = (Instant::now(), Vec::new());
+    while begun.elapsed() < length {
+        let sent = Instant::now();
+        client.set(&format!("/slow{}", took.len() % 16), "1");
+        took.push(sent.elapsed());
+        std::thread::sleep(BREATH);
+    }
+    took.sort();
+    took
+}
+
+fn median(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() / 2]
+}
+
+#[test]
+fn a_follower_with_a_slow_disk_costs_the_others_nothing() {
+    let (_home, disks, cluster) = start();
+    let (primary, followers) = (cluster.primary(), cluster.followers());
+    let (slow, quick) = (followers[0], followers[1]);
+    let mut clients = [primary, quick].map(|nth| cluster.client(nth));
+    let before = term(&mut clients[0]);
+    let usual = clients.each_mut().map(|client| writes(client, Duration::from_secs(1)));
+    disks[slow].limit(WRITES_PER_SECOND);
+    let meanwhile = clients.each_mut().map(|client| writes(client, slow_for() / 2));
+    for (usual, meanwhile) in usual.iter().zip(&meanwhile) {
+        let (usual, now, slowest) = (median(usual), median(meanwhile), meanwhile.last());
+        println!("{} writes: {usual:?} before, then {now:?}, at most {slowest:?}", meanwhile.len());
+        // What the disk is slow by is a hundred times that.
+        assert!(now < 5 * usual + Duration::from_millis(20), "a write took {usual:?}, and takes {now:?}");
+        assert!(slowest.is_some_and(|slowest| *slowest < cluster.election()), "a write took {slowest:?}");
+    }
+    assert_eq!((cluster.primary(), term(&mut clients[0])), (primary, before), "nobody else is elected");
+    disks[slow].lift();
+    cluster.wait_writable();
+    cluster.wait_converged();
+}
+
+/// A primary whose disk is slow keeps its place: nothing is faster than its disk, but nothing stands still either.
+#[test]
+fn a_primary_with_a_slow_disk_is_slow_and_nothing_worse() {
+    let (_home, disks, cluster) = start();
+    let primary = cluster.primary();
+    let mut client = cluster.client(cluster.followers()[0]);
+    let before = term(&mut client);
+    let load = Load::on(&cluster, "s").patient(4 * cluster.election());
+    load.during(4, || {
+        load.wait_for_more(50);
+        disks[primary].limit(WRITES_PER_SECOND);
+        std::thread::sleep(slow_for());
+        let slow = Instant::now();
+        load.wait_for_more(8);
+        println!("8 more writes took {:?}", slow.elapsed());
+        assert_eq!((cluster.primary(), term(&mut client)), (primary, before), "nobody else is elected");
+        disks[primary].lift();
+        load.wait_for_more(50);
+    });
+    println!("{} writes; longest wait of a client {:?}", load.acked().len(), load.longest_wait());
+    assert_ordered(&load.acked());
+    assert_kept(&load.acked(), &cluster.wait_converged());
+}
