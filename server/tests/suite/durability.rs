@@ -35,19 +35,29 @@ struct Known {
 }
 
 /// A writer and what it knows, from round to round.
-struct Writer {
+pub(crate) struct Writer {
     name: usize,
     number: u64,
     keys: Vec<Known>,
 }
 
 impl Writer {
+    /// Several that know nothing yet, for the same server.
+    pub(crate) fn some() -> Vec<Self> {
+        (0..WRITERS).map(|name| Self { name, number: 0, keys: vec![Known::default(); KEYS] }).collect()
+    }
+
+    /// Writes that were tried so far.
+    pub(crate) fn attempts(&self) -> u64 {
+        self.number
+    }
+
     fn key(&self, which: usize) -> String {
         format!("/d{}/w{}", self.name * KEYS + which, self.name)
     }
 
     /// Writes until the server is gone.
-    fn run(&mut self, mut client: Client, newest: &AtomicU64) {
+    pub(crate) fn run(&mut self, mut client: Client, newest: &AtomicU64) {
         loop {
             self.number += 1;
             let which = self.number as usize % KEYS;
@@ -81,7 +91,7 @@ impl Writer {
     }
 
     /// Compares with what the server shows now, and takes that as known.
-    fn check(&mut self, client: &mut Client) {
+    pub(crate) fn check(&mut self, client: &mut Client) {
         for which in 0..KEYS {
             let key = self.key(which);
             let answer = client.get(&format!("/v2/keys{key}"));
@@ -107,8 +117,7 @@ impl Writer {
 #[test]
 fn kill_9_under_load_loses_nothing_acknowledged_and_invents_nothing() {
     let mut rng = Rng::new(env_number("SUITE_SEED", 1));
-    let mut writers: Vec<_> =
-        (0..WRITERS).map(|name| Writer { name, number: 0, keys: vec![Known::default(); KEYS] }).collect();
+    let mut writers = Writer::some();
     let newest = AtomicU64::new(0);
     // A low snapshot count, so that rounds also hit snapshots and compaction.
     let mut plan = Plan::new().uetcd_args(["--cores", "2"]).args(["--snapshot-count", "500"]);
@@ -134,7 +143,7 @@ fn kill_9_under_load_loses_nothing_acknowledged_and_invents_nothing() {
     for writer in &mut writers {
         writer.check(&mut last.client());
     }
-    let attempts: u64 = writers.iter().map(|writer| writer.number).sum();
+    let attempts: u64 = writers.iter().map(Writer::attempts).sum();
     println!("{attempts} writes, the last acknowledged at index {}", newest.into_inner());
     assert!(attempts > 100, "hardly anything was written");
 }

@@ -5,7 +5,8 @@
 //! `docs/differences.md`; tests of what only `uetcd` has say so and end early against etcd.
 //!
 //! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9,
-//! `SUITE_STARTS` starts of the start-up test, `SUITE_RESTARTS` restarts of the footprint's. Volumes: `SUITE_REPLAY_EVENTS`,
+//! `SUITE_FAULTS` failures of a disk and power cuts, `SUITE_STARTS` starts of the start-up test, `SUITE_RESTARTS` restarts of the footprint's.
+//! Volumes: `SUITE_REPLAY_EVENTS`,
 //! `SUITE_LARGE_WRITERS`, `SUITE_BURST` and `SUITE_MASS` (keys that expire at once), `SUITE_MEMORY_KEYS`, `SUITE_WRITES`.
 
 mod harness;
@@ -20,6 +21,7 @@ mod disk;
 mod durability;
 mod endpoints;
 mod etcdctl;
+mod failing_disk;
 mod fairness;
 mod flags;
 mod footprint;

@@ -1,5 +1,6 @@
 //! What every test needs: a server process, an HTTP client that hides nothing, a seeded random source and a bounded wait.
 
+mod faulty_disk;
 mod http;
 mod load;
 mod mounts;
@@ -12,6 +13,7 @@ mod slow_disk;
 mod small_disk;
 mod tools;
 
+pub(crate) use faulty_disk::{Call, FaultyDisk};
 pub(crate) use http::{Client, Connection, Response, encode, form, percent};
 pub(crate) use load::load;
 pub(crate) use namespace::{enter, run_inside};

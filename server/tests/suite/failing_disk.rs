@@ -1,0 +1,97 @@
+//! A write to the log fails, or cannot be made durable, or the machine loses power: what was acknowledged is there after the next start.
+
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::Duration;
+
+use crate::durability::Writer;
+use crate::harness::{Call, Ended, FaultyDisk, PATIENCE, Plan, Rng, Server, env_number, eventually, uetcd_only};
+
+/// Failures, or power cuts, unless `SUITE_FAULTS` says otherwise.
+const ROUNDS: u64 = 8;
+/// How soon the process is gone after the failure: it has nothing more to do.
+const GONE: Duration = Duration::from_secs(1);
+/// The exit statuses for a failed write of the log, and for a failure in preparing its files.
+const LOG_FAILED: [i32; 2] = [10, 12];
+
+/// Which call fails in a round: early ones in turn, then any.
+pub(crate) fn position(round: u64, rng: &mut Rng) -> u64 {
+    [1, 1, 2, 2, 3, 5, 8, 13].get(round as usize).copied().unwrap_or_else(|| 1 + rng.below(300))
+}
+
+/// How many failures are tried.
+pub(crate) fn rounds() -> u64 {
+    env_number("SUITE_FAULTS", ROUNDS)
+}
+
+/// The process has ended as one does whose log can not be written any more, and at once.
+pub(crate) fn assert_stopped(ended: &Ended, disk: &FaultyDisk) {
+    let since = disk.failed().map(|failed| failed.elapsed());
+    assert!(LOG_FAILED.contains(&ended.code()), "status {}: {ended:?}", ended.code());
+    assert!(ended.stderr.contains("Input/output error"), "{ended:?}");
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    assert!(since.is_some_and(|since| since < GONE), "ended {since:?} after the failure: {}", ended.stderr);
+}
+
+/// Starts a node over and over, each time until `end` has ended it under load, and checks after each start what was acknowledged.
+fn rounds_of(mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
+    let mut rng = Rng::new(env_number("SUITE_SEED", 1));
+    // A low snapshot count, so that segments are given up and prepared, too.
+    let plan = Plan::new().args(["--cores", "2", "--snapshot-count", "500"]);
+    let disk = FaultyDisk::mount(&plan.home().join("disk"));
+    let plan = plan.data_dir(&disk.data()).on_quiet_ports();
+    let mut writers = Writer::some();
+    let newest = AtomicU64::new(0);
+    for round in 0..rounds() {
+        let mut server = plan.start();
+        for writer in &mut writers {
+            writer.check(&mut server.client());
+        }
+        thread::scope(|scope| {
+            for writer in &mut writers {
+                let (client, newest) = (server.client(), &newest);
+                scope.spawn(move || writer.run(client, newest));
+            }
+            thread::sleep(Duration::from_millis(20 + rng.below(200)));
+            end(&mut server, &disk, round, &mut rng);
+        });
+        disk.cut_power(&mut rng);
+    }
+    let server = plan.start();
+    for writer in &mut writers {
+        writer.check(&mut server.client());
+    }
+    let attempts: u64 = writers.iter().map(Writer::attempts).sum();
+    println!("{attempts} writes, the last acknowledged at index {}", newest.into_inner());
+    assert!(attempts > 20 * rounds(), "hardly anything was written");
+}
+
+fn failures_of(call: Call) {
+    rounds_of(|server, disk, round, rng| {
+        disk.fail(call, position(round, rng));
+        eventually("the call fails", PATIENCE, || disk.failed());
+        let ended = server.wait();
+        assert_stopped(&ended, disk);
+    });
+}
+
+#[test]
+fn a_failed_write_ends_the_process_and_loses_nothing_acknowledged() {
+    uetcd_only!("etcd's log is elsewhere");
+    failures_of(Call::Write);
+}
+
+#[test]
+fn a_failed_fsync_ends_the_process_and_loses_nothing_acknowledged() {
+    uetcd_only!("etcd's log is elsewhere");
+    failures_of(Call::Sync);
+}
+
+#[test]
+fn power_cuts_under_load_lose_nothing_acknowledged() {
+    uetcd_only!("etcd's log is elsewhere");
+    rounds_of(|server, _, _, _| {
+        server.signal(libc::SIGKILL);
+        server.wait();
+    });
+}
