@@ -10,7 +10,7 @@ use crate::harness::{Call, Ended, FaultyDisk, PATIENCE, Plan, Rng, Server, env_n
 /// Failures, or power cuts, unless `SUITE_FAULTS` says otherwise.
 const ROUNDS: u64 = 8;
 /// How soon the process is gone after the failure: it has nothing more to do.
-const GONE: Duration = Duration::from_secs(1);
+const GONE: Duration = Duration::from_secs(5);
 /// The exit statuses for a failed write of the log, and for a failure in preparing its files.
 const LOG_FAILED: [i32; 2] = [10, 12];
 
