@@ -156,6 +156,11 @@ impl Disk {
         self.writer.pending_bytes()
     }
 
+    /// How long the oldest write that is not durable yet has been under way.
+    pub(super) fn oldest_write(&self) -> Option<Duration> {
+        self.under_way.front().map(|write| write.begun.elapsed())
+    }
+
     /// Nothing is gathered or under way.
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.is_empty() && self.writer.pending_bytes() == 0

@@ -27,6 +27,7 @@ mod quorum;
 mod read;
 mod regime;
 mod replay;
+mod slow;
 mod snapshot;
 mod spread;
 mod ticker;
@@ -122,6 +123,7 @@ struct Inner {
     waiting: Waiting<Waiter>,
     outbox: Outbox<Message>,
     disk: Disk,
+    pace: slow::Pace,
     peers: peers::Peers,
     forwards: forward::Forwards,
     /// The newest frontier that the other members were told.
@@ -306,6 +308,7 @@ impl Inner {
             waiting: Waiting::new(me),
             outbox: Outbox::new(node.cores()),
             disk,
+            pace: slow::Pace::default(),
             peers: peers::Peers::default(),
             forwards: forward::Forwards::default(),
             frontier_sent: Index::ZERO,

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(super) forgetful: AtomicUsize,
     /// Per executor: its log has no room.
     pub(super) full: Vec<AtomicBool>,
+    /// Per executor: its log's disk does not keep up with those of the other members.
+    pub(super) slow: Vec<AtomicBool>,
     pub(super) held: HeldCell,
     /// Who the members of the groups are, for all executors. Looked at and changed once per round.
     pub(super) groups: Mutex<Groups>,
@@ -142,6 +144,7 @@ impl Node {
             informed: AtomicBool::new(false),
             lingering: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             full: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            slow: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             groups: Mutex::new(Groups::new(usize::from(birth.shards))),
             held: HeldCell::new(found.visible(), found.terms()),
             remembered,

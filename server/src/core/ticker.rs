@@ -84,6 +84,7 @@ impl Inner {
         self.time_out(rounds_in(self.node.config.request_timeout()));
         self.disk.tick();
         self.note_room();
+        self.note_pace();
         self.cut_slow_watches();
         self.keep_clock();
         self.heal();
