@@ -78,9 +78,12 @@ impl Groups {
 
 /// Whether a group still has a member that is removed from the cluster: it may need that one to agree to its own removal.
 ///
-/// What is committed is not enough: a restart may not know of it, and would miss the vote (`Group::remembers_change`).
+/// What is committed is not enough: a restart may not know of it, and would miss the vote (`Group::remembers_change`). And
+/// who has lost its data, or has just joined, knows of no members yet: it can not say who has left.
 pub fn lingers(shard: &Shard, system: &System) -> bool {
-    shard.members().all().any(|member| system.removed().contains(&member))
+    let members = shard.members();
+    let knows = !shard.is_amnesiac() && !members.is_empty();
+    !system.removed().is_empty() && (!knows || members.all().any(|member| system.removed().contains(&member)))
 }
 
 /// Hands a group over to the voter that can take over soonest: that has most. False: there is none.
@@ -139,10 +142,10 @@ mod tests {
         assert!(groups.is_time_for(promote, ShardId(0)));
     }
 
-    fn alone() -> Shard {
-        let seed = GroupSeed {
+    fn seed(members: Members) -> GroupSeed {
+        GroupSeed {
             member: MemberId(1),
-            members: voters(&[1]),
+            members,
             applied: LOG_START,
             vote: Vote::default(),
             entries: Vec::new(),
@@ -152,11 +155,27 @@ mod tests {
             tail_bytes: TAIL_BYTES,
             amnesia: None,
             random_seed: 3,
-        };
-        let mut shard = Shard::start(ShardId(0), Store::default(), seed, 1).expect("starts");
+        }
+    }
+
+    fn start(seed: GroupSeed) -> Shard {
+        Shard::start(ShardId(0), Store::default(), seed, 1).expect("starts")
+    }
+
+    fn alone() -> Shard {
+        let mut shard = start(seed(voters(&[1])));
         shard.campaign();
         while write(&mut shard) {}
         shard
+    }
+
+    /// The new one was a member, and is none any more.
+    fn removed() -> System {
+        let mut system = System::default();
+        let add = SystemCommand::AddMember { id: NEW.0, name: String::new(), peer_urls: Vec::new() };
+        system.apply(&add).expect("added");
+        system.apply(&SystemCommand::RemoveMember { id: NEW.0 }).expect("removed");
+        system
     }
 
     /// A turn whose writes become durable after it. False: there was nothing to write.
@@ -176,10 +195,7 @@ mod tests {
         let mut shard = alone();
         shard.propose_members(MemberChange::AddLearner(NEW)).expect("proposed");
         while write(&mut shard) {}
-        let mut system = System::default();
-        let add = SystemCommand::AddMember { id: NEW.0, name: String::new(), peer_urls: Vec::new() };
-        system.apply(&add).expect("added");
-        system.apply(&SystemCommand::RemoveMember { id: NEW.0 }).expect("removed");
+        let system = removed();
         shard.propose_members(MemberChange::Remove(NEW)).expect("proposed");
         while shard.group().members().contains(NEW) {
             assert!(write(&mut shard), "it is committed");
@@ -187,6 +203,16 @@ mod tests {
         assert!(lingers(&shard, &system), "that it is committed was not on the disk");
         while write(&mut shard) {}
         assert!(!lingers(&shard, &system));
+    }
+
+    #[test]
+    fn who_knows_of_no_members_can_not_say_who_has_left() {
+        let empty = start(seed(Members::default()));
+        let amnesiac = start(GroupSeed { amnesia: Some(vec![NEW]), ..seed(voters(&[1, 2])) });
+        for shard in [empty, amnesiac] {
+            assert!(lingers(&shard, &removed()));
+            assert!(!lingers(&shard, &System::default()), "nobody has left");
+        }
     }
 
     #[test]
