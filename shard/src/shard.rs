@@ -279,11 +279,6 @@ impl Shard {
         self.group.unreachable(peer);
     }
 
-    /// The cluster says that `member` has left for good: an amnesiac does not wait for its answer any more.
-    pub fn gone(&mut self, member: MemberId) {
-        self.group.gone(member);
-    }
-
     /// The snapshot for `peer` (see [`SnapshotToSend`]) has arrived with its message, or failed.
     pub fn report_snapshot(&mut self, peer: MemberId, arrived: bool) {
         self.group.report_snapshot(peer, arrived);

@@ -63,6 +63,7 @@ mutants! {
     VotesAtOnce: "a member gets its vote in the first group without waiting for the others",
     LeavesAtOnce: "a member leaves a group before it has left the first one",
     GoneTooEarly: "a member is switched off when the first group has let it go",
+    GoneAwaited: "a member that has lost what it promised waits for the answer of one that has left",
     LossUnnoticed: "a leader does not hear that a member lost what it had acknowledged",
     // Commands, answers, watches.
     ComparesStaleValue: "a compare-and-swap compares with the value before the last change",

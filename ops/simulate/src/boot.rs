@@ -59,12 +59,15 @@ impl Node {
                 assert!(self.suspect, "node {me} lost its log to damage that nobody did: {error}");
                 start.counts.count(Happened::Damaged);
                 start.counts.count(Happened::Repaired);
-                (self.birth, self.noted) = (Birth::Forgetful, None);
+                self.forget();
                 self.disk.remove_all(Path::new(LOGS));
                 self.read_back(start)?
             }
             read => read?,
         };
+        if self.is_forgetful() && self.promised_to.is_empty() {
+            self.promised_to = start.members.iter().copied().filter(|member| *member != self.id).collect();
+        }
         start.counts.add(Happened::TornTail, recovered.torn.len() as u64);
         let cores = 1 + start.random.below(start.plan.cores_max);
         let logs = start.plan.shards.min(cores) as u16;
@@ -152,7 +155,7 @@ impl Node {
         self.mirrors[usize::from(seed.shard)] = Mirror { entries: mirrored, committed: applied.0.0, state: None };
         let vote = seed.log.hard_state.unwrap_or_default();
         let frontier = seed.log.frontier.unwrap_or_default();
-        let others: Vec<MemberId> = start.members.iter().copied().filter(|member| *member != self.id).collect();
+        let others = self.promised_to.clone();
         let group = GroupSeed {
             member: self.id,
             members,

@@ -44,8 +44,10 @@ pub(crate) struct Node {
     pub(crate) disk: SimDisk,
     pub(crate) mirrors: Vec<Mirror>,
     pub(crate) running: Option<Running>,
-    /// Written down, like the next one.
+    /// Written down, like the next two.
     pub(crate) birth: Birth,
+    /// Whom it may have promised something, as the others knew it when it had lost its data.
+    pub(crate) promised_to: Vec<MemberId>,
     /// Which logs there must be.
     pub(crate) noted: Option<BegunLogs>,
     /// Its disk was damaged. Nothing but another disk ends that: what a start does not look at may come to light later.
@@ -91,6 +93,7 @@ impl Node {
             mirrors: vec![Mirror::default(); plan.shards],
             running: None,
             birth: if joins { Birth::Joined } else { Birth::Founder },
+            promised_to: Vec::new(),
             noted: None,
             suspect: false,
             place: if joins { Place::Absent } else { Place::Here },
@@ -108,8 +111,14 @@ impl Node {
     /// Loses everything that it held.
     pub(crate) fn wipe(&mut self) {
         self.disk.wipe();
-        (self.birth, self.noted) = (Birth::Forgetful, None);
+        self.forget();
         self.suspect = false;
+    }
+
+    /// It goes on without its logs.
+    pub(crate) fn forget(&mut self) {
+        (self.birth, self.noted) = (Birth::Forgetful, None);
+        self.promised_to.clear();
     }
 
     /// It holds what it promised, as far as anybody knows.

@@ -69,12 +69,13 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::WatchOutlivesState
         | Mutant::SnapshotWithoutMembers
         | Mutant::OldLifeCounts => 2,
+        Mutant::SnapshotWithoutTimeline => 4,
         Mutant::ReachedTooEarly | Mutant::ForwardedTwice => 6,
-        Mutant::SentBeforeDurable | Mutant::SnapshotWithoutTimeline => 7,
+        Mutant::SentBeforeDurable => 7,
         Mutant::CommitMarkTooHigh => 10,
         Mutant::GoneTooEarly | Mutant::RebaseForgotten => 21,
         Mutant::FrontierNotedTooHigh => 23,
-        Mutant::LossUnnoticed => 30,
+        Mutant::GoneAwaited | Mutant::LossUnnoticed => 30,
         Mutant::SkippedIndices => 32,
         Mutant::NamedBeforeSynced => 33,
         Mutant::LearnerVotes => 34,
@@ -83,7 +84,7 @@ const fn known(mutant: Mutant) -> u64 {
         Mutant::VotesAtOnce => 148,
         Mutant::RotDropped => 157,
         Mutant::LostWriteDropped => 328,
-        Mutant::SnapshotUnchecked => 414,
-        Mutant::OverrideNotAwaited => 1159,
+        Mutant::SnapshotUnchecked => 607,
+        Mutant::OverrideNotAwaited => 1201,
     }
 }

@@ -14,14 +14,13 @@ impl Group {
         if let Some(amnesia) = &mut self.amnesia {
             let admitted = amnesia.admits(&message);
             if amnesia::is_about_terms(&message) {
-                self.own.extend(amnesia::answer(&message, Term(0), RaftIndex(0)));
+                self.own.extend(amnesia::answer(&message, Term(0), RaftIndex(0), &[]));
             }
             if !admitted {
                 return Ok(());
             }
         } else if amnesia::is_about_terms(&message) {
-            // A term that is not durable has been promised to nobody, and may never be known again.
-            self.own.extend(amnesia::answer(&message, self.durable_term, self.committed()));
+            self.answer_amnesiac(&message);
             return Ok(());
         }
         check(&message)?;
@@ -37,6 +36,22 @@ impl Group {
             Ok(()) | Err(raft::Error::StepPeerNotFound | raft::Error::ProposalDropped) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn answer_amnesiac(&mut self, question: &Message) {
+        // A term that is not durable has been promised to nobody, and may never be known again.
+        self.own.extend(amnesia::answer(question, self.durable_term, self.committed(), &[]));
+        if let Some(round) = amnesia::round(question).filter(|_| self.leads_surely()) {
+            self.node.read_index(round);
+        }
+    }
+
+    /// A quorum round has been confirmed. If it was made for an amnesiac's question, a leader answers with its members: of a
+    /// change that is under way somebody else may know already.
+    pub(super) fn answer_as_leader(&self, round: &[u8]) -> Option<Message> {
+        let question = amnesia::question_of(round, self.node.raft.id)?;
+        let is_sure = self.leads_surely() && !self.node.raft.has_pending_conf();
+        is_sure.then(|| amnesia::answer(&question, self.durable_term, self.committed(), &self.members.voters))?
     }
 
     /// raft takes it for granted that a member has what it acknowledged. One that lost it says so, and its leader starts

@@ -288,11 +288,6 @@ impl Group {
         self.node.report_unreachable(peer.0);
     }
 
-    /// `member` has left the cluster for good.
-    pub fn gone(&mut self, member: MemberId) {
-        self.amnesia.iter_mut().for_each(|amnesia| amnesia.gone(member));
-    }
-
     /// The snapshot that `peer` was to be sent has arrived, message and all, or has not.
     pub fn report_snapshot(&mut self, peer: MemberId, arrived: bool) {
         let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
@@ -384,6 +379,7 @@ impl Group {
         self.sort_messages(&mut from_raft, &mut ready);
         let contexts = from_raft.take_read_states();
         ready.confirmed = contexts.iter().filter_map(|read| context_of(&read.request_ctx)).collect();
+        ready.at_once.extend(contexts.iter().filter_map(|read| self.answer_as_leader(&read.request_ctx)));
         let change = last_change_of(from_raft.committed_entries());
         self.changes_under_way.extend(change.map(|at| (number, at)));
         let sync = from_raft.must_sync() || change.is_some();

@@ -142,6 +142,59 @@ fn an_amnesiac_is_told_of_durable_terms_only() {
     assert_eq!(told(&mut group), Some(5));
 }
 
+/// Leads, elected by 9; nobody but 9 has said anything.
+fn leading() -> Group {
+    let mut group = of_three();
+    group.campaign();
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        settle(&mut group);
+        group.step(message(kind, 9, 2)).expect("is for it");
+    }
+    settle(&mut group);
+    let mut has_all = message(MessageType::MsgAppendResponse, 9, 2);
+    has_all.index = group.last().0;
+    group.step(has_all).expect("is for it");
+    settle(&mut group);
+    assert!(group.leads_surely());
+    group
+}
+
+#[test]
+fn a_leader_names_the_voters_once_it_is_confirmed() {
+    let mut group = leading();
+    let mut asker = Amnesia::new(MemberId(8), &[MemberId(7)], 1, 10);
+    let question = (0..40).flat_map(|_| asker.tick(8)).next().expect("asks");
+    let answers = |group: &mut Group| -> Vec<Message> {
+        let sent = std::iter::from_fn(|| group.ready()).flat_map(|ready| ready.at_once);
+        sent.filter(|sent| sent.get_msg_type() == MessageType::MsgRequestPreVoteResponse).collect()
+    };
+    group.step(question.clone()).expect("is for it");
+    let plain = answers(&mut group);
+    let [plain] = &plain[..] else { panic!("one answer") };
+    assert_eq!(plain.context, question.context);
+    let mut beat = message(MessageType::MsgHeartbeatResponse, 9, 2);
+    beat.context = amnesia::round(&question).expect("is a question").into();
+    group.step(beat).expect("is for it");
+    let [told] = &answers(&mut group)[..] else { panic!("one answer") };
+    assert_eq!((told.to, told.term, told.commit), (8, 2, group.last().0));
+    assert_eq!(told.context[question.context.len()..], [7_u64, 8, 9].map(u64::to_le_bytes).concat());
+}
+
+#[test]
+fn a_leader_names_no_voters_while_they_change() {
+    let mut group = leading();
+    group.propose_members(MemberChange::Remove(MemberId(8))).expect("proposed");
+    let mut asker = Amnesia::new(MemberId(8), &[MemberId(7)], 1, 1);
+    let question = (0..4).flat_map(|_| asker.tick(8)).next().expect("asks");
+    let round = amnesia::round(&question).expect("is a question");
+    assert_eq!(group.answer_as_leader(&round), None);
+    let mut has_all = message(MessageType::MsgAppendResponse, 9, 2);
+    has_all.index = group.last().0;
+    group.step(has_all).expect("is for it");
+    settle(&mut group);
+    assert!(group.answer_as_leader(&round).is_some());
+}
+
 #[test]
 fn a_heartbeat_is_answered_without_the_disk() {
     let mut group = of_three();

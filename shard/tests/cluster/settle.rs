@@ -77,9 +77,6 @@ impl World {
             self.nodes[at].running = None;
             self.net.drop_all_for(LEAVER);
             self.counts.removed += 1;
-            let others = self.nodes.iter_mut().filter_map(|node| node.running.as_mut());
-            let shards = others.flat_map(|running| &mut running.cores).flat_map(|core| &mut core.shards);
-            shards.for_each(|shard| shard.gone(LEAVER));
         }
     }
 
