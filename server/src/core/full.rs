@@ -27,10 +27,15 @@ impl Inner {
         if !self.node.is_full() || self.rounds < self.yields_from {
             return;
         }
-        let Some(first) = self.shards.first_mut().filter(|shard| shard.id() == ShardId(0)) else { return };
-        if first.group().leads() && hand_over(first) {
+        if self.let_another_lead() {
             self.yields_from = self.rounds + rounds_in(AGAIN);
             tracing::warn!(target: "etcdserver", "no space left for the log: another member is to lead. Free some space in the data directory");
         }
+    }
+
+    /// Hands over the first group, which the others follow. False: it is not led here, or there is nobody to lead it.
+    pub(super) fn let_another_lead(&mut self) -> bool {
+        let first = self.shards.first_mut().filter(|shard| shard.id() == ShardId(0) && shard.group().leads());
+        first.is_some_and(hand_over)
     }
 }

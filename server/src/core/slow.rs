@@ -4,8 +4,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shard::ids::ShardId;
-use shard::membership::hand_over;
 use shard::shard::Shard;
 
 use super::Inner;
@@ -45,8 +43,7 @@ impl Inner {
         if self.rounds < self.pace.again_from || !self.node.slow.iter().any(|slow| slow.load(Ordering::Relaxed)) {
             return;
         }
-        let Some(first) = self.shards.first_mut().filter(|shard| shard.id() == ShardId(0)) else { return };
-        if first.group().leads() && hand_over(first) {
+        if self.let_another_lead() {
             self.pace = Pace { behind: 0, again_from: self.rounds + rounds_in(AGAIN) };
             tracing::warn!(
                 target: "etcdserver",
