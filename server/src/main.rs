@@ -33,8 +33,9 @@ mod staging;
 mod stock;
 
 use std::os::unix::process::CommandExt;
+use std::panic;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{self, Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -58,6 +59,7 @@ use crate::slice::Slice;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    end_on_panic();
     allocator::configure();
     let cpus = prepare::cpus();
     let machine = Machine { read_file: &|path| std::fs::read_to_string(path), cpus: &cpus };
@@ -85,6 +87,15 @@ fn main() -> ExitCode {
     };
     logging::flush(LAST_LINES);
     code
+}
+
+/// A panic is a broken invariant: no other thread may go on with it, in whatever profile this was built.
+fn end_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        process::abort();
+    }));
 }
 
 /// Why the server ends although nothing is wrong.

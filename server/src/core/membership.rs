@@ -21,7 +21,7 @@ impl Inner {
             lingering.store(true, Ordering::Release);
         }
         let proposed = {
-            // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+            // A panicking holder ends the process, so the lock is never poisoned.
             let mut groups = self.node.groups.lock().unwrap_or_else(PoisonError::into_inner);
             groups.keep(&mut self.shards, &system, self.node.order.is_open())
         };

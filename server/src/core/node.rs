@@ -200,7 +200,7 @@ impl Node {
     }
 
     fn remembering(&self) -> MutexGuard<'_, BTreeMap<MemberId, Vec<String>>> {
-        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        // A panicking holder ends the process, so the lock is never poisoned.
         self.remembered_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -282,7 +282,7 @@ impl Node {
 
     /// Members and versions as of the last change applied.
     pub(crate) fn system(&self) -> Arc<System> {
-        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        // A panicking holder ends the process, so the lock is never poisoned.
         self.system.lock().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |system| Arc::clone(&system))
     }
 

@@ -104,7 +104,7 @@ impl Remembered {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panicking holder ends the process (`panic = "abort"`), so the lock is never poisoned.
+        // A panicking holder ends the process, so the lock is never poisoned.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
