@@ -61,7 +61,9 @@ impl<T: Named> Sorted<T> {
 
     /// Where the item of this name is, or where it would have to be.
     pub(super) fn find(&self, name: Sought<'_>) -> Result<usize, usize> {
-        let from = self.starts.partition_point(|start| *start < name.start);
+        // All are compared, which takes less time than a binary search: nothing is guessed wrongly, and no line is waited for before the next
+        // one is asked for.
+        let from: usize = self.starts.iter().map(|start| usize::from(*start < name.start)).sum();
         let same = self.starts[from..].iter().take_while(|start| **start == name.start).count();
         let found = self.items[from..from + same].binary_search_by(|item| name.compare_rest(item.name()));
         found.map(|at| from + at).map_err(|at| from + at)
