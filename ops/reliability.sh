@@ -35,22 +35,24 @@ volume_in() {
     sed -n -E \
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
         -e 's/^([0-9]+ seeds, .*)$/\1/p' \
+        -e 's/^soak: (.*)$/\1/p' \
         -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
         -e 's/^([a-z]+: [0-9]+ inputs of the corpus.*)$/\1/p' \
         -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/;/; /g'
 }
 
 run_row() {
-    local row=$1 volume=$2 entry output begun rc=0
+    local row=$1 volume=$2 entry output begun commit rc=0
     entry=$(field "$row" "$volume")
     [ -n "$entry" ] || return 0
     local command=${entry#* }
     output=$(mktemp)
     echo "row $row: $command" >&2
     begun=$SECONDS
+    commit=$(git rev-parse --short HEAD)
     bash -c "$command" >"$output" 2>&1 || rc=$?
     {
-        echo "commit $(git rev-parse --short HEAD)"
+        echo "commit $commit"
         echo "date $(date -u +%F)"
         echo "seconds $((SECONDS - begun))"
         echo "status $rc"

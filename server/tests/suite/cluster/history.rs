@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::faults::Fault;
 use super::linear::{Actual, Operation, Outcome, Time, Version, check};
 use super::load::{SetOnDrop, modified};
 use super::members::{Cluster, Setup};
@@ -113,30 +114,6 @@ fn actual(json: &Value) -> Actual {
     actual.parse().map_or_else(|_| Actual::Value(actual.to_owned()), Actual::Index)
 }
 
-/// What is done to a member for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// It is killed, and started again.
-    Kill,
-    /// It stands still, and goes on as if nothing had happened.
-    Pause,
-    /// It loses one link or all, in one direction or both, and gets them back.
-    Cut,
-    /// A tenth of the packets between all members are lost for a while.
-    Lossy,
-    /// Its connections to other members are reset for a moment: theirs, its own, or both ends.
-    Reset,
-}
-
-impl Fault {
-    const ALL: [Self; 5] = [Self::Kill, Self::Pause, Self::Cut, Self::Lossy, Self::Reset];
-
-    /// It is done to the network.
-    fn needs_net(self) -> bool {
-        matches!(self, Self::Cut | Self::Lossy | Self::Reset)
-    }
-}
-
 /// Does one of these faults at a time, at random, until the time is over; how many.
 fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut Rng, until: Instant) -> u64 {
     let mut done = 0;
@@ -146,67 +123,11 @@ fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut
         // Every other fault hits the primary.
         let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
         let away = Duration::from_millis(200 + rng.below(1800));
-        match faults[rng.below(faults.len() as u64) as usize] {
-            Fault::Pause => {
-                cluster.pause(victim);
-                thread::sleep(away);
-                cluster.resume(victim);
-            }
-            Fault::Kill => {
-                cluster.kill(victim);
-                thread::sleep(away);
-                cluster.restart(victim);
-            }
-            Fault::Lossy => {
-                let net = net.expect("a network");
-                net.lose(10);
-                // Long enough for a connection that loses several in a row to fall silent for an election timeout.
-                thread::sleep(3 * away);
-                net.pass();
-            }
-            Fault::Reset => {
-                let net = net.expect("a network");
-                reset(net, victim, rng.below(3));
-                thread::sleep(away / 10);
-                net.pass();
-            }
-            Fault::Cut => {
-                let net = net.expect("a network");
-                cut(net, victim, (victim + 1) % members, rng.below(5));
-                thread::sleep(away);
-                // Now and then another cut follows at once.
-                if rng.one_in(3) {
-                    net.heal();
-                    cut(net, (victim + 1) % members, victim, rng.below(5));
-                    thread::sleep(away / 2);
-                }
-                net.heal();
-            }
-        }
+        faults[rng.below(faults.len() as u64) as usize].strike(cluster, net, victim, away, rng);
         done += 1;
         cluster.wait_writable();
     }
     done
-}
-
-fn cut(net: &Net, victim: usize, other: usize, kind: u64) {
-    match kind {
-        0 => net.mute(victim),
-        1 => net.deafen(victim),
-        2 => net.cut(victim, other),
-        _ => net.isolate(victim),
-    }
-}
-
-fn reset(net: &Net, victim: usize, kind: u64) {
-    let all: Vec<usize> = (0..net.members()).collect();
-    let others: Vec<usize> = all.iter().copied().filter(|&nth| nth != victim).collect();
-    match kind {
-        0 => net.reset(&[victim]),
-        // Those between the others go, too.
-        1 => net.reset(&others),
-        _ => net.reset(&all),
-    }
 }
 
 fn seed() -> u64 {

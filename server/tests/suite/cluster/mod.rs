@@ -2,13 +2,15 @@
 //!
 //! Knobs (environment): `SUITE_CLUSTER_ROUNDS` rounds of fail-over, `SUITE_CLUSTER_LAG` writes that a stopped member misses,
 //! `SUITE_CLUSTER_HISTORY` seconds of a recorded history, `SUITE_SLOW` seconds that a disk is slow, `SUITE_FAULTS` failures of one,
-//! `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_CLUSTER_SEED` the seed of all of these; `SUITE_LOG_LINES` lines of each
-//! log that a failure shows. Partitions are made with network namespaces, slow and failing disks with mounts: they need root.
+//! `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_SOAK` seconds of the soak, `SUITE_CLUSTER_SEED` the seed of all of
+//! these; `SUITE_LOG_LINES` lines of each log that a failure shows. Partitions are made with network namespaces, slow and failing disks
+//! with mounts: they need root.
 
 mod api;
 mod backup;
 mod failing_disk;
 mod failover;
+mod faults;
 mod force_new_cluster;
 mod full_disk;
 mod history;
@@ -30,6 +32,7 @@ mod resizing;
 mod rolling;
 mod scripts;
 mod slow_disk;
+mod soak;
 mod tail;
 mod ttl;
 

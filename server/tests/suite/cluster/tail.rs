@@ -22,7 +22,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn of(event: &Value) -> Self {
+    pub(super) fn of(event: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
             index: modified(event),

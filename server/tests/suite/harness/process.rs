@@ -412,9 +412,24 @@ impl Server {
 
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// Threads.
+    pub(crate) fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> u64 {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the process is alive").count() as u64
+    }
+
+    /// What the kernel says of the process under this name.
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is alive");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS is always there");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is always there");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
     /// True until the process has exited.
