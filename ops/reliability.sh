@@ -35,10 +35,10 @@ volume_in() {
     sed -n -E \
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
         -e 's/^([0-9]+ seeds, .*)$/\1/p' \
-        -e 's/^soak: (.*)$/\1/p' \
+        -e 's/^((soak|pauses|overload|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
         -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
         -e 's/^([a-z]+: [0-9]+ inputs of the corpus.*)$/\1/p' \
-        -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/;/; /g'
+        -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/; */; /g'
 }
 
 run_row() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Flavor, PATIENCE, Plan, Response, SmallDisk, eventually};
+use crate::harness::{Client, Flavor, PATIENCE, Plan, Response, SmallDisk, env_number, eventually};
 
 /// The file system's size: room for the segments that a fresh node prepares, and for little more.
 const DISK_BYTES: u64 = 160 << 20;
@@ -10,6 +10,9 @@ const DISK_BYTES: u64 = 160 << 20;
 const VALUE_BYTES: usize = 100_000;
 /// How soon after space came back writes must work again.
 const RECOVERY: Duration = Duration::from_secs(5);
+
+/// How often it is full, unless `SUITE_FULL` says otherwise.
+const CYCLES: u64 = 3;
 
 fn write(client: &mut Client, key: &str, n: usize) -> std::io::Result<Response> {
     client.attempt("PUT", &format!("/v2/keys{key}"), Some(&format!("value={n}.{}", "v".repeat(VALUE_BYTES))))
@@ -23,7 +26,8 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
     let mut server = plan.start();
     let mut client = server.client();
     let mut acknowledged = Vec::new();
-    for cycle in 0..3 {
+    let (cycles, mut slowest) = (env_number("SUITE_FULL", CYCLES), Duration::ZERO);
+    for cycle in 0..cycles {
         client.set("/before", &cycle.to_string());
         disk.fill();
         let refusal = write_until_refused(&mut client, cycle, &mut acknowledged);
@@ -44,11 +48,14 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
         assert!(server.alive());
 
         disk.free();
+        let freed = Instant::now();
         eventually("writes work again", RECOVERY, || {
             client.attempt("PUT", "/v2/keys/again", Some("value=1")).is_ok_and(|r| r.status < 300).then_some(())
         });
+        slowest = slowest.max(freed.elapsed());
         assert_eq!(client.value("/small"), None, "a refused write appeared");
     }
+    println!("full: {cycles} times, writes worked again after {slowest:?} at most, {} keys kept", acknowledged.len());
     let server = server.kill().start();
     let mut client = server.client();
     for (key, start) in acknowledged {
@@ -59,11 +66,7 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
 }
 
 /// Writes to a few keys over and over until an answer is an error; `None` when the connection breaks instead.
-fn write_until_refused(
-    client: &mut Client,
-    cycle: usize,
-    acknowledged: &mut Vec<(String, String)>,
-) -> Option<Response> {
+fn write_until_refused(client: &mut Client, cycle: u64, acknowledged: &mut Vec<(String, String)>) -> Option<Response> {
     let deadline = Instant::now() + 3 * PATIENCE;
     for n in 0.. {
         assert!(Instant::now() < deadline, "the disk never filled up");

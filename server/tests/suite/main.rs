@@ -6,8 +6,10 @@
 //!
 //! Knobs (environment): `UETCD_BIN` another binary, `SUITE_SEEDS` seeds of the differential test, `SUITE_KILL_ROUNDS` rounds of kill -9,
 //! `SUITE_FAULTS` failures of a disk and power cuts, `SUITE_STARTS` starts of the start-up test, `SUITE_RESTARTS` restarts of the footprint's.
-//! Volumes: `SUITE_REPLAY_EVENTS`,
-//! `SUITE_LARGE_WRITERS`, `SUITE_BURST` and `SUITE_MASS` (keys that expire at once), `SUITE_MEMORY_KEYS`, `SUITE_WRITES`.
+//! Volumes: `SUITE_REPLAY_EVENTS`, `SUITE_LARGE_WRITERS`, `SUITE_BURST` and `SUITE_MASS` (keys that expire at once), `SUITE_CROWD` (lifetimes at a
+//! time) and `SUITE_LATE_MS` (how late one of them may end), `SUITE_MEMORY_KEYS`, `SUITE_WRITES`, `SUITE_FULL` (how often a disk is full),
+//! `SUITE_SNAPSHOTS` (rounds of damage to snapshots), `SUITE_STUCK` and `SUITE_OVERLOAD` (watchers that do not read, and seconds of an overload
+//! beside them), `SUITE_DRIBBLERS` (clients that dribble).
 
 mod harness;
 
@@ -33,6 +35,7 @@ mod lost_logs;
 mod mass_expiry;
 mod memory;
 mod order;
+mod overload;
 mod pipelines;
 mod proxy;
 mod replay;

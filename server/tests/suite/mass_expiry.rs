@@ -1,10 +1,11 @@
-//! Thousands of lifetimes that end at the same moment: all are told, in order, soon, and not at the expense of others.
+//! Thousands of lifetimes, which end at the same moment or one after the other: all are told, in order, soon, and not at the expense of others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Connection, Flavor, Plan, Server, env_number, eventually, load};
+use crate::harness::{Connection, Flavor, PATIENCE, Plan, Server, env_number, eventually, load};
 
 /// Keys of a burst that a stream reads.
 const BURST: u64 = 5_000;
@@ -14,6 +15,12 @@ const MASS: u64 = 60_000;
 const ALL_GONE: Duration = Duration::from_secs(8);
 /// The longest that a write of others may take meanwhile.
 const WRITE: Duration = Duration::from_secs(2);
+
+/// Keys with lifetimes that are there at the same time, unless `SUITE_CROWD` says otherwise, and what of them ends in a second.
+const CROWD: u64 = 10_000;
+const ENDS_PER_SECOND: u64 = 2_500;
+/// How late one of them may go, in milliseconds, unless `SUITE_LATE_MS` says otherwise: the machine may be busy.
+const LATE_MS: u64 = 2_000;
 
 /// Sets keys whose lifetimes all end within the same second, `in_about` after now if that is enough to write them; that second's end.
 fn load_until(server: &Server, count: u64, in_about: Duration) -> Instant {
@@ -84,4 +91,48 @@ fn a_mass_expiry_is_over_soon_and_holds_no_other_client_up() {
     assert!(finished <= due + ALL_GONE, "the last went {:?} after its time", finished - due);
     assert!(server.client().value("/other0").is_some());
     assert_eq!(server.client().get("/v2/keys/x0/k0").status, 404);
+}
+
+/// Sets keys, each with a lifetime of its own that begins to end after `first`; when each was sent, and its lifetime.
+fn load_crowd(server: &Server, count: u64, first: Duration) -> BTreeMap<String, (Instant, Duration)> {
+    let sent = Mutex::new(BTreeMap::new());
+    load(server, count, |n| {
+        let (key, ttl) = (format!("/x{}/k{n}", n % 61), first.as_secs() + n % count.div_ceil(ENDS_PER_SECOND));
+        sent.lock().expect("nobody panicked").insert(key.clone(), (Instant::now(), Duration::from_secs(ttl)));
+        (key, format!("value=v&ttl={ttl}"))
+    });
+    sent.into_inner().expect("nobody panicked")
+}
+
+#[test]
+fn among_many_lifetimes_each_ends_in_time() {
+    let server = Plan::new().uetcd_args(["--cores", "2"]).start();
+    let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_CROWD", CROWD) } else { CROWD / 20 };
+    // How fast this machine is: all are to be there before the first one goes.
+    let begun = Instant::now();
+    load(&server, count / 10, |n| (format!("/x{}/warm{n}", n % 61), "value=v".to_owned()));
+    let first = begun.elapsed() * 20 + Duration::from_secs(2);
+    let mut stream = Connection::open(server.address()).expect("the server accepts");
+    let due = load_crowd(&server, count, first);
+    let all_there = server.client().get("/v2/stats/store").json()["expireCount"] == 0;
+    stream.request("GET", "/v2/keys/?wait=true&recursive=true&stream=true", None).expect("the server reads");
+    assert_eq!(stream.head().expect("the head comes at once").status, 200);
+    assert!(all_there, "some had gone before all were there");
+    stream.set_patience(first + PATIENCE);
+    let mut late: Vec<Duration> = Vec::new();
+    while late.len() < due.len() {
+        let event = stream.event().expect("an event");
+        let now = Instant::now();
+        assert_eq!(event["action"], "expire", "{event}");
+        let (sent, ttl) = due[event["node"]["key"].as_str().expect("a key")];
+        assert!(now >= sent + ttl, "{event} came {:?} early", sent + ttl - now);
+        late.push(now - (sent + ttl));
+    }
+    late.sort();
+    let [median, p99, most] = [50, 99, 100].map(|percent| late[(late.len() - 1) * percent / 100]);
+    println!(
+        "crowd: {count} lifetimes at a time, each late by {median:?} in the median, p99 {p99:?}, at most {most:?}"
+    );
+    let limit = Duration::from_millis(env_number("SUITE_LATE_MS", LATE_MS));
+    assert!(most <= limit, "one was {most:?} late");
 }

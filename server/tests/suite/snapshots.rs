@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::harness::{Plan, Server, eventually, files_below, load, uetcd_only};
+use crate::harness::{Plan, Rng, Server, env_number, eventually, files_below, load, uetcd_only};
 
 /// More than the 256 MiB of log beyond which idle shards are made to give up what they keep of it.
 const BUSY_WRITES: u64 = 1_000;
@@ -37,10 +37,14 @@ fn position(file: &Path) -> String {
     name.split('.').next().expect("a name").to_owned()
 }
 
-fn flip_a_byte(file: &PathBuf) {
+/// How many rounds of damage there are, unless `SUITE_SNAPSHOTS` says otherwise. Each damages a snapshot of every shard.
+const ROUNDS: u64 = 3;
+
+/// Changes one bit, anywhere.
+fn flip_a_bit(file: &PathBuf, rng: &mut Rng) {
     let mut bytes = fs::read(file).expect("a readable snapshot");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x10;
+    let at = rng.below(bytes.len() as u64) as usize;
+    bytes[at] ^= 1 << rng.below(8);
     fs::write(file, bytes).expect("a writable snapshot");
 }
 
@@ -53,12 +57,14 @@ fn everything(server: &Server) -> serde_json::Value {
 }
 
 /// Damages the newest snapshot of every shard, and checks that the next start has everything all the same and says so.
-fn damage_and_restart(server: Server) -> Server {
+fn damage_and_restart(server: Server, rng: &mut Rng) -> Server {
     let known = everything(&server);
     let plan = server.kill();
     let newest = newest_snapshots(&plan);
     assert!(!newest.is_empty(), "no snapshot was made");
-    newest.values().for_each(flip_a_byte);
+    for file in newest.values() {
+        flip_a_bit(file, rng);
+    }
     let server = plan.start();
     assert!(everything(&server) == known, "the state is not what it was");
     let log = server.log();
@@ -88,11 +94,14 @@ fn wait_for_snapshots(server: &Server, shards: usize) {
 fn a_damaged_newest_snapshot_is_done_without() {
     uetcd_only!("the format of snapshots is uetcd's own");
     let mut server = start();
-    for round in 0..3 {
+    let mut rng = Rng::new(env_number("SUITE_SEED", 1));
+    let rounds = env_number("SUITE_SNAPSHOTS", ROUNDS);
+    for round in 0..rounds {
         load(&server, 4_000, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={round}.{n}")));
         wait_for_snapshots(&server, 14);
-        server = damage_and_restart(server);
+        server = damage_and_restart(server, &mut rng);
     }
+    println!("snapshots: {rounds} rounds, a bit of each shard's newest snapshot in each");
     server.client().set("/after", "1");
 }
 
@@ -109,7 +118,10 @@ fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
     let plan = server.kill();
     let before: Vec<PathBuf> =
         snapshots(&plan).into_values().filter_map(|files| files.iter().rev().nth(1).cloned()).collect();
-    before.iter().for_each(flip_a_byte);
+    let mut rng = Rng::new(2);
+    for file in &before {
+        flip_a_bit(file, &mut rng);
+    }
     let server = plan.start();
     assert!(everything(&server) == known, "the state is not what it was");
     for file in &before {
@@ -117,7 +129,7 @@ fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
     }
     // What was left is enough for the next start, whatever it gave up.
     load(&server, 500, |n| (format!("/s{}/k{}", n % 64, n % 11), format!("value={n}")));
-    damage_and_restart(server);
+    damage_and_restart(server, &mut rng);
 }
 
 #[test]
@@ -129,9 +141,10 @@ fn a_damaged_snapshot_of_a_shard_that_was_idle_while_others_wrote_much_is_done_w
     wait_for_snapshots(&server, 14);
     let value = "v".repeat(BUSY_VALUE_BYTES);
     load(&server, BUSY_WRITES, |n| (format!("/busy/k{}", n % 5), format!("value={n}{value}")));
-    server = damage_and_restart(server);
+    let mut rng = Rng::new(3);
+    server = damage_and_restart(server, &mut rng);
     assert!(server.client().value("/idle1/k1").is_some());
     // And once more, from what that start left.
     load(&server, 500, |n| (format!("/busy/k{}", n % 5), format!("value={n}")));
-    damage_and_restart(server);
+    damage_and_restart(server, &mut rng);
 }

@@ -10,7 +10,7 @@ const IDLE: usize = 10_000;
 const IDLE_BYTES: u64 = 100 << 20;
 
 /// Lets this process, and the server it starts, have as many descriptors as the machine allows.
-fn raise_descriptor_limit(wanted: u64) {
+pub(crate) fn raise_descriptor_limit(wanted: u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` outlives both calls, which only read and write it.
     let rc = unsafe {

@@ -71,6 +71,28 @@ impl Fault {
     }
 }
 
+/// Does one of these faults at a time, at random, until it is over; how many.
+pub(super) fn torment(
+    cluster: &mut Cluster,
+    net: Option<&Net>,
+    faults: &[Fault],
+    rng: &mut Rng,
+    mut over: impl FnMut() -> bool,
+) -> u64 {
+    let mut done = 0;
+    while !over() {
+        thread::sleep(Duration::from_millis(100 + rng.below(500)));
+        let members = cluster.len();
+        // Every other fault hits the primary.
+        let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
+        let away = Duration::from_millis(200 + rng.below(1800));
+        faults[rng.below(faults.len() as u64) as usize].strike(cluster, net, victim, away, rng);
+        done += 1;
+        cluster.wait_writable();
+    }
+    done
+}
+
 fn cut(net: &Net, victim: usize, other: usize, kind: u64) {
     match kind {
         0 => net.mute(victim),

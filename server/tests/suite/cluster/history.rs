@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::faults::Fault;
+use super::faults::{Fault, torment};
 use super::linear::{Actual, Operation, Outcome, Time, Version, check};
-use super::load::{SetOnDrop, modified};
-use super::members::{Cluster, Setup};
+use super::load::modified;
+use super::members::Setup;
 use super::netns::Net;
-use crate::harness::{Client, Response, Rng, env_number, form};
+use crate::harness::{Client, Response, Rng, SetOnDrop, env_number, form};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 8;
@@ -114,22 +114,6 @@ fn actual(json: &Value) -> Actual {
     actual.parse().map_or_else(|_| Actual::Value(actual.to_owned()), Actual::Index)
 }
 
-/// Does one of these faults at a time, at random, until the time is over; how many.
-fn torment(cluster: &mut Cluster, net: Option<&Net>, faults: &[Fault], rng: &mut Rng, until: Instant) -> u64 {
-    let mut done = 0;
-    while Instant::now() < until {
-        thread::sleep(Duration::from_millis(100 + rng.below(500)));
-        let members = cluster.len();
-        // Every other fault hits the primary.
-        let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
-        let away = Duration::from_millis(200 + rng.below(1800));
-        faults[rng.below(faults.len() as u64) as usize].strike(cluster, net, victim, away, rng);
-        done += 1;
-        cluster.wait_writable();
-    }
-    done
-}
-
 fn seed() -> u64 {
     env_number("SUITE_CLUSTER_SEED", 1)
 }
@@ -182,7 +166,8 @@ fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) 
             scope.spawn(move || recorder.run(seed * 1000 + client));
         }
         let _end = SetOnDrop(&recorder.stop);
-        torment(&mut cluster, net.as_deref(), faults, &mut Rng::new(seed), Instant::now() + length)
+        let until = Instant::now() + length;
+        torment(&mut cluster, net.as_deref(), faults, &mut Rng::new(seed), || Instant::now() >= until)
     });
     cluster.wait_writable();
     let history = recorder.operations.into_inner().expect("no client panicked");

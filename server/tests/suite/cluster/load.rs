@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::members::Cluster;
-use crate::harness::{Client, PATIENCE, eventually, form};
+use crate::harness::{Client, LONGEST_STEP, PATIENCE, SetOnDrop, eventually, form};
 
 /// Top-level directories, so that every shard has several.
 pub(super) const DIRECTORIES: u64 = 64;
@@ -101,7 +101,7 @@ impl Load {
     }
 
     /// The number of acknowledged writes so far.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.acked.lock().expect("no writer panicked").len()
     }
 
@@ -144,7 +144,7 @@ impl Load {
 
 /// Tries a write at one member after the other until it is acknowledged, or all is over.
 fn insist(clients: &mut [Client], at: &mut usize, key: &str, value: &str, over: impl Fn() -> bool) -> Option<Acked> {
-    let wanted = Instant::now();
+    let (wanted, mut patience) = (Instant::now(), GIVE_UP);
     loop {
         let sent = Instant::now();
         let answer = clients[*at].attempt("PUT", &format!("/v2/keys{key}"), Some(&form(&[("value", value)])));
@@ -158,18 +158,10 @@ fn insist(clients: &mut [Client], at: &mut usize, key: &str, value: &str, over: 
         if over() {
             return None;
         }
-        assert!(wanted.elapsed() < GIVE_UP, "PUT {key} failed at every member, at last: {answer:?}");
+        patience = patience.saturating_sub(sent.elapsed().min(LONGEST_STEP));
+        assert!(!patience.is_zero(), "PUT {key} failed at every member, at last: {answer:?}");
         *at = (*at + 1) % clients.len();
         thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Sets the flag when it goes.
-pub(super) struct SetOnDrop<'a>(pub(super) &'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Knobs (environment): `SUITE_CLUSTER_ROUNDS` rounds of fail-over, `SUITE_CLUSTER_LAG` writes that a stopped member misses,
 //! `SUITE_CLUSTER_HISTORY` seconds of a recorded history, `SUITE_SLOW` seconds that a disk is slow, `SUITE_FAULTS` failures of one,
-//! `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_SOAK` seconds of the soak, `SUITE_CLUSTER_SEED` the seed of all of
+//! `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_SOAK` seconds of the soak, `SUITE_PAUSES` pauses of the
+//! primary, `SUITE_WATCHERS` and `SUITE_WATCHED` watchers and the writes that they see, `SUITE_CLUSTER_SEED` the seed of all of
 //! these; `SUITE_LOG_LINES` lines of each log that a failure shows. Partitions are made with network namespaces, slow and failing disks
 //! with mounts: they need root.
 
@@ -17,6 +18,7 @@ mod history;
 mod lagging;
 mod linear;
 mod load;
+mod many_watchers;
 mod members;
 mod minority;
 mod netns;
@@ -35,5 +37,6 @@ mod slow_disk;
 mod soak;
 mod tail;
 mod ttl;
+mod watchers;
 
 pub(crate) use members::{Cluster, Setup};

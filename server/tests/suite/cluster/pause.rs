@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::load::{Load, assert_kept, assert_ordered};
 use super::members::Cluster;
 use super::tail::{assert_grows, assert_same, tails};
-use crate::harness::{Connection, PATIENCE, Response, eventually};
+use crate::harness::{Connection, PATIENCE, Response, Rng, env_number, eventually};
 
 /// How long it stands still.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -43,53 +43,84 @@ fn is_unknown(answer: &Response) -> bool {
     answer.status == 500 && answer.json()["errorCode"] == 300
 }
 
+/// So many primaries are stopped, unless `SUITE_PAUSES` says otherwise.
+const PAUSES: u64 = 2;
+/// The longest that one of many stands still, in seconds.
+const LONGEST: u64 = 60;
+
+/// How long the primary stands still in each round: a few times for long, many times for anything between a second and a minute.
+fn pauses() -> Vec<Duration> {
+    let (count, mut rng) = (env_number("SUITE_PAUSES", PAUSES), Rng::new(env_number("SUITE_CLUSTER_SEED", 1)));
+    let random = |_| Duration::from_secs(1 + rng.below(LONGEST));
+    if count > PAUSES { (0..count).map(random).collect() } else { vec![PAUSE; count as usize] }
+}
+
+/// Stops the primary for so long, and asks it for what others have done meanwhile. How many reads and writes it has answered.
+fn pause_primary(cluster: &mut Cluster, load: &Load, round: usize, length: Duration) -> [usize; 2] {
+    let old = cluster.primary();
+    let mut ready = connections(cluster, old, 24).into_iter();
+    let mut next = || ready.next().expect("enough connections");
+    cluster.pause(old);
+    let paused = Instant::now();
+    let led = eventually("the others take writes, or it is over", length + PATIENCE, || {
+        let first = load.first_after(paused);
+        (first.is_some() || paused.elapsed() > length).then_some(first)
+    });
+    println!("round {round}: member {old} stands still for {length:?}, writable after {:?}", led.map(|at| at - paused));
+    // Written with the others while it stands still, and asked for at the old one, which still thinks that it leads.
+    let (mut asked, mut writes) = (Vec::new(), Vec::new());
+    let other = (old + 1) % cluster.len();
+    if led.is_some() {
+        let via = cluster.primary();
+        for n in 0..12 {
+            let (fresh, own) = (format!("/fresh{n}"), format!("/own{n}"));
+            cluster.client(via).set(&fresh, &round.to_string());
+            asked.push(Waiting::send(next(), "GET", &format!("/v2/keys{fresh}?quorum=true"), None));
+            writes.push((own.clone(), Waiting::send(next(), "PUT", &format!("/v2/keys{own}"), Some("value=old"))));
+        }
+    }
+    std::thread::sleep(length.saturating_sub(paused.elapsed()));
+    cluster.resume(old);
+    let (shown, acknowledged) = (judge_reads(asked, round), judge_writes(cluster, other, writes));
+    println!("round {round}: the old one answered {shown} reads and {acknowledged} writes of 12 each");
+    cluster.wait_writable();
+    [shown, acknowledged]
+}
+
+/// Each read was refused, or shows what was written before it was sent. How many do.
+fn judge_reads(asked: Vec<Waiting>, round: usize) -> usize {
+    let answers = asked.into_iter().map(Waiting::answer).filter(|answer| !is_unknown(answer));
+    let stale = |answer: &Response| {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["node"]["value"], round.to_string(), "a stale quorum read: {answer:?}");
+    };
+    answers.inspect(stale).count()
+}
+
+/// Each write was refused, or is there. How many are.
+fn judge_writes(cluster: &Cluster, via: usize, writes: Vec<(String, Waiting)>) -> usize {
+    let mut acknowledged = 0;
+    for (key, write) in writes {
+        let answer = write.answer();
+        if answer.status < 300 {
+            acknowledged += 1;
+            let kept = cluster.client(via).get(&format!("/v2/keys{key}?quorum=true")).json();
+            assert_eq!(kept["node"]["modifiedIndex"], answer.json()["node"]["modifiedIndex"], "{answer:?}");
+        } else {
+            assert!(is_unknown(&answer), "{answer:?}");
+        }
+    }
+    acknowledged
+}
+
 #[test]
 fn a_paused_primary_serves_no_stale_quorum_read_and_acknowledges_nothing_of_its_own() {
     let mut cluster = Cluster::of(3);
     let load = Load::on(&cluster, "p").patient(Duration::from_millis(200));
     let tails = tails(&cluster);
-    load.during(3, || {
-        for round in 0..2 {
-            let old = cluster.primary();
-            let mut ready = connections(&cluster, old, 24).into_iter();
-            let mut next = || ready.next().expect("enough connections");
-            cluster.pause(old);
-            let paused = Instant::now();
-            let writable = eventually("the others take writes", Duration::from_secs(10), || load.first_after(paused));
-            println!("round {round}: member {old} stands still, writable after {:?}", writable - paused);
-            let other = cluster.primary();
-            // Written with the others while it stands still, and asked for at the old one, which still thinks that it leads.
-            let mut asked = Vec::new();
-            let mut writes = Vec::new();
-            for n in 0..12 {
-                let (fresh, own) = (format!("/fresh{n}"), format!("/own{n}"));
-                cluster.client(other).set(&fresh, &round.to_string());
-                asked.push(Waiting::send(next(), "GET", &format!("/v2/keys{fresh}?quorum=true"), None));
-                writes.push((own.clone(), Waiting::send(next(), "PUT", &format!("/v2/keys{own}"), Some("value=old"))));
-            }
-            std::thread::sleep(PAUSE.saturating_sub(paused.elapsed()));
-            cluster.resume(old);
-            let judged = asked.into_iter().map(Waiting::answer).filter(|answer| !is_unknown(answer));
-            let mut answered = 0;
-            for answer in judged {
-                assert_eq!(answer.status, 200, "{answer:?}");
-                assert_eq!(answer.json()["node"]["value"], round.to_string(), "a stale quorum read: {answer:?}");
-                answered += 1;
-            }
-            let mut acknowledged = 0;
-            for (key, write) in writes {
-                let answer = write.answer();
-                if answer.status < 300 {
-                    acknowledged += 1;
-                    let kept = cluster.client(other).get(&format!("/v2/keys{key}?quorum=true")).json();
-                    assert_eq!(kept["node"]["modifiedIndex"], answer.json()["node"]["modifiedIndex"], "{answer:?}");
-                } else {
-                    assert!(is_unknown(&answer), "{answer:?}");
-                }
-            }
-            println!("round {round}: the old one answered {answered} reads and {acknowledged} writes of 12 each");
-            cluster.wait_writable();
-        }
+    let pauses = pauses();
+    let answered: Vec<[usize; 2]> = load.during(3, || {
+        pauses.iter().enumerate().map(|(round, &length)| pause_primary(&mut cluster, &load, round, length)).collect()
     });
     let marker = cluster.client(0).set("/marker", "");
     let seen: Vec<_> = tails.iter().map(|(_, tail)| (tail.since, tail.up_to(marker))).collect();
@@ -99,6 +130,14 @@ fn a_paused_primary_serves_no_stale_quorum_read_and_acknowledges_nothing_of_its_
     }
     assert_ordered(&load.acked());
     assert_kept(&load.acked(), &cluster.wait_converged());
+    println!(
+        "pauses: {} of the primary, {} s in all, {} writes acknowledged meanwhile; it answered {} quorum reads and {} writes, none from the past",
+        pauses.len(),
+        pauses.iter().sum::<Duration>().as_secs(),
+        load.acked().len(),
+        answered.iter().map(|[reads, _]| reads).sum::<usize>(),
+        answered.iter().map(|[_, writes]| writes).sum::<usize>(),
+    );
 }
 
 #[test]

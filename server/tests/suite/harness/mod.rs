@@ -1,5 +1,6 @@
 //! What every test needs: a server process, an HTTP client that hides nothing, a seeded random source and a bounded wait.
 
+mod control_group;
 mod faulty_disk;
 mod http;
 mod load;
@@ -13,6 +14,7 @@ mod slow_disk;
 mod small_disk;
 mod tools;
 
+pub(crate) use control_group::ControlGroup;
 pub(crate) use faulty_disk::{Call, FaultyDisk};
 pub(crate) use http::{Client, Connection, Response, encode, form, percent};
 pub(crate) use load::load;
@@ -23,6 +25,7 @@ pub(crate) use slow_disk::SlowDisk;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use tools::{copy_dir, env_number, etcdctl, files_below, need, shell};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +47,15 @@ pub(crate) fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut()
         looked = Instant::now();
         assert!(waited < limit, "not within {limit:?}: {what}");
         thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Sets the flag when it goes.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -3,23 +3,18 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::control_group::ControlGroup;
 use super::mounts::own_mounts;
 use super::{need, shell};
-
-/// Where version 1 of the control groups for block devices is mounted.
-const GROUPS: &str = "/sys/fs/cgroup/blkio";
-/// What the names of all groups begin with; then comes the pid of the test.
-const PREFIX: &str = "uetcd-slow-";
 
 /// A file system on a loop device that only this thread, and what it starts, can see. Mount and device vanish with them.
 pub(crate) struct SlowDisk {
     mounted: PathBuf,
     /// Its number, as the kernel writes it.
     device: String,
-    /// The control group of whoever it is slow for.
-    group: PathBuf,
+    /// Whoever it is slow for.
+    group: ControlGroup,
 }
 
 impl SlowDisk {
@@ -35,7 +30,7 @@ impl SlowDisk {
         assert!(made.status.success(), "{}: run the tests as root", String::from_utf8_lossy(&made.stderr));
         let number = fs::metadata(&mounted).expect("it is mounted").dev();
         let device = format!("{}:{}", libc::major(number), libc::minor(number));
-        Self { mounted, device, group: group() }
+        Self { mounted, device, group: ControlGroup::of("blkio") }
     }
 
     /// Where data may be kept on it.
@@ -45,7 +40,7 @@ impl SlowDisk {
 
     /// What a shell does first that then becomes the process the disk is slow for.
     pub(crate) fn enter(&self) -> String {
-        format!("echo $$ > {}/cgroup.procs", self.group.display())
+        self.group.enter()
     }
 
     /// No more than so many writes a second from now on.
@@ -60,8 +55,7 @@ impl SlowDisk {
     }
 
     fn throttle(&self, writes: u32) {
-        let file = self.group.join("blkio.throttle.write_iops_device");
-        fs::write(&file, format!("{} {writes}", self.device)).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        self.group.set("blkio.throttle.write_iops_device", &format!("{} {writes}", self.device));
     }
 }
 
@@ -69,25 +63,7 @@ impl Drop for SlowDisk {
     fn drop(&mut self) {
         // Else whoever still writes would end no sooner than that is written.
         self.lift();
-        let _ = fs::remove_dir(&self.group);
     }
-}
-
-/// A new control group without limits. Those that tests left which were killed go.
-fn group() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let entries = fs::read_dir(GROUPS)
-        .unwrap_or_else(|e| panic!("{GROUPS}: {e}: slow disks want version 1 of the control groups for block devices"));
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('x')).map(|(pid, _)| pid);
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir(&path);
-        }
-    }
-    let group = format!("{GROUPS}/{PREFIX}{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    fs::create_dir(&group).unwrap_or_else(|e| panic!("{group}: {e}"));
-    group.into()
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::load::{Load, SetOnDrop, assert_kept, assert_ordered, files};
+use crate::cluster::load::{Load, assert_kept, assert_ordered, files};
 use crate::cluster::members::{Cluster, Setup, impatient};
 use crate::cluster::minority::{assert_no_quorum, timed};
 use crate::cluster::netns::Net;
 use crate::cluster::tail::{Seen, Tail, assert_contains, assert_grows, assert_same, tails};
-use crate::harness::{Client, Flavor, Response, eventually};
+use crate::harness::{Client, Flavor, Response, SetOnDrop, eventually};
 
 /// How long after the links are whole again every member must take writes. A stream that TCP has given up on is noticed after five seconds.
 const HEALED_WITHIN: Duration = Duration::from_secs(10);

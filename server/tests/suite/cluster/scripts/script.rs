@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::leaders::{Watch, assert_one_per_term, leads};
 use super::quorum::Quorum;
 use crate::cluster::api::{add, json, remove};
-use crate::cluster::load::{Load, SetOnDrop, assert_kept, assert_ordered};
+use crate::cluster::load::{Load, assert_kept, assert_ordered};
 use crate::cluster::members::{Cluster, Setup, impatient};
 use crate::cluster::netns::Net;
-use crate::harness::{PATIENCE, Plan, Response, Rng, eventually};
+use crate::harness::{PATIENCE, Plan, Response, Rng, SetOnDrop, eventually};
 
 /// Steps of a script.
 const STEPS: usize = 10;

@@ -17,8 +17,8 @@ const MORTALS: usize = 8;
 pub(super) const MORTAL: &str = "mortal";
 /// How long a client waits before it counts an outcome as unknown.
 const CLIENT_PATIENCE: Duration = Duration::from_millis(1500);
-/// A value's length is below that.
-const VALUE_BYTES: u64 = 500;
+/// A value's length is below that: long enough for what is kept of the log in memory, up to 4 MiB of each group, to fill within minutes.
+const VALUE_BYTES: u64 = 16_000;
 /// A client's pause after a request is below that, in milliseconds. Eight clients ask for some 150 things a second.
 const BREATH_MS: u64 = 100;
 

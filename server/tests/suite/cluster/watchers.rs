@@ -1,14 +1,14 @@
-//! Watchers of everything that go on where they were, at another member, whenever a stream ends or says nothing for a while.
+//! Watchers that go on where they were, at another member, whenever a stream ends or says nothing for a while.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::cluster::tail::Seen;
-use crate::harness::{Connection, LONGEST_STEP, eventually};
+use super::tail::Seen;
+use crate::harness::{Connection, eventually};
 
-/// A stream that is silent for longer is left: under load that means that its member is cut off.
+/// A stream that is silent for longer is left: under load that means that its member is cut off, or that little happens there.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Some member can go on with a stream sooner than that.
 const RESUMED: Duration = Duration::from_mins(1);
@@ -16,6 +16,8 @@ const RESUMED: Duration = Duration::from_mins(1);
 /// One of them, and what it saw since that was last looked at.
 pub(super) struct Watcher {
     first: usize,
+    /// What it watches, with all below.
+    path: String,
     newest: AtomicU64,
     seen: Mutex<Vec<Seen>>,
     /// Streams begun.
@@ -23,19 +25,32 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Of everything after an index, at first at this member.
+    /// Of everything after an index, at first at the member after this one.
     pub(super) fn new(first: usize, since: u64) -> Self {
-        Self { first, newest: AtomicU64::new(since), seen: Mutex::default(), streams: AtomicU64::new(0) }
+        Self::of("/", first, since)
+    }
+
+    /// Of a key or directory.
+    pub(super) fn of(path: &str, first: usize, since: u64) -> Self {
+        Self {
+            first,
+            path: path.to_owned(),
+            newest: AtomicU64::new(since),
+            seen: Mutex::default(),
+            streams: AtomicU64::new(0),
+        }
     }
 
     /// Watches until `stop`.
     pub(super) fn run(&self, addresses: &[SocketAddr], stop: &AtomicBool) {
         let mut nth = self.first;
         while !stop.load(Ordering::SeqCst) {
-            let mut stream = eventually("a member goes on with a stream", RESUMED, || {
+            let begun = eventually("a member goes on with a stream", RESUMED, || {
                 nth += 1;
-                self.begin(addresses[nth % addresses.len()])
+                let over = stop.load(Ordering::SeqCst);
+                if over { Some(None) } else { self.begin(addresses[nth % addresses.len()]).map(Some) }
             });
+            let Some(mut stream) = begun else { return };
             while !stop.load(Ordering::SeqCst)
                 && let Ok(event) = stream.event()
             {
@@ -46,10 +61,10 @@ impl Watcher {
 
     /// `None` when the member can not be reached, or does not have what comes next.
     fn begin(&self, address: SocketAddr) -> Option<Connection> {
-        let next = self.newest.load(Ordering::SeqCst) + 1;
+        let next = self.newest() + 1;
         let mut stream = Connection::open(address).ok()?;
-        stream.set_patience(SILENCE.min(LONGEST_STEP));
-        let target = format!("/v2/keys/?wait=true&recursive=true&stream=true&waitIndex={next}");
+        stream.set_patience(SILENCE);
+        let target = format!("/v2/keys{}?wait=true&recursive=true&stream=true&waitIndex={next}", self.path);
         stream.request("GET", &target, None).ok()?;
         let head = stream.head().ok()?;
         self.streams.fetch_add(1, Ordering::Relaxed);
@@ -62,13 +77,22 @@ impl Watcher {
         self.seen.lock().expect("nobody panicked").push(event);
     }
 
+    /// The index of the newest event that it saw, at first where it begins.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::SeqCst)
+    }
+
     /// Waits for everything up to an index, and takes it out.
     pub(super) fn take_up_to(&self, index: u64) -> Vec<Seen> {
-        eventually("a watcher reaches an index", RESUMED, || {
-            (self.newest.load(Ordering::SeqCst) >= index).then_some(())
-        });
+        eventually("a watcher reaches an index", RESUMED, || (self.newest() >= index).then_some(()));
         let mut seen = self.seen.lock().expect("nobody panicked");
         let upto = seen.partition_point(|event| event.index <= index);
         seen.drain(..upto).collect()
+    }
+
+    /// Whether an event of this key is one of its own.
+    pub(super) fn wants(&self, key: &str) -> bool {
+        let below = key.strip_prefix(self.path.trim_end_matches('/'));
+        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
     }
 }
