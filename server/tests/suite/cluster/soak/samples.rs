@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_mins(10);
 /// How much the medians of two quarters may differ, in percent.
 const FLAT: u64 = 5;
 /// What no member ever takes, however short the run: megabytes in memory and on the disk, descriptors.
-const CAPS: [u64; 3] = [600, 1000, 300];
+const CAPS: [u64; 3] = [1000, 1500, 300];
 
 /// What one member took at one moment.
 #[derive(Clone, Copy, Debug)]
