@@ -10,7 +10,7 @@ use crate::harness::files_below;
 /// Not looked at more often.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// From then on a run is long enough to tell what grows from what is not full yet.
-const LONG: Duration = Duration::from_mins(10);
+const LONG: Duration = Duration::from_hours(1);
 /// How much the medians of two quarters may differ, in percent.
 const FLAT: u64 = 5;
 /// What no member ever takes, however short the run: megabytes in memory and on the disk, descriptors.
