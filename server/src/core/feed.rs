@@ -21,6 +21,11 @@ pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
 /// Rounds of the ticker in which a client with more than that waiting may take nothing: a second.
 const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
+/// Events that may wait for all watches of an executor together, 32 or 40 bytes of memory each beside what they share. Beyond, clients that
+/// hold more than their share and do not read are not given a second.
+pub(crate) const FEEDS_EVENTS_MAX: usize = 512 << 10;
+/// Rounds of the ticker in which such a client may leave the connection blocked then.
+const BLOCKED_ROUNDS_MAX: u64 = 2;
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
 /// does not count, it comes as the client takes it.
 const FEED_BYTES_CEILING: usize = 64 << 20;
@@ -62,6 +67,8 @@ struct Inner {
     taken: u64,
     /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
     stalled: (u64, u64),
+    /// For how many rounds the same is so, and the connection has not come back from its last write.
+    blocked: u64,
     cut: bool,
     /// It is among those whose connections will be woken for their events (see [`super::fanout`]).
     announced: bool,
@@ -112,6 +119,7 @@ impl Feed {
                 behind: Vec::new(),
                 taken: 0,
                 stalled: (0, 0),
+                blocked: 0,
                 cut: false,
                 announced: false,
                 waker,
@@ -201,15 +209,24 @@ impl Feed {
         self.inner.borrow_mut().cut_off();
     }
 
-    /// Another round of the ticker. False: the client takes nothing although too much is waiting; it is cut off.
-    pub(super) fn tick(&self) -> bool {
+    /// Events that wait.
+    pub(super) fn waiting_events(&self) -> usize {
+        self.inner.borrow().backlog().1
+    }
+
+    /// Another round of the ticker. `share`: of how many waiting events all watches of the executor together leave to one, if they
+    /// have too many. False: the client takes nothing although too much is waiting; it is cut off.
+    pub(super) fn tick(&self, share: Option<usize>) -> bool {
         let mut inner = self.inner.borrow_mut();
         let (bytes, events) = inner.backlog();
         let (taken, rounds) = inner.stalled;
+        let takes_nothing = taken == inner.taken && inner.missing == 0;
         let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
-        let stalls = too_much && taken == inner.taken && inner.missing == 0;
-        inner.stalled = (inner.taken, if stalls { rounds + 1 } else { 0 });
-        if inner.stalled.1 >= STALLED_ROUNDS_MAX && !inner.cut {
+        inner.stalled = (inner.taken, if takes_nothing && too_much { rounds + 1 } else { 0 });
+        // Whoever waits for its turn can be woken; who can not has a write under way.
+        let is_blocked = takes_nothing && inner.waker.is_none() && share.is_some_and(|share| events > share);
+        inner.blocked = if is_blocked { inner.blocked + 1 } else { 0 };
+        if (inner.stalled.1 >= STALLED_ROUNDS_MAX || inner.blocked >= BLOCKED_ROUNDS_MAX) && !inner.cut {
             inner.cut_off();
         }
         !inner.cut
@@ -400,10 +417,26 @@ mod tests {
             assert!(feed.event(Index(n), big.clone()), "a burst alone is no reason");
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
-        assert!(feed.tick() && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
-        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick()).count();
+        assert!(feed.tick(None) && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
+        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick(None)).count();
         assert_eq!(kept as u64, STALLED_ROUNDS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
+    }
+
+    #[test]
+    fn where_all_hold_too_much_who_does_not_read_is_cut_off_beyond_its_share() {
+        let feed_with = |events: u64| {
+            let feed = Feed::single();
+            registered(&feed);
+            (0..events).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"))));
+            feed
+        };
+        let rounds = |feed: &Feed| (0..10).take_while(|_| feed.tick(Some(8))).count() as u64;
+        assert_eq!(rounds(&feed_with(9)), BLOCKED_ROUNDS_MAX - 1, "in the second round");
+        assert_eq!(rounds(&feed_with(8)), 10, "no more than its share");
+        let in_turn = feed_with(9);
+        in_turn.register(Waker::noop());
+        assert_eq!(rounds(&in_turn), 10, "it waits for its turn");
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl<T> Waiting<T> {
         place.waiter.as_mut()
     }
 
+    /// All who wait.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.waiter.as_ref())
+    }
+
     /// Tickets of those for whom `over` holds.
     pub(crate) fn select(&self, mut over: impl FnMut(&T) -> bool) -> Vec<Ticket> {
         let all = self.slots.iter().enumerate();

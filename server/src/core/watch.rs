@@ -10,7 +10,7 @@ use shard::event::Event;
 use shard::ids::{Index, ShardId};
 use shard::watch::{Cleared, Registered, Watch, WatcherId};
 
-use super::feed::{Feed, Next};
+use super::feed::{FEEDS_EVENTS_MAX, Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
 use super::replay::{Behind, PORTION, Past};
 use super::ticket::Ticket;
@@ -231,7 +231,8 @@ impl Inner {
         if self.watches.open == 0 {
             return;
         }
-        let slow = self.waiting.select(|waiter| matches!(waiter, Waiter::Feed(feed, _) if !feed.tick()));
+        let allowed = self.share_of_events();
+        let slow = self.waiting.select(|waiter| matches!(waiter, Waiter::Feed(feed, _) if !feed.tick(allowed)));
         for ticket in slow {
             if let Some(Waiter::Feed(_, shard)) = self.waiting.find(ticket) {
                 let shard = *shard;
@@ -239,6 +240,18 @@ impl Inner {
                 self.end_watch(ticket, shard);
             }
         }
+    }
+
+    /// How many waiting events all watches of this executor leave to one; none: as many as it likes.
+    fn share_of_events(&self) -> Option<usize> {
+        let (mut feeds, mut events) = (0, 0);
+        for waiter in self.waiting.iter() {
+            if let Waiter::Feed(feed, _) = waiter {
+                feeds += 1;
+                events += feed.waiting_events();
+            }
+        }
+        (events > FEEDS_EVENTS_MAX).then(|| FEEDS_EVENTS_MAX / feeds)
     }
 
     pub(super) fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {

@@ -12,8 +12,8 @@ use crate::core::Phase;
 use crate::core::feed::Next;
 use crate::core::watch::Watching;
 
-/// Bytes of events that are put together into one write.
-const WRITE_BYTES: usize = 128 << 10;
+/// Bytes of events that are put together into one write. A client that does not read keeps so many from being freed.
+const WRITE_BYTES: usize = 16 << 10;
 
 /// A watch that has its connection for itself.
 pub(super) struct Watch {

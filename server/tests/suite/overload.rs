@@ -15,9 +15,8 @@ use crate::watch_limits::raise_descriptor_limit;
 const MEMORY_BYTES: u64 = 256 << 20;
 /// Of events that are kept, for all shards together: what an operator with so little memory would allow.
 const HISTORY: [&str; 4] = ["--history-events", "2000", "--history-bytes", "1048576"];
-/// Streams of everything that nobody reads, unless `SUITE_STUCK` says otherwise. Each may take 128 KiB of what is being sent to it, and up to
-/// 16,384 places in a queue. There is no limit for all of them together: two thousand are too many for so little memory.
-const STUCK: u64 = 200;
+/// Streams of everything that nobody reads, unless `SUITE_STUCK` says otherwise.
+const STUCK: u64 = 500;
 /// What is freed goes back to the system at once, not after ten seconds: by then the load has freed more than there may be.
 const GIVE_BACK: [&str; 2] = ["MIMALLOC_PURGE_DELAY", "0"];
 /// Connections of the load, and what each has under way at a time: many times what the server does meanwhile.
