@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Connection, Flavor, PATIENCE, Plan, Server, env_number, eventually, load};
+use crate::harness::{Flavor, PATIENCE, Plan, Server, env_number, eventually, load};
+use crate::watch_limits::open_watch;
 
 /// Keys of a burst that a stream reads.
 const BURST: u64 = 5_000;
@@ -40,9 +41,7 @@ fn a_burst_of_expiries_reaches_a_stream_completely_and_in_order() {
     // etcd drops a stream that falls 100 events behind.
     let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_BURST", BURST) } else { 50 };
     load_until(&server, count, Duration::from_secs(3));
-    let mut stream = Connection::open(server.address()).expect("the server accepts");
-    stream.request("GET", "/v2/keys/?wait=true&recursive=true&stream=true", None).expect("the server reads");
-    assert_eq!(stream.head().expect("the head comes at once").status, 200);
+    let mut stream = open_watch(&server, "/v2/keys/?wait=true&recursive=true&stream=true");
     let (mut last, mut keys) = (0, BTreeSet::new());
     for n in 0..count {
         let event = stream.event().unwrap_or_else(|e| panic!("after {n} of {count}: {e}"));
@@ -56,6 +55,11 @@ fn a_burst_of_expiries_reaches_a_stream_completely_and_in_order() {
     assert_eq!(stream.event().expect("an event")["node"]["key"], "/end");
 }
 
+/// As many keys as the variable says, or `usual`; a twentieth of that for etcd.
+fn keys_for(server: &Server, variable: &str, usual: u64) -> u64 {
+    if server.flavor() == Flavor::Uetcd { env_number(variable, usual) } else { usual / 20 }
+}
+
 fn expired(server: &Server) -> u64 {
     server.client().get("/v2/stats/store").json()["expireCount"].as_u64().expect("a number")
 }
@@ -63,7 +67,7 @@ fn expired(server: &Server) -> u64 {
 #[test]
 fn a_mass_expiry_is_over_soon_and_holds_no_other_client_up() {
     let server = Plan::new().uetcd_args(["--cores", "2"]).start();
-    let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_MASS", MASS) } else { MASS / 20 };
+    let count = keys_for(&server, "SUITE_MASS", MASS);
     // How fast this machine is, while it is as busy as it is.
     let begun = Instant::now();
     load(&server, count / 12, |n| (format!("/x{}/k{n}", n % 61), "value=v".to_owned()));
@@ -107,16 +111,14 @@ fn load_crowd(server: &Server, count: u64, first: Duration) -> BTreeMap<String, 
 #[test]
 fn among_many_lifetimes_each_ends_in_time() {
     let server = Plan::new().uetcd_args(["--cores", "2"]).start();
-    let count = if server.flavor() == Flavor::Uetcd { env_number("SUITE_CROWD", CROWD) } else { CROWD / 20 };
+    let count = keys_for(&server, "SUITE_CROWD", CROWD);
     // How fast this machine is: all are to be there before the first one goes.
     let begun = Instant::now();
     load(&server, count / 10, |n| (format!("/x{}/warm{n}", n % 61), "value=v".to_owned()));
     let first = begun.elapsed() * 20 + Duration::from_secs(2);
-    let mut stream = Connection::open(server.address()).expect("the server accepts");
     let due = load_crowd(&server, count, first);
-    let all_there = server.client().get("/v2/stats/store").json()["expireCount"] == 0;
-    stream.request("GET", "/v2/keys/?wait=true&recursive=true&stream=true", None).expect("the server reads");
-    assert_eq!(stream.head().expect("the head comes at once").status, 200);
+    let all_there = expired(&server) == 0;
+    let mut stream = open_watch(&server, "/v2/keys/?wait=true&recursive=true&stream=true");
     assert!(all_there, "some had gone before all were there");
     stream.set_patience(first + PATIENCE);
     let mut late: Vec<Duration> = Vec::new();

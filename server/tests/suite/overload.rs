@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{
     Connection, ControlGroup, PATIENCE, Plan, Server, SetOnDrop, encode, env_number, eventually, uetcd_only,
 };
-use crate::watch_limits::raise_descriptor_limit;
+use crate::watch_limits::{open_watch, raise_descriptor_limit};
 
 /// What the whole server may take.
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -30,12 +30,6 @@ const SERVED: Duration = Duration::from_secs(10);
 
 /// What came of the load, by status.
 type Counts = BTreeMap<u16, u64>;
-
-fn stuck_watch(address: SocketAddr) -> Connection {
-    let mut connection = Connection::open(address).expect("the server accepts");
-    connection.request("GET", "/v2/keys/?wait=true&recursive=true&stream=true", None).expect("the server reads");
-    connection
-}
 
 /// Writes as fast as the server takes it, until `stop`, or until the server is gone.
 fn overload(address: SocketAddr, number: u64, stop: &AtomicBool) -> Counts {
@@ -85,7 +79,8 @@ fn an_overloaded_server_with_little_memory_refuses_and_lives() {
         Plan::new().args(["--cores", "2"]).args(HISTORY).env(GIVE_BACK[0], GIVE_BACK[1]).after(&group.enter()).start();
     let mut client = server.client();
     client.set("/o1/k0", "1");
-    let watches: Vec<Connection> = (0..stuck).map(|_| stuck_watch(server.address())).collect();
+    let everything = "/v2/keys/?wait=true&recursive=true&stream=true";
+    let watches: Vec<Connection> = (0..stuck).map(|_| open_watch(&server, everything)).collect();
     eventually("all are counted", PATIENCE, || (client.watchers() == stuck).then_some(()));
     println!("{stuck} watchers: {} MiB", server.resident_bytes() >> 20);
     let length = Duration::from_secs(env_number("SUITE_OVERLOAD", 10));

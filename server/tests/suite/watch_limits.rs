@@ -22,7 +22,8 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) {
     assert!(rc == 0 && limit.rlim_cur >= wanted, "needs {wanted} descriptors: raise `ulimit -Hn`, or run as root");
 }
 
-fn open_watch(server: &Server, target: &str) -> Connection {
+/// A connection with a watch whose head has come.
+pub(crate) fn open_watch(server: &Server, target: &str) -> Connection {
     let mut connection = Connection::open(server.address()).expect("the server accepts");
     connection.request("GET", target, None).expect("the server reads");
     assert_eq!(connection.head().expect("the head comes at once").status, 200);
