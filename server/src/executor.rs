@@ -12,6 +12,7 @@ use shard::group::{GroupSeed, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
 use shard::shard::Shard;
 
+use crate::allocator;
 use crate::birth::Birth;
 use crate::core::{Core, CoreDisk, Node, Phase};
 use crate::failure::Fatal;
@@ -100,6 +101,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let mut accepting = accept_all(&served, PEER_CONNECTIONS, peers);
     wait(&core, || core.has_caught_up()).await;
     core.shed_inherited().await;
+    allocator::give_back();
     node.report_prepared();
     if let Some(founding) = founding {
         wait(&core, || node.all_prepared()).await;

@@ -38,7 +38,7 @@ use std::path::Path;
 use std::process::{self, Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::log::DataDir;
 use signal_hook::consts::{SIGALRM, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -261,11 +261,16 @@ pub(crate) fn signalled(signal: i32) -> Reason {
 fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, memory: &mut Memory) -> Result<Reason, Fatal> {
     /// How soon a signal is noticed.
     const GLANCE: Duration = Duration::from_millis(50);
+    let mut looked = Instant::now();
     loop {
         if let Some(signal) = signals.pending().next() {
             return Ok(signalled(signal));
         }
         memory.keep(node)?;
+        if looked.elapsed() >= allocator::LOOK_EVERY {
+            allocator::give_back_old();
+            looked = Instant::now();
+        }
         if node.is_outdated() {
             tracing::error!(
                 target: "etcdserver",
@@ -282,6 +287,8 @@ fn wait(node: &Node, heard: &Receiver<Notice>, mut signals: Signals, memory: &mu
         match heard.recv_timeout(GLANCE) {
             Ok(Notice::Serving) => {
                 tracing::info!(target: "etcdserver", "ready to serve client requests");
+                // What was read back at the start.
+                allocator::give_back();
                 // Whoever asked to be told is told; a failure leaves the supervisor to its timeout.
                 let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
             }

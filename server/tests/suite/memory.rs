@@ -1,6 +1,8 @@
 //! What a stored key costs. `bench/memory.sh` measures the same with a million keys.
 
-use crate::harness::{Plan, env_number, load, uetcd_only};
+use std::time::Duration;
+
+use crate::harness::{Plan, env_number, eventually, load, uetcd_only};
 
 /// Keys unless `SUITE_MEMORY_KEYS` says otherwise.
 const KEYS: u64 = 100_000;
@@ -29,4 +31,24 @@ fn a_key_takes_at_most_400_bytes() {
     println!("{keys} keys: {} MiB, {} bytes each", grown >> 20, grown / keys);
     let limit = keys * BYTES_PER_KEY + CONSTANT_BYTES;
     assert!(grown <= limit, "{keys} keys took {grown} bytes, more than {limit}");
+}
+
+/// Writes of a log that is read back at a start, all to the same few keys, and the bytes of each.
+const REPLAYED: u64 = 1500;
+const REPLAYED_BYTES: usize = 64 << 10;
+#[test]
+fn what_a_start_reads_back_does_not_stay_in_memory() {
+    uetcd_only!("etcd's memory is its own business");
+    let args = ["--cores", "2", "--history-events", "1", "--snapshot-count", "1000000"];
+    let server = Plan::new().args(args).start();
+    let value = "v".repeat(REPLAYED_BYTES);
+    load(&server, REPLAYED, |n| (format!("/key-{}", n % 4), format!("value={value}")));
+    let server = server.kill().start();
+    let peak = server.peak_resident_bytes();
+    assert!(peak > REPLAYED * REPLAYED_BYTES as u64, "the start took {peak} bytes: too few to show anything");
+    // What stays: the newest of each shard's log, which other members may ask for, and what does not grow with it.
+    eventually("most of it is given back", Duration::from_secs(5), || {
+        (server.resident_bytes() < peak / 2).then_some(())
+    });
+    println!("a start took {} MiB, and keeps {}", peak >> 20, server.resident_bytes() >> 20);
 }

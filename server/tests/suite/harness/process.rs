@@ -415,6 +415,11 @@ impl Server {
         self.status("VmRSS:") * 1024
     }
 
+    /// The most that it ever was.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.status("VmHWM:") * 1024
+    }
+
     /// Threads.
     pub(crate) fn threads(&self) -> u64 {
         self.status("Threads:")
