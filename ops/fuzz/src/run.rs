@@ -80,7 +80,12 @@ fn look(target: &'static Target, input: &[u8]) -> usize {
     UNDER_WAY.set(Some((target.name, input.to_vec())));
     let begun = Instant::now();
     let Held { most: bytes, left } = Counting::held_by(|| check(target, input));
-    assert!(begun.elapsed() < SLOW, "{}: {} bytes took {:?}", target.name, input.len(), begun.elapsed());
+    if begun.elapsed() >= SLOW {
+        // Or the machine stood still.
+        let again = std::iter::repeat_with(|| time(|| check(target, input)));
+        let took = again.take(2).min().unwrap_or_default();
+        assert!(took < SLOW, "{}: {} bytes took {took:?}", target.name, input.len());
+    }
     let allowed = target.memory_bytes + MEMORY_PER_BYTE * input.len();
     assert!(bytes <= allowed, "{}: {} bytes took {bytes} bytes of memory", target.name, input.len());
     // What is kept for the next time does not grow, what is lost does.
@@ -88,6 +93,12 @@ fn look(target: &'static Target, input: &[u8]) -> usize {
     assert!(left == 0 || again().left < 3 * left, "{}: {} bytes leave memory behind", target.name, input.len());
     UNDER_WAY.set(None);
     bytes
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
 }
 
 fn keep_what_fails() {
