@@ -2,8 +2,8 @@
 //!
 //! The driver's part of the bargain, on which recovery leans:
 //! - a batch is written by one durable write, and [`Appender::written`] is told when that has succeeded;
-//! - a segment is handed in ([`Appender::prepared`]) when its header is durable under its final name and every other
-//!   sector carries a valid stamp;
+//! - a segment is handed in ([`Appender::prepared`]) when its header is durable under its final name, every other sector
+//!   carries a valid stamp, and after that the header of the one before it was written to name it ([`Appender::naming`]);
 //! - segments are given up ([`Appender::take_retired`]) oldest first, each rename or removal durable before the next;
 //! - after any failed write or fsync nothing more is asked of it.
 
@@ -36,8 +36,16 @@ pub struct Start {
 /// A segment given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// Written in this start, or made ready and never used.
+    /// Written in this start.
     Own(SegmentHeader),
+    /// Made ready and never used.
+    Unused {
+        /// Its header.
+        header: SegmentHeader,
+        /// The header of the segment being written, which names it: to be written anew, so that it names none, before the file
+        /// loses its name.
+        before: SegmentHeader,
+    },
     /// Left by an earlier start.
     Inherited(Inherited),
 }
@@ -46,7 +54,7 @@ impl Closed {
     /// In which core's log it is, and its number there.
     pub fn place(&self) -> (CoreId, SegmentSeq) {
         match self {
-            Self::Own(header) => (header.core, header.seq),
+            Self::Own(header) | Self::Unused { header, .. } => (header.core, header.seq),
             Self::Inherited(segment) => (segment.core, segment.seq),
         }
     }
@@ -296,7 +304,9 @@ impl Appender {
             }
             // Too small for what has to go into it: it is given up unused.
             self.next = None;
-            self.retired.push(Closed::Own(next));
+            let Some(current) = &mut self.current else { panic!("a segment is ready behind none") };
+            current.header.next = SegmentSeq::NONE;
+            self.retired.push(Closed::Unused { header: next, before: current.header });
         }
         let seq = self.next_segment;
         let previous = self.current.as_ref().map_or(self.previous, |current| current.header.seq);
@@ -315,18 +325,26 @@ impl Appender {
             epoch: self.epoch,
             resumed_after,
             first_batch,
+            next: SegmentSeq::NONE,
         })
+    }
+
+    /// The header that the segment being written gets before segment `next`, which was asked for, is handed in. `None`: it is
+    /// the first of this start.
+    pub fn naming(&self, next: SegmentSeq) -> Option<SegmentHeader> {
+        self.current.as_ref().map(|current| SegmentHeader { next, ..current.header })
     }
 
     /// The segment asked for is ready; `header` is what was written to it.
     pub fn prepared(&mut self, header: SegmentHeader) {
         assert!(header.seq == self.next_segment && self.next.is_none());
         self.next_segment = self.next_segment.next();
-        if self.current.is_none() {
+        if let Some(current) = &mut self.current {
+            current.header.next = header.seq;
+            self.next = Some(header);
+        } else {
             self.current = Some(Open::new(header));
             self.opening = None;
-        } else {
-            self.next = Some(header);
         }
     }
 

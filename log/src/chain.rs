@@ -14,7 +14,7 @@ use crate::tail::{Evidence, Found, Verdict, judge, weigh};
 /// Sorts a core's segments into those of the log, oldest first, and those that later ones have passed over.
 ///
 /// `headers` in any order. The newest is followed back through `previous`. The front may be gone (it was recycled,
-/// oldest first); a gap may not.
+/// oldest first); a gap may not. Nor may the newest one name another: that was there, and may have been written to.
 pub(crate) fn link(
     dir: &Path,
     mut headers: Vec<SegmentHeader>,
@@ -23,6 +23,9 @@ pub(crate) fn link(
     let mut chain: Vec<SegmentHeader> = Vec::new();
     let mut passed_over = Vec::new();
     let mut wanted = headers.last().map_or(SegmentSeq::NONE, |newest| newest.seq);
+    if let Some(lost) = headers.last().map(|newest| newest.next).filter(|next| *next != SegmentSeq::NONE) {
+        return Err(RecoveryError::MissingNewest { file: dir.join(file_name(lost)) });
+    }
     while let Some(header) = headers.pop() {
         if header.seq > wanted {
             passed_over.push(header);

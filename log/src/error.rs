@@ -87,6 +87,17 @@ pub enum RecoveryError {
         /// The missing file.
         file: PathBuf,
     },
+    /// The newest segments of a core's log are gone: the last one that is there names another.
+    #[error(
+        "{} lacks the newest segments of its log: {} was behind the ones that are there, and is missing. Nothing was changed. \
+         Put back that file and all that came after it; or remove this member and add it again with an empty data directory, \
+         so that its peers send everything; without peers, restore a backup",
+        .file.parent().unwrap_or(.file).display(), .file.display()
+    )]
+    MissingNewest {
+        /// The first missing file.
+        file: PathBuf,
+    },
     /// The log of a core is gone, or its newest part, although a start has noted that it was there.
     #[error(
         "{} lacks the log that was in it, or its newest segments. Nothing was changed. Put the files back, or give the \
@@ -153,7 +164,10 @@ impl RecoveryError {
     /// What the log held is lost, as far as this disk goes; nothing that an operator has done can explain it, and what peers
     /// hold can stand in for it.
     pub const fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::MissingSegment { .. } | Self::MissingEntries { .. })
+        matches!(
+            self,
+            Self::Damaged(_) | Self::MissingSegment { .. } | Self::MissingNewest { .. } | Self::MissingEntries { .. }
+        )
     }
 }
 

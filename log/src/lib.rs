@@ -49,7 +49,7 @@ pub use error::{Damage, RecoveryError, TornTail};
 pub use groups::{Entry, Frontier, GroupLog};
 pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
 pub use record::{EntryType, HardState, Record};
-pub use recovery::{Inherited, Recovered, Resume, Spare, recover};
+pub use recovery::{Inherited, NewHeader, Recovered, Resume, Spare, recover};
 pub use scan::{Break, SegmentScan, scan_segment};
 pub use scrub::{Checked, Sealed, check_segment, check_snapshot, sealed_segments};
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};

@@ -47,6 +47,15 @@ pub struct Spare {
     pub blocks: u32,
 }
 
+/// A header to be written in the place of the one that a segment has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHeader {
+    /// The segment's file.
+    pub file: PathBuf,
+    /// Names no segment behind it.
+    pub header: SegmentHeader,
+}
+
 /// How one core's log goes on.
 #[derive(Clone, Debug)]
 pub struct Resume {
@@ -67,6 +76,9 @@ pub struct Resume {
     /// Segments to give up once compacted: those of this core's log oldest first, and those of cores that this start
     /// does not have.
     pub inherited: Vec<Inherited>,
+    /// Of segments that name one which this start does not need. To be written, durably, before any of `spares` and `litter`
+    /// loses its name: the next start would miss it.
+    pub headers: Vec<NewHeader>,
     /// Files of this core's folder to recycle, to be taken in this order.
     pub spares: Vec<Spare>,
     /// Files to delete: left from a crash while one was being made.
@@ -99,6 +111,7 @@ struct Tail {
     highest_batch: BatchSeq,
     highest_segment: SegmentSeq,
     inherited: Vec<Inherited>,
+    headers: Vec<NewHeader>,
     spares: Vec<Spare>,
     litter: Vec<PathBuf>,
 }
@@ -116,6 +129,7 @@ impl Recovered {
         for (core, orphan) in logs.split_off(&CoreId::new(cores)) {
             let heir = logs.entry(CoreId::new(core.get() % cores)).or_default();
             heir.inherited.extend(orphan.inherited);
+            heir.headers.extend(orphan.headers);
             heir.litter.extend(orphan.litter);
             heir.litter.extend(orphan.spares.into_iter().map(|spare| spare.file));
         }
@@ -138,6 +152,7 @@ impl Tail {
             first_batch,
             next_segment: self.highest_segment.next(),
             inherited: self.inherited,
+            headers: self.headers,
             spares: self.spares,
             litter: self.litter,
             floors,
@@ -245,18 +260,27 @@ impl CoreFiles {
         let log = read(&self.dir, scans)?;
         let mut tail = self.tail(&log, highest_batch);
         let mut unused = Vec::new();
+        let mut before: Option<&SegmentHeader> = None;
         for (header, groups) in self.chain.iter().zip(contents) {
             let file = self.dir.join(file_name(header.seq));
             if header.seq <= log.last_segment {
                 let (seq, birth, blocks) = (header.seq, header.birth, header.blocks);
                 tail.inherited.push(Inherited { core: self.core, seq, birth, file, blocks, groups });
             } else {
+                // Also where the one before does not name it: a process that was killed may have been about to write that.
+                tail.headers.extend(before.map(|before| self.without_next(before)));
                 unused.push(Spare { file, birth: header.birth, blocks: header.blocks });
             }
+            before = Some(header);
         }
         // They lose their names in this order: what is left of the chain by a crash must have its begin.
         tail.spares.extend(unused.into_iter().rev());
         Ok((log, tail))
+    }
+
+    fn without_next(&self, header: &SegmentHeader) -> NewHeader {
+        let next = if mutant::is(Mutant::UnusedStillNamed) { header.next } else { SegmentSeq::NONE };
+        NewHeader { file: self.dir.join(file_name(header.seq)), header: SegmentHeader { next, ..*header } }
     }
 
     fn tail(&self, log: &CoreLog, highest_batch: BatchSeq) -> Tail {
@@ -273,6 +297,7 @@ impl CoreFiles {
             highest_batch: highest_batch.max(promised.unwrap_or_default()),
             highest_segment: all().map(|header| header.seq).max().unwrap_or_default(),
             inherited: Vec::new(),
+            headers: Vec::new(),
             spares: spares.collect(),
             litter: self.litter.clone(),
         }

@@ -4,11 +4,16 @@
 //!  0       8         12     14      16    20      24         28       32
 //!  | magic | version | core | cores | seq | birth | previous | blocks |
 //!  32      40        48       56              64            72        508   512
-//!  | epoch | cluster | member | resumed after | first batch | zeroes  | crc |
+//!  | epoch | cluster | member | resumed after | first batch | …       | crc |
+//!  72     76        508
+//!  | next | zeroes  |
 //! ```
 //! Little endian, one sector, so that it is written as a whole or not at all; `crc` is CRC-32C over bytes 0..508. The
 //! other sectors of the first block, and all those not written yet, are formatted ([`format_block`]): *every* sector of a
 //! segment carries a valid stamp at all times, or it has rotted.
+//!
+//! `next` is written into the header when the segment behind this one is ready, and before anything goes into that one: so
+//! the newest segment of a log names none, or newer ones are gone.
 //!
 //! A file is made for one segment (`birth`) and recycled for later ones: the header is written anew, everything else
 //! stays, and is known for stale by its stamp.
@@ -46,11 +51,14 @@ struct Layout {
     member: u64,
     resumed_after: u64,
     first_batch: u64,
+    next: u32,
+    zero: u32,
 }
 
 const CRC_AT: usize = SECTOR - 4;
-const _: () = assert!(size_of::<Layout>() == 72 && size_of::<Layout>() <= CRC_AT);
+const _: () = assert!(size_of::<Layout>() == 80 && size_of::<Layout>() <= CRC_AT);
 const _: () = assert!(offset_of!(Layout, epoch) == 32 && offset_of!(Layout, first_batch) == 64);
+const _: () = assert!(offset_of!(Layout, next) == 72);
 
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +85,8 @@ pub struct SegmentHeader {
     /// In a segment that opens an epoch: the number of its first batch. [`BatchSeq::NONE`] elsewhere, where batches
     /// simply go on.
     pub first_batch: BatchSeq,
+    /// The segment behind this one, once it is ready; [`SegmentSeq::NONE`] before, and when it was given up unused.
+    pub next: SegmentSeq,
 }
 
 /// Why a header was not accepted.
@@ -127,6 +137,7 @@ impl SegmentHeader {
         put(offset_of!(Layout, member), &self.identity.member.to_le_bytes());
         put(offset_of!(Layout, resumed_after), &self.resumed_after.get().to_le_bytes());
         put(offset_of!(Layout, first_batch), &self.first_batch.get().to_le_bytes());
+        put(offset_of!(Layout, next), &self.next.get().to_le_bytes());
         let crc = crc32c::crc32c(&header[..CRC_AT]);
         header[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     }
@@ -155,6 +166,7 @@ impl SegmentHeader {
             epoch: Epoch::new(u64_at(header, offset_of!(Layout, epoch))),
             resumed_after: BatchSeq::new(u64_at(header, offset_of!(Layout, resumed_after))),
             first_batch: BatchSeq::new(u64_at(header, offset_of!(Layout, first_batch))),
+            next: SegmentSeq::new(u32_at(header, offset_of!(Layout, next))),
         };
         header.is_plausible().then_some(header).ok_or(HeaderFault::Absurd)
     }
@@ -163,6 +175,7 @@ impl SegmentHeader {
         self.birth != SegmentSeq::NONE
             && self.birth <= self.seq
             && self.previous < self.seq
+            && (self.next == SegmentSeq::NONE || self.next > self.seq)
             && self.core.get() < self.cores
             && self.size_bytes() >= SEGMENT_BYTES_MIN
             && (self.opens_epoch() || self.previous != SegmentSeq::NONE)

@@ -135,6 +135,7 @@ mod tests {
             epoch: Epoch::default(),
             resumed_after: BatchSeq::NONE,
             first_batch: BatchSeq::NONE,
+            next: SegmentSeq::NONE,
         }
     }
 

@@ -400,7 +400,11 @@ fn segments_that_were_never_written_to_may_go_one_by_one() {
     let mut disk = MemDisk::default();
     let resume = disk.recover().expect("the log is good").resume(1).remove(0);
     MemLog::open(&mut disk, resume, &BTreeMap::new(), SEGMENT_BYTES);
-    let spares = disk.recover().expect("the log is good").resume(1).remove(0).spares;
+    let resume = disk.recover().expect("the log is good").resume(1).remove(0);
+    // Before that, the first one's header must name the other no more.
+    assert_eq!(resume.headers.len(), 1);
+    common::write_header(&mut disk, &resume.headers[0].file, &resume.headers[0].header);
+    let spares = resume.spares;
     assert_eq!(spares.len(), 2);
     for gone in 0..=spares.len() {
         let mut disk = disk.clone();

@@ -12,7 +12,7 @@ use glommio::io::{DmaFile, OpenOptions, remove, rename};
 use super::{is_out_of_space, system};
 use crate::appender::Closed;
 use crate::ids::CoreId;
-use crate::recovery::Spare;
+use crate::recovery::{NewHeader, Spare};
 use crate::sector::BLOCK;
 use crate::segment::{SEGMENT_BYTES_MIN, SegmentHeader, file_name, format_block, spare_name};
 
@@ -45,11 +45,16 @@ impl Folder {
     pub(super) async fn open(
         core: CoreId,
         path: PathBuf,
+        headers: Vec<NewHeader>,
         spares: Vec<Spare>,
         litter: Vec<PathBuf>,
     ) -> io::Result<Self> {
         let has_ballast = path.join(BALLAST).exists();
         let mut folder = Self { core, path, spares: Vec::new(), has_ballast };
+        for NewHeader { file, header } in headers {
+            wait_for_writes(&file, &header).await?;
+            change_header(&file, &header).await?;
+        }
         for file in litter {
             remove(&file).await.map_err(system)?;
         }
@@ -76,6 +81,12 @@ impl Folder {
                 self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
                 self.sync().await
             }
+            Closed::Unused { ref header, ref before } => {
+                self.change_header(before).await?;
+                let file = self.segment_path(header);
+                self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
+                self.sync().await
+            }
             Closed::Inherited(segment) if segment.core == self.core => {
                 self.keep_or_remove(Spare { file: segment.file, birth: segment.birth, blocks: segment.blocks }).await?;
                 self.sync().await
@@ -89,6 +100,10 @@ impl Folder {
     pub(super) async fn discard(&self, closed: &Closed) -> io::Result<()> {
         let file = match closed {
             Closed::Own(header) => self.segment_path(header),
+            Closed::Unused { header, before } => {
+                self.change_header(before).await?;
+                self.segment_path(header)
+            }
             Closed::Inherited(segment) => segment.file.clone(),
         };
         remove(&file).await.map_err(system)?;
@@ -105,6 +120,11 @@ impl Folder {
         }
         self.spares.push(Spare { file, ..spare });
         Ok(())
+    }
+
+    /// Writes the header of a segment of this start that has batches anew; durable when it returns.
+    pub(super) async fn change_header(&self, header: &SegmentHeader) -> io::Result<()> {
+        change_header(&self.segment_path(header), header).await
     }
 
     /// Makes the segment `wanted` ready, from a spare or anew. Returns the header as written, and the open file.
@@ -263,11 +283,28 @@ async fn allocate(file: &DmaFile, header: &SegmentHeader) -> io::Result<()> {
     }
 }
 
+/// What a killed process was still writing to a segment is written, or never will be.
+async fn wait_for_writes(path: &Path, header: &SegmentHeader) -> io::Result<()> {
+    let file = open(path, false).await?;
+    allocate(&file, header).await?;
+    file.close().await.map_err(system)
+}
+
 async fn write_header(file: &DmaFile, header: &SegmentHeader) -> io::Result<()> {
     let mut buffer = file.alloc_dma_buffer(BLOCK);
     header.encode(buffer.as_bytes_mut());
     write_all(file, buffer, 0).await?;
     file.fdatasync().await.map_err(system)
+}
+
+/// Writes the header of a segment with batches anew: the first sector is the old or the new one whatever happens, and nothing
+/// else changes.
+async fn change_header(path: &Path, header: &SegmentHeader) -> io::Result<()> {
+    let file = open_for_batches(path).await?;
+    let mut buffer = file.alloc_dma_buffer(BLOCK);
+    header.encode(buffer.as_bytes_mut());
+    write_all(&file, buffer, 0).await?;
+    file.close().await.map_err(system)
 }
 
 /// Writes the whole buffer, or fails: a short write means that space or the device gave out in the middle.

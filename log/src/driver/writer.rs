@@ -101,7 +101,8 @@ impl LogWriter {
             _ => {}
         }
         let (spares, litter) = (std::mem::take(&mut resume.spares), std::mem::take(&mut resume.litter));
-        let folder = Folder::open(resume.core, path.clone(), spares, litter).await;
+        let headers = std::mem::take(&mut resume.headers);
+        let folder = Folder::open(resume.core, path.clone(), headers, spares, litter).await;
         let folder = folder.map_err(|error| LogError::prepare(&path, error))?;
         sync_dir(dir).await.map_err(|error| LogError::prepare(dir, error))?;
         let segment_bytes = options.segment_bytes;
@@ -378,13 +379,7 @@ impl LogWatch {
             let done = match job {
                 None => break,
                 Some(Job::Retire(closed)) => self.give_up(&mut folder, closed).await,
-                Some(Job::Prepare(wanted)) => match folder.prepare(wanted).await {
-                    Ok((header, file)) => {
-                        self.shared.borrow_mut().take_segment(header, file);
-                        folder.keep_ballast(header.blocks).await
-                    }
-                    Err(error) => Err(error),
-                },
+                Some(Job::Prepare(wanted)) => self.make_ready(&mut folder, wanted).await,
             };
             if let Err(error) = done {
                 self.shared.borrow_mut().job_failed(folder.path(), error);
@@ -394,6 +389,17 @@ impl LogWatch {
         let mut shared = self.shared.borrow_mut();
         shared.folder = Some(folder);
         shared.progressed();
+    }
+
+    async fn make_ready(&self, folder: &mut Folder, wanted: SegmentHeader) -> std::io::Result<()> {
+        let (header, file) = folder.prepare(wanted).await?;
+        // Nobody changes over to a segment that is not handed in: the one being written is the same all the time.
+        let naming = self.shared.borrow().appender.naming(header.seq);
+        if let Some(before) = naming {
+            folder.change_header(&before).await?;
+        }
+        self.shared.borrow_mut().take_segment(header, file);
+        folder.keep_ballast(header.blocks).await
     }
 
     async fn give_up(&self, folder: &mut Folder, closed: Closed) -> std::io::Result<()> {

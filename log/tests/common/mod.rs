@@ -11,7 +11,8 @@ use log::sector::BLOCK;
 use log::segment::{file_name, format_block, spare_name};
 use log::{
     Appender, BatchSeq, Closed, CoreId, Disk, EntryType, FileBytes, GroupId, GroupLog, HardState, LogIdentity,
-    Position, RaftIndex, Record, Recovered, RecoveryError, Resume, SegmentHeader, Start, WriteTicket, recover,
+    NewHeader, Position, RaftIndex, Record, Recovered, RecoveryError, Resume, SegmentHeader, Start, WriteTicket,
+    recover,
 };
 
 pub(crate) const IDENTITY: LogIdentity = LogIdentity { cluster: 0xc1, member: 0xa1 };
@@ -19,9 +20,24 @@ pub(crate) const DIR: &str = "/log";
 pub(crate) const SEGMENT_BYTES: u64 = 16 * BLOCK as u64;
 
 /// The files of a simulated disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct MemDisk {
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// What a power cut could leave: told of the files after each change, one by one.
+    pub(crate) watched: Option<Watched>,
+}
+
+/// The files as they were after each change.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) moments: Vec<MemDisk>,
+}
+
+impl Clone for MemDisk {
+    /// The files; nobody watches the copy.
+    fn clone(&self) -> Self {
+        Self { files: self.files.clone(), watched: None }
+    }
 }
 
 impl Disk for MemDisk {
@@ -48,6 +64,29 @@ impl MemDisk {
     pub(crate) fn write(&mut self, file: &Path, offset: u64, bytes: &[u8]) {
         let file = self.files.get_mut(file).expect("the file exists");
         file[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+        self.changed();
+    }
+
+    pub(crate) fn insert(&mut self, file: PathBuf, bytes: Vec<u8>) {
+        self.files.insert(file, bytes);
+        self.changed();
+    }
+
+    pub(crate) fn rename(&mut self, from: &Path, to: PathBuf) {
+        let bytes = self.files.remove(from).expect("the file exists");
+        self.insert(to, bytes);
+    }
+
+    pub(crate) fn remove(&mut self, file: &Path) {
+        self.files.remove(file).expect("the file exists");
+        self.changed();
+    }
+
+    fn changed(&mut self) {
+        if self.watched.is_some() {
+            let moment = self.clone();
+            self.watched.iter_mut().for_each(|watched| watched.moments.push(moment.clone()));
+        }
     }
 
     pub(crate) fn flip(&mut self, file: &Path, bit: usize) {
@@ -91,16 +130,20 @@ impl MemLog {
         groups: &BTreeMap<GroupId, GroupLog>,
         segment_bytes: u64,
     ) -> Self {
+        for NewHeader { file, header } in &resume.headers {
+            write_header(disk, file, header);
+        }
         for file in &resume.litter {
-            disk.files.remove(file);
+            disk.remove(file);
         }
         let core = resume.core;
         let mut spares = Vec::new();
         for spare in &resume.spares {
-            let bytes = disk.files.remove(&spare.file).expect("a spare exists");
-            let header = SegmentHeader::decode(&bytes).expect("a spare has a header");
+            let header = SegmentHeader::decode(&disk.files[&spare.file]).expect("a spare has a header");
             let path = core_dir(core).join(spare_name(spare.birth));
-            disk.files.insert(path.clone(), bytes);
+            if path != spare.file {
+                disk.rename(&spare.file, path.clone());
+            }
             spares.push((path, header));
         }
         let mut log =
@@ -115,42 +158,57 @@ impl MemLog {
         log
     }
 
-    /// Makes segments ready and gives them up, as asked.
+    /// Gives segments up and makes them ready, as asked.
     pub(crate) fn maintain(&mut self, disk: &mut MemDisk) {
-        while let Some(wanted) = self.appender.wants_segment() {
-            let (header, bytes) = self.prepare(disk, wanted);
-            disk.files.insert(core_dir(self.core).join(file_name(header.seq)), bytes);
-            self.appender.prepared(header);
-        }
-        for closed in self.appender.take_retired() {
-            match closed {
-                Closed::Own(header) => {
-                    let bytes = disk.files.remove(&core_dir(self.core).join(file_name(header.seq))).expect("it exists");
-                    let spare = core_dir(self.core).join(spare_name(header.birth));
-                    disk.files.insert(spare.clone(), bytes);
-                    self.spares.push((spare, header));
-                }
-                Closed::Inherited(segment) => {
-                    disk.files.remove(&segment.file).expect("it exists");
-                }
+        loop {
+            let wanted = self.appender.wants_segment();
+            for closed in self.appender.take_retired() {
+                self.give_up(disk, closed);
             }
+            let Some(wanted) = wanted else { break };
+            let header = self.prepare(disk, wanted);
+            if let Some(before) = self.appender.naming(header.seq) {
+                write_header(disk, &self.segment(&before), &before);
+            }
+            self.appender.prepared(header);
         }
     }
 
-    fn prepare(&mut self, disk: &mut MemDisk, wanted: SegmentHeader) -> (SegmentHeader, Vec<u8>) {
+    fn give_up(&mut self, disk: &mut MemDisk, closed: Closed) {
+        let header = match closed {
+            Closed::Own(header) => header,
+            Closed::Unused { header, before } => {
+                write_header(disk, &self.segment(&before), &before);
+                header
+            }
+            Closed::Inherited(segment) => return disk.remove(&segment.file),
+        };
+        let spare = core_dir(self.core).join(spare_name(header.birth));
+        disk.rename(&self.segment(&header), spare.clone());
+        self.spares.push((spare, header));
+    }
+
+    fn prepare(&mut self, disk: &mut MemDisk, wanted: SegmentHeader) -> SegmentHeader {
         let fits = self.spares.iter().position(|(_, spare)| spare.blocks == wanted.blocks);
-        let (header, mut bytes) = if let Some(place) = fits {
+        let (header, path) = if let Some(place) = fits {
             let (path, spare) = self.spares.swap_remove(place);
-            (SegmentHeader { birth: spare.birth, ..wanted }, disk.files.remove(&path).expect("a spare exists"))
+            (SegmentHeader { birth: spare.birth, ..wanted }, path)
         } else {
             let mut bytes = vec![0; wanted.size_bytes() as usize];
             for (block, number) in bytes.chunks_exact_mut(BLOCK).zip(0..) {
                 format_block(block, wanted.seed(), number, wanted.birth);
             }
-            (wanted, bytes)
+            let path = core_dir(self.core).join(spare_name(wanted.birth));
+            disk.insert(path.clone(), bytes);
+            (wanted, path)
         };
-        header.encode(&mut bytes[..BLOCK]);
-        (header, bytes)
+        write_header(disk, &path, &header);
+        disk.rename(&path, self.segment(&header));
+        header
+    }
+
+    fn segment(&self, header: &SegmentHeader) -> PathBuf {
+        core_dir(self.core).join(file_name(header.seq))
     }
 
     /// Begins a write of what is gathered: nothing is on the disk yet.
@@ -211,6 +269,12 @@ pub(crate) fn reopen(disk: &mut MemDisk, recovered: Recovered, cores: u16, segme
         logs.push(MemLog::open(disk, resume, &mine, segment_bytes));
     }
     logs
+}
+
+pub(crate) fn write_header(disk: &mut MemDisk, file: &Path, header: &SegmentHeader) {
+    let mut block = vec![0; BLOCK];
+    header.encode(&mut block);
+    disk.write(file, 0, &block);
 }
 
 pub(crate) fn core_dir(core: CoreId) -> PathBuf {

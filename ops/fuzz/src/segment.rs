@@ -62,6 +62,7 @@ pub(crate) fn header(blocks: u32) -> SegmentHeader {
         epoch: Epoch::new(2),
         resumed_after: BatchSeq::NONE,
         first_batch: BatchSeq::new(5),
+        next: SegmentSeq::NONE,
     }
 }
 

@@ -94,6 +94,7 @@ mutants! {
     RotDropped: "a wrong checksum at the end of the log is taken for a torn tail",
     LostWriteDropped: "a write that was promised and is not there is taken for a torn tail",
     TornTailRefused: "a torn tail is taken for damage",
+    UnusedStillNamed: "a start takes a segment that was not used away from the one that names it",
     OldLifeCounts: "what an earlier life of a recycled segment left there counts",
     PromisedTooEarly: "a write says of the one before it that it was durable when it may not be",
     StartsOutOfOrder: "the logs of several cores are not read in the order of the starts",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::sector::BLOCK;
 use log::segment::{file_name, format_block, spare_name};
-use log::{Closed, CoreId, Disk, SegmentHeader, Spare};
+use log::{Closed, CoreId, Disk, NewHeader, Resume, SegmentHeader, Spare};
 
 use crate::disk::{Call, SimDisk};
 
@@ -33,11 +33,12 @@ pub(crate) struct Prepared {
 
 impl Folder {
     /// Takes over the folder after a start; the calls that this needs.
-    pub(crate) fn open(core: CoreId, spares: Vec<Spare>, litter: Vec<PathBuf>) -> (Self, VecDeque<Call>) {
-        let mut folder = Self { core, spares: Vec::new() };
-        let mut calls: VecDeque<Call> = litter.into_iter().map(Call::Remove).collect();
-        for spare in spares {
-            calls.extend(folder.keep_or_remove(spare));
+    pub(crate) fn open(resume: &Resume) -> (Self, VecDeque<Call>) {
+        let mut folder = Self { core: resume.core, spares: Vec::new() };
+        let headers = resume.headers.iter().flat_map(|NewHeader { file, header }| write_header(file, header));
+        let mut calls: VecDeque<Call> = headers.chain(resume.litter.iter().cloned().map(Call::Remove)).collect();
+        for spare in &resume.spares {
+            calls.extend(folder.keep_or_remove(spare.clone()));
         }
         calls.push_back(Call::SyncDir);
         (folder, calls)
@@ -53,17 +54,24 @@ impl Folder {
 
     /// Gives up a segment.
     pub(crate) fn retire(&mut self, closed: Closed) -> VecDeque<Call> {
+        let mut calls = VecDeque::new();
         let call = match closed {
-            Closed::Own(header) => {
-                let file = self.segment(&header);
-                self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks })
+            Closed::Own(header) => self.keep_or_remove(self.spare(&header)),
+            Closed::Unused { header, before } => {
+                calls.extend(write_header(&self.segment(&before), &before));
+                self.keep_or_remove(self.spare(&header))
             }
             Closed::Inherited(segment) if segment.core == self.core => {
                 self.keep_or_remove(Spare { file: segment.file, birth: segment.birth, blocks: segment.blocks })
             }
             Closed::Inherited(segment) => Some(Call::Remove(segment.file)),
         };
-        call.into_iter().chain([Call::SyncDir]).collect()
+        calls.extend(call.into_iter().chain([Call::SyncDir]));
+        calls
+    }
+
+    fn spare(&self, header: &SegmentHeader) -> Spare {
+        Spare { file: self.segment(header), birth: header.birth, blocks: header.blocks }
     }
 
     fn keep_or_remove(&mut self, spare: Spare) -> Option<Call> {
@@ -76,8 +84,8 @@ impl Folder {
         call
     }
 
-    /// Makes the segment `wanted` ready, from a spare or anew.
-    pub(crate) fn prepare(&mut self, wanted: SegmentHeader) -> Prepared {
+    /// Makes the segment `wanted` ready, from a spare or anew; `before` is the header that names it.
+    pub(crate) fn prepare(&mut self, wanted: SegmentHeader, before: Option<SegmentHeader>) -> Prepared {
         let fitting = self.spares.iter().position(|spare| spare.blocks == wanted.blocks);
         let (header, path, mut calls) = if let Some(place) = fitting {
             let spare = self.spares.swap_remove(place);
@@ -89,12 +97,10 @@ impl Folder {
             calls.push_back(Call::Sync(path.clone()));
             (wanted, path, calls)
         };
-        let mut block = vec![0; BLOCK];
-        header.encode(&mut block);
-        calls.push_back(Call::Write(path.clone(), 0, block));
-        calls.push_back(Call::Sync(path.clone()));
+        calls.extend(write_header(&path, &header));
         calls.push_back(Call::Rename(path, self.segment(&header)));
         calls.push_back(Call::SyncDir);
+        calls.extend(before.into_iter().flat_map(|before| write_header(&self.segment(&before), &before)));
         Prepared { header, recycled: fitting.is_some(), calls }
     }
 
@@ -102,6 +108,12 @@ impl Folder {
     pub(crate) fn read(&self, disk: &SimDisk, header: &SegmentHeader) -> Option<Vec<u8>> {
         disk.read(&self.segment(header), u64::MAX).ok().map(|bytes| bytes.to_vec())
     }
+}
+
+fn write_header(path: &Path, header: &SegmentHeader) -> [Call; 2] {
+    let mut block = vec![0; BLOCK];
+    header.encode(&mut block);
+    [Call::Write(path.to_owned(), 0, block), Call::Sync(path.to_owned())]
 }
 
 fn formatted(header: &SegmentHeader) -> Vec<u8> {

@@ -71,8 +71,7 @@ impl CoreLog {
         counts: &mut Counts,
     ) -> Result<Self, Fault> {
         let segment_bytes = (plan.segment_blocks * log::BLOCK) as u64;
-        let (spares, litter) = (resume.spares.clone(), resume.litter.clone());
-        let (folder, calls) = Folder::open(resume.core, spares, litter);
+        let (folder, calls) = Folder::open(&resume);
         calls.iter().try_for_each(|call| disk.call(call))?;
         let mut log = Self {
             appender: Appender::new(Start { identity, resume, segment_bytes }),
@@ -217,7 +216,10 @@ impl CoreLog {
         self.retired.extend(self.appender.take_retired());
         self.job = match self.retired.pop_front() {
             Some(closed) => Some(Job::Retire(self.folder.retire(closed))),
-            None => wanted.map(|wanted| Job::Prepare(self.folder.prepare(wanted))),
+            None => wanted.map(|wanted| {
+                let before = self.appender.naming(wanted.seq);
+                Job::Prepare(self.folder.prepare(wanted, before))
+            }),
         };
     }
 

@@ -60,6 +60,7 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::WrittenOutOfOrder
         | Mutant::NamesNotSynced
         | Mutant::TornTailRefused
+        | Mutant::UnusedStillNamed
         | Mutant::PromisedTooEarly
         | Mutant::StartsOutOfOrder => 1,
         Mutant::FrontierTooHigh
@@ -67,24 +68,23 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::LossForgotten
         | Mutant::LeavesAtOnce
         | Mutant::WatchOutlivesState
-        | Mutant::SnapshotWithoutMembers
-        | Mutant::OldLifeCounts => 2,
+        | Mutant::SnapshotWithoutMembers => 2,
         Mutant::SnapshotWithoutTimeline => 4,
-        Mutant::ReachedTooEarly | Mutant::ForwardedTwice => 6,
+        Mutant::ReachedTooEarly | Mutant::ForwardedTwice | Mutant::NamedBeforeSynced => 6,
         Mutant::SentBeforeDurable => 7,
         Mutant::CommitMarkTooHigh => 10,
         Mutant::GoneTooEarly | Mutant::RebaseForgotten => 21,
         Mutant::FrontierNotedTooHigh => 23,
         Mutant::GoneAwaited | Mutant::LossUnnoticed => 30,
         Mutant::SkippedIndices => 32,
-        Mutant::NamedBeforeSynced => 33,
         Mutant::LearnerVotes => 34,
         Mutant::VotesAfterAmnesia => 38,
+        Mutant::OldLifeCounts => 53,
         Mutant::RefusedUnsettled => 96,
+        Mutant::LostWriteDropped => 137,
         Mutant::VotesAtOnce => 148,
         Mutant::RotDropped => 157,
-        Mutant::LostWriteDropped => 328,
-        Mutant::SnapshotUnchecked => 607,
+        Mutant::SnapshotUnchecked => 585,
         Mutant::OverrideNotAwaited => 1201,
     }
 }
