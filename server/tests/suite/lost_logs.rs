@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::harness::{Plan, files_below, uetcd_only};
 
 const KEYS: u64 = 20;
+/// Together more than three segments of 4 MiB.
+const LARGE_KEYS: u64 = 70;
+const LARGE: usize = 200_000;
 
 /// A node of two executors that has acknowledged something on each.
 fn written() -> Plan {
@@ -19,10 +22,15 @@ fn written() -> Plan {
 
 /// The start is refused with one line that names the directory, and changes no file.
 fn check_refused(plan: &Plan, dir: &Path) {
+    check_refused_with(plan, &[&dir.to_string_lossy(), "--wal-dir"]);
+}
+
+/// The start is refused with one line that has all of this in it, and changes no file.
+fn check_refused_with(plan: &Plan, parts: &[&str]) {
     let before = files_below(plan.data());
     let ended = plan.try_start().err().expect("a log is missing");
     assert_eq!(ended.code(), 1, "{ended:?}");
-    let told = ended.stderr.lines().any(|line| line.contains(&*dir.to_string_lossy()) && line.contains("--wal-dir"));
+    let told = ended.stderr.lines().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(told, "{ended:?}");
     assert_eq!(files_below(plan.data()), before);
 }
@@ -49,6 +57,40 @@ fn a_log_that_is_gone_is_missed_and_taken_when_it_is_back() {
     let server = plan.start();
     let mut client = server.client();
     (0..KEYS).for_each(|n| assert_eq!(client.value(&format!("/l{n}")).as_deref(), Some("1")));
+}
+
+#[test]
+fn the_newest_segments_are_missed_and_taken_when_they_are_back() {
+    uetcd_only!("the layout of the log is uetcd's own");
+    let server = Plan::new().args(["--cores", "1"]).start();
+    let mut client = server.client();
+    let value = |n: u64| format!("{n:03}-").repeat(LARGE / 4);
+    for n in 0..LARGE_KEYS {
+        client.set(&format!("/n{n}"), &value(n));
+    }
+    let plan = server.kill();
+    let wal = plan.data().join("member/wal/0");
+    let mut segments: Vec<_> = files_below(&wal);
+    segments.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
+    segments.sort();
+    assert!(segments.len() > 3, "{segments:?}");
+    let aside = plan.home().join("aside");
+    fs::create_dir(&aside).expect("a directory");
+    let moved = |file: &Path| aside.join(file.file_name().expect("a name"));
+    // The first to go has nothing in it yet, and the oldest stays.
+    for lost in segments[1..].iter().rev() {
+        fs::rename(lost, moved(lost)).expect("moved away");
+        check_refused_with(&plan, &[&wal.to_string_lossy(), &lost.to_string_lossy(), "Put back", "backup"]);
+    }
+    segments[1..].iter().for_each(|lost| fs::rename(moved(lost), lost).expect("moved back"));
+    // And a start, whenever it ends, leaves what the next one accepts.
+    let mut plan = plan;
+    for _ in 0..3 {
+        let server = plan.start();
+        let mut client = server.client();
+        (0..LARGE_KEYS).for_each(|n| assert_eq!(client.value(&format!("/n{n}")), Some(value(n))));
+        plan = server.kill();
+    }
 }
 
 #[test]
