@@ -272,6 +272,10 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
     executor().run(async {
         let mut writer = open(dir, recovered(dir)).await;
         while !writer.is_full() {
+            // Whether there is space for a segment is known before the one before it runs out.
+            while writer.is_tidying() {
+                sleep(Duration::from_millis(1)).await;
+            }
             last += 1;
             push(&mut writer, last, 4000);
             let seq = submit(&mut writer).await;
