@@ -7,6 +7,7 @@
 //!      logs               which logs the newest start has begun
 //!      peers              what the other members' disks have held
 //!      wal/<core>/<%016x segment>.log      or where --wal-dir says
+//!      wal/mended/        a log that is to take the place of those beside it, while that is prepared
 //!      snap/<group>-<%016x raft index>.snap
 //!      staged/            snapshots that are to take the place of everything, while that is prepared
 //! ```
@@ -21,9 +22,11 @@ use thiserror::Error;
 
 use crate::begun::BegunLogs;
 use crate::disk::{Disk, OsDisk};
-use crate::ids::CoreId;
+use crate::ids::{CoreId, Epoch};
 use crate::recovery::{core_dir, cores_below};
 use crate::sealed::{SEALED_MAX, Sealed};
+use crate::sector::BLOCK;
+use crate::segment::SegmentHeader;
 
 /// Only the owner reads what clients stored.
 const DIR_MODE: u32 = 0o700;
@@ -66,7 +69,7 @@ fn at(file: &Path) -> impl FnOnce(io::Error) -> DirError {
 #[derive(Debug)]
 pub struct DataDir {
     member: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl DataDir {
@@ -81,7 +84,23 @@ impl DataDir {
         for dir in [data, &member] {
             sync_dir(dir).map_err(at(dir))?;
         }
-        Ok(Self { member, _lock: lock })
+        Ok(Self { member, _lock: Some(lock) })
+    }
+
+    /// A directory that is only looked at, another member's or a copy; nothing in it is made or changed. Locked as far as
+    /// there is something to lock, so that no process uses it meanwhile.
+    pub fn look(data: &Path) -> Result<Self, DirError> {
+        let member = data.join("member");
+        let path = member.join("lock");
+        let lock = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened.map_err(at(&path))?),
+        };
+        match lock.as_ref().map(File::try_lock_shared) {
+            Some(Err(TryLockError::WouldBlock)) => Err(DirError::AlreadyLocked(path)),
+            Some(Err(TryLockError::Error(error))) => Err(at(&path)(error)),
+            Some(Ok(())) | None => Ok(Self { member, _lock: lock }),
+        }
     }
 
     /// `DATA/member`.
@@ -175,7 +194,7 @@ impl DataDir {
             _ => sync_dir(&self.member).map_err(at(&self.member))?,
         }
         let mut aside = Vec::new();
-        for core in cores_below(&OsDisk::new(1), log).map_err(|error| at(log)(io::Error::other(error.to_string())))? {
+        for core in cores_in(log)? {
             let (from, to) = (core_dir(log, core), log.join(format!("{core}.broken")));
             match fs::remove_dir_all(&to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&to)(error)),
@@ -185,6 +204,47 @@ impl DataDir {
         }
         sync_dir(log).map_err(at(log))?;
         Ok(aside)
+    }
+
+    /// An empty folder beside the logs for a log that will [take their place](Self::adopt_mended). What an earlier attempt left
+    /// is removed.
+    pub fn begin_mended(&self, log: &Path) -> Result<PathBuf, DirError> {
+        self.drop_mended(log)?;
+        let mended = log.join(MENDED);
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&mended).map_err(at(&mended))?;
+        sync_dir(log).map_err(at(log))?;
+        Ok(mended)
+    }
+
+    /// Sets the logs aside, under names that nothing has had, and puts what was written beside them in their place; durably.
+    /// From then on there must be that log. Interrupted, it can be done again, and done again it does nothing. Returns where the
+    /// old logs are.
+    pub fn adopt_mended(&self, log: &Path) -> Result<Vec<PathBuf>, DirError> {
+        let (new, place) = (core_dir(&log.join(MENDED), CoreId::new(0)), core_dir(log, CoreId::new(0)));
+        let mut aside = Vec::new();
+        if new.exists() {
+            // First: nobody looks at it before this is done, and afterwards nothing would say that it is yet to be written.
+            self.write_begun(BegunLogs { epoch: newest_epoch(&new)?, logs: 1 })?;
+            for core in cores_in(log)? {
+                let (from, to) = (core_dir(log, core), unused(log, core));
+                fs::rename(&from, &to).map_err(at(&from))?;
+                aside.push(to);
+            }
+            sync_dir(log).map_err(at(log))?;
+            fs::rename(&new, &place).map_err(at(&new))?;
+            sync_dir(log).map_err(at(log))?;
+        }
+        self.drop_mended(log)?;
+        Ok(aside)
+    }
+
+    /// Removes what was written to take the place of the logs, and does not.
+    pub fn drop_mended(&self, log: &Path) -> Result<(), DirError> {
+        let mended = log.join(MENDED);
+        match fs::remove_dir_all(&mended) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&mended)(error)),
+            _ => Ok(()),
+        }
     }
 
     fn staged(&self) -> PathBuf {
@@ -214,6 +274,32 @@ impl DataDir {
             _ => Err(DirError::Damaged { file, what: "what was just written reads back otherwise" }),
         }
     }
+}
+
+/// Where a log is written that is to take the place of those beside it.
+const MENDED: &str = "mended";
+
+fn cores_in(log: &Path) -> Result<Vec<CoreId>, DirError> {
+    cores_below(&OsDisk::new(1), log).map_err(|error| at(log)(io::Error::other(error.to_string())))
+}
+
+/// The newest start that has a segment in this folder of a log.
+fn newest_epoch(folder: &Path) -> Result<Epoch, DirError> {
+    let disk = OsDisk::new(1);
+    let mut newest = None;
+    for name in disk.names(folder).map_err(at(folder))? {
+        let file = folder.join(name);
+        let begin = disk.read(&file, BLOCK as u64).map_err(at(&file))?;
+        newest = newest.max(SegmentHeader::decode(&begin).ok().map(|header| header.epoch));
+    }
+    newest.ok_or_else(|| DirError::Damaged { file: folder.to_owned(), what: "there is no log in it" })
+}
+
+/// A name for a core's log that does not count any more; nothing that was set aside before is touched.
+fn unused(log: &Path, core: CoreId) -> PathBuf {
+    let names = std::iter::once(format!("{core}.damaged")).chain((2..).map(|nth| format!("{core}.damaged.{nth}")));
+    let free = names.map(|name| log.join(name)).find(|path| !path.exists());
+    free.unwrap_or_else(|| log.join(format!("{core}.damaged")))
 }
 
 const IDENTITY: Sealed = Sealed { name: "identity", magic: *b"uetcd-id" };
@@ -246,6 +332,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{BatchSeq, LogIdentity, SegmentSeq};
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> = dir.read_dir().expect("there").map(|name| name.expect("read").file_name()).collect();
@@ -276,5 +363,70 @@ mod tests {
         }
         dir.stage().and_then(|_| dir.drop_staged()).and_then(|()| dir.drop_staged()).expect("dropped twice");
         assert!(!staged.exists());
+    }
+
+    fn a_header(epoch: Epoch) -> SegmentHeader {
+        let (seq, first) = (SegmentSeq::new(1), BatchSeq::new(1));
+        SegmentHeader {
+            identity: LogIdentity { cluster: 1, member: 2 },
+            core: CoreId::new(0),
+            cores: 1,
+            seq,
+            birth: seq,
+            previous: SegmentSeq::NONE,
+            blocks: 4,
+            epoch,
+            resumed_after: BatchSeq::NONE,
+            first_batch: first,
+            next: SegmentSeq::NONE,
+        }
+    }
+
+    #[test]
+    fn a_mended_log_takes_the_place_of_the_old_ones_also_after_an_interruption() {
+        let home = tempfile::tempdir().expect("a directory for temporary files");
+        let (dir, wal) = (DataDir::open(home.path()).expect("free"), home.path().join("member/wal"));
+        let old = |core: &str| {
+            fs::create_dir_all(wal.join(core)).expect("made");
+            fs::write(wal.join(core).join("old"), core).expect("written");
+        };
+        let new = |epoch: u64| {
+            let mended = dir.begin_mended(&wal).expect("made");
+            fs::create_dir(mended.join("0")).expect("made");
+            let mut block = [0; BLOCK];
+            a_header(Epoch::new(epoch)).encode(&mut block);
+            fs::write(mended.join("0/new"), block).expect("written");
+        };
+        ["0", "1"].into_iter().for_each(old);
+        new(9);
+        dir.drop_mended(&wal).expect("dropped");
+        let noted = BegunLogs { epoch: Epoch::new(2), logs: 2 };
+        dir.write_begun(noted).expect("noted");
+        assert_eq!((names(&wal), names(&wal.join("0"))), (vec!["0".into(), "1".into()], vec!["old".into()]));
+        for nth in 1..4 {
+            new(2 + nth);
+            // Killed after so many renames: of neither log, of one, of both.
+            if nth > 1 {
+                fs::rename(wal.join("0"), unused(&wal, CoreId::new(0))).expect("renamed");
+            }
+            if nth > 2 {
+                let mended = BegunLogs { epoch: Epoch::new(2 + nth), logs: 1 };
+                dir.write_begun(mended).expect("noted");
+                fs::rename(wal.join("mended/0"), wal.join("0")).expect("renamed");
+            }
+            for _ in 0..2 {
+                dir.adopt_mended(&wal).expect("finished");
+                assert_eq!(names(&wal.join("0")), ["new"]);
+                assert!(!wal.join("mended").exists() && !wal.join("1").exists());
+                let noted = dir.read_begun().expect("readable").expect("it must be there");
+                assert_eq!((noted.epoch, noted.logs), (Epoch::new(2 + nth), 1));
+            }
+        }
+        let want = ["0", "0.damaged", "0.damaged.2", "0.damaged.3", "1.damaged"];
+        assert_eq!(names(&wal), want);
+        assert_eq!(
+            (names(&wal.join("0.damaged")), names(&wal.join("1.damaged"))),
+            (vec!["old".into()], vec!["old".into()])
+        );
     }
 }

@@ -74,7 +74,8 @@ pub enum RecoveryError {
     /// Bytes that may have been promised are gone or wrong.
     #[error(
         "{0}. Nothing was changed. Remove this member and add it again with an empty data directory, so that its peers \
-         send everything; without peers, restore a backup"
+         send everything. Where a majority may be damaged, stop all members and give --mend-from first; without peers, restore a \
+         backup"
     )]
     Damaged(Damage),
     /// A segment between two others is gone.

@@ -37,6 +37,10 @@ mod snapshot;
 
 mod scrub;
 
+mod rewrite;
+mod salvage;
+mod unite;
+
 mod driver;
 
 pub use appender::{Appender, Closed, Start, WriteTicket};
@@ -50,12 +54,16 @@ pub use groups::{Entry, Frontier, GroupLog};
 pub use ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
 pub use record::{EntryType, HardState, Record};
 pub use recovery::{Inherited, NewHeader, Recovered, Resume, Spare, recover};
+pub use rewrite::{Rewritten, rewrite};
+pub use salvage::{End, Facts, Known, Salvage, salvage};
 pub use scan::{Break, SegmentScan, scan_segment};
 pub use scrub::{Checked, Sealed, check_segment, check_snapshot, sealed_segments};
 pub use sector::{BLOCK, SECTOR, SECTOR_PAYLOAD, SectorVerdict};
 pub use segment::{DEFAULT_SEGMENT_BYTES, SegmentHeader};
 pub use snapshot::{
-    SNAPSHOT_CHUNK_MAX, SnapshotEncoder, SnapshotError, SnapshotFile, SnapshotHead, list_snapshots, list_snapshots_on,
-    read_snapshot, set_aside, snapshot_file_name, tidy_snapshots, visit_snapshot, visit_snapshot_on, write_snapshot,
+    SNAPSHOT_CHUNK_MAX, SnapshotEncoder, SnapshotError, SnapshotFile, SnapshotHead, highest_snapshots, list_snapshots,
+    list_snapshots_on, read_snapshot, set_aside, snapshot_file_name, tidy_snapshots, visit_snapshot, visit_snapshot_on,
+    write_snapshot,
 };
 pub use tail::{Evidence, Found, MAX_IN_FLIGHT, Verdict, judge};
+pub use unite::{Disunion, Question, UNSEEN_TERMS, United, Witness, unite};

@@ -287,6 +287,14 @@ pub(crate) fn claim(bytes: &[u8]) -> Option<(GroupId, Option<RaftIndex>, usize)>
     Some((GroupId::new(u16_at(bytes, offset_of!(RecordHeader, group))), index, padded(RECORD_HEADER + length)))
 }
 
+/// Which entry the header at the start of `bytes` is that of. For a header that is known to be as it was written: the checksum
+/// covers the payload as well, and is not looked at.
+pub(crate) fn claimed_entry(bytes: &[u8]) -> Option<(GroupId, Position)> {
+    let (group, index, _) = claim(bytes)?;
+    EntryType::from_raw(bytes[1])?;
+    Some((group, Position { index: index?, term: u64_at(bytes, offset_of!(RecordHeader, term)) }))
+}
+
 /// Reads the record at the start of `bytes` and takes it off. `None`: it is not what [`Record::encode`] wrote.
 pub fn decode(bytes: &mut Bytes) -> Option<OwnedRecord> {
     let (group, _, size) = claim(bytes)?;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use crate::batch::{BATCH_HEADER, BatchHeader};
 use crate::error::Damage;
-use crate::ids::{BatchSeq, GroupId, RaftIndex};
+use crate::ids::{BatchSeq, GroupId, RaftIndex, SegmentSeq};
 use crate::record::{OwnedRecord, RECORD_HEADER, claim, decode};
-use crate::sector::{BLOCK, BLOCK_SECTORS, SECTOR, SECTOR_PAYLOAD, SectorVerdict, inspect};
+use crate::sector::{BLOCK, BLOCK_SECTORS, FileSeed, SECTOR, SECTOR_PAYLOAD, SectorVerdict, inspect};
 use crate::segment::SegmentHeader;
 use crate::tail::Found;
 
@@ -86,6 +86,12 @@ pub(crate) fn scan_part(file: &Path, header: SegmentHeader, block: u32, bytes: &
     batches
 }
 
+/// Judges every sector of `bytes`, a part of the file with this seed from block `block` on.
+pub(crate) fn inspect_all(seed: FileSeed, life: SegmentSeq, block: u32, bytes: &[u8]) -> Vec<SectorVerdict> {
+    let sectors = bytes.chunks_exact(SECTOR).zip(block * BLOCK_SECTORS as u32..);
+    sectors.map(|(sector, position)| inspect(sector, seed, position, life)).collect()
+}
+
 struct Scanner<'a> {
     file: &'a Path,
     header: SegmentHeader,
@@ -96,12 +102,7 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// `bytes` are those of the file from block `block` on.
     fn new(file: &'a Path, header: SegmentHeader, block: u32, bytes: &'a [u8]) -> Self {
-        let seed = header.seed();
-        let sectors = bytes
-            .chunks_exact(SECTOR)
-            .zip(block * BLOCK_SECTORS as u32..)
-            .map(|(sector, position)| inspect(sector, seed, position, header.seq))
-            .collect();
+        let sectors = inspect_all(header.seed(), header.seq, block, bytes);
         Self { file, header, bytes, sectors }
     }
 

@@ -13,6 +13,7 @@
 //! 0..12 and its payload. The trailer's `sum` is CRC-32C over all payloads in a row, its `crc` begins with the head's and
 //! covers bytes 0..28. A file gets its name after it is durable, so that a name stands for a whole file.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -198,6 +199,19 @@ pub fn list_snapshots_on(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Snapshot
     let mut files: Vec<SnapshotFile> = names.filter_map(|name| file_of(dir.join(name))).collect();
     files.sort_by(|a, b| a.group.cmp(&b.group).then(b.index.cmp(&a.index)).then(a.copy.cmp(&b.copy)));
     Ok(files)
+}
+
+/// The highest index in the name of a snapshot of each group, damaged ones and those that were set aside included. Blocks.
+pub fn highest_snapshots(dir: &Path) -> io::Result<BTreeMap<GroupId, RaftIndex>> {
+    let mut highest: BTreeMap<GroupId, RaftIndex> = BTreeMap::new();
+    for name in OsDisk::new(1).names(dir)? {
+        let name = name.strip_suffix(BROKEN).unwrap_or(&name);
+        if let Some((group, index, _)) = parse_snapshot_name(name) {
+            let known = highest.entry(group).or_default();
+            *known = index.max(*known);
+        }
+    }
+    Ok(highest)
 }
 
 /// Takes a damaged snapshot out of the way, as etcd does: it does not count any more, and is there to be looked at. Blocks.

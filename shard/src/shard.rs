@@ -517,6 +517,12 @@ pub fn indices_of(entry: &LogEntry) -> Option<(Index, usize)> {
     Some((batch.batch().first(), batch.batch().len()))
 }
 
+/// The index of the last command in a validated entry's data; none if it has no batch. What lies between it and the first can be
+/// of other shards.
+pub fn last_index_of(entry: &LogEntry) -> Option<Index> {
+    batch_of(entry)?.batch().last()
+}
+
 /// The batch of an entry that has been validated; none if it holds something else.
 pub(crate) fn batch_of(entry: &LogEntry) -> Option<BatchBytes> {
     let has_batch = !entry.conf_change && !entry.data.is_empty();
