@@ -32,7 +32,7 @@ pub(crate) struct Birth {
     /// Another member remembers that this one's disk has held more: the logs do not count any more. See [`crate::repair`].
     #[serde(default)]
     pub(crate) outdated: bool,
-    /// The state that was staged takes the place of what is there: see [`crate::staging`].
+    /// The state that was staged, or the log that was mended, takes the place of what is there: see [`crate::staging`].
     #[serde(default)]
     pub(crate) staged: bool,
 }

@@ -1,6 +1,6 @@
 //! The environment broke a promise that the server cannot work without.
 
-use log::{DirError, LogError};
+use log::{DirError, LogError, RecoveryError};
 use thiserror::Error;
 
 use crate::config::Exit;
@@ -34,6 +34,13 @@ impl Fatal {
 /// The data directory can not be used.
 impl From<DirError> for Fatal {
     fn from(error: DirError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// A log can not be read back.
+impl From<RecoveryError> for Fatal {
+    fn from(error: RecoveryError) -> Self {
         Self::Other(error.to_string())
     }
 }

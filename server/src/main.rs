@@ -18,6 +18,7 @@ mod identity;
 mod listen;
 mod logging;
 mod memory;
+mod mend;
 mod metrics;
 mod page;
 mod peer;
@@ -46,7 +47,7 @@ use signal_hook::iterator::Signals;
 
 use crate::birth::Birth;
 use crate::config::prepare::Role;
-use crate::config::{Config, Gathered, Machine, Outcome, prepare};
+use crate::config::{Config, Gathered, Machine, Mending, Outcome, prepare};
 use crate::core::{Node, Phase};
 use crate::executor::{Notice, Seed};
 use crate::failure::{End, Fatal};
@@ -103,7 +104,7 @@ pub(crate) enum Reason {
     Signal(i32),
     /// This member was removed from the cluster.
     Removed,
-    /// The backup that was asked for is written.
+    /// The backup that was asked for is written, or the log mended.
     Written,
     /// An older disk was put in the place of this member's: it has to start as one that has lost its data.
     Outdated,
@@ -114,6 +115,9 @@ fn run(config: Config) -> Result<Reason, End> {
     config.log.iter().for_each(logging::emit);
     if let Some(file) = &config.write_backup {
         return write_backup(&config, file).map(|()| Reason::Written);
+    }
+    if let Some(mending) = &config.mending {
+        return mend_log(&config, mending).map(|()| Reason::Written);
     }
     prepare::io_uring()?;
     prepare::locked_memory(config.cores.len())?.iter().for_each(logging::emit);
@@ -134,8 +138,9 @@ fn run(config: Config) -> Result<Reason, End> {
     let newborn = newborn(&config, directory.has_data)?;
     prepare::member_directories(&config)?;
     let data = Arc::new(DataDir::open(&config.data_dir).map_err(Fatal::from)?);
-    let noted = data.read_begun().map_err(Fatal::from)?;
     let birth = begin(&config, &data, directory.has_data, newborn)?;
+    // Not before: what was left unfinished may have been a log that takes the place of those that are noted.
+    let noted = data.read_begun().map_err(Fatal::from)?;
     config::forget(&config)?;
     announce(&birth, directory.has_data);
     let birth = if config.force_new_cluster && directory.has_data {
@@ -213,13 +218,25 @@ fn begin(config: &Config, data: &DataDir, has_data: bool, newborn: Option<Birth>
 
 /// `--write-backup`: no executor, no ports.
 fn write_backup(config: &Config, file: &Path) -> Result<(), End> {
+    let (data, birth) = at_rest(config, "-write-backup")?;
+    Ok(restore::write(config, &data, &birth, file)?)
+}
+
+/// `--mend-from`: no executor, no ports.
+fn mend_log(config: &Config, mending: &Mending) -> Result<(), End> {
+    let (data, birth) = at_rest(config, "-mend-from")?;
+    Ok(mend::mend(config, mending, &data, birth)?)
+}
+
+/// The data directory of a member that does not run, and who it is.
+fn at_rest(config: &Config, flag: &str) -> Result<(DataDir, Birth), End> {
     if !config.member_dir().join("identity").exists() {
         let dir = config.data_dir.display();
-        return Err(Fatal::Other(format!("-write-backup: there is no data of a member in {dir}")).into());
+        return Err(Fatal::Other(format!("{flag}: there is no data of a member in {dir}. Nothing was changed")).into());
     }
     let data = DataDir::open(&config.data_dir).map_err(Fatal::from)?;
     let birth = staging::settle(config, &data, birth::identify(config, &data, true, None)?)?;
-    Ok(restore::write(config, &data, &birth, file)?)
+    Ok((data, birth))
 }
 
 /// Signals that mean nothing to a Go program, etcd among them, do not end this one either.

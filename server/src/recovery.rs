@@ -51,14 +51,7 @@ impl ShardSeed {
         let shard = self.shard;
         let store = match self.snapshot.take() {
             None => Store::new(limits),
-            Some(pieces) => {
-                let mut restore = Restore::new(limits);
-                let chunks = unframe(pieces).ok_or_else(|| unusable(shard, &"its snapshot's chunks do not fit"))?;
-                for chunk in chunks {
-                    restore.push(&chunk).map_err(|error| unusable(shard, &error))?;
-                }
-                restore.finish().map_err(|error| unusable(shard, &error))?
-            }
+            Some(pieces) => restore(shard, pieces, limits)?,
         };
         let mut entries = Vec::with_capacity(self.log.entries.len());
         for entry in self.log.entries.drain(..) {
@@ -68,6 +61,15 @@ impl ShardSeed {
         }
         Ok((store, entries))
     }
+}
+
+/// A shard's state from the pieces of a snapshot of it.
+pub(crate) fn restore(shard: u16, pieces: Vec<Bytes>, limits: HistoryLimits) -> Result<Store, Fatal> {
+    let mut restore = Restore::new(limits);
+    for chunk in unframe(pieces).ok_or_else(|| unusable(shard, &"its snapshot's chunks do not fit"))? {
+        restore.push(&chunk).map_err(|error| unusable(shard, &error))?;
+    }
+    restore.finish().map_err(|error| unusable(shard, &error))
 }
 
 /// An entry as the log keeps it, for a shard.

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! member/staged/*.snap   written, durable
+//! member/wal/mended      the same, of a log (only when one is mended)
 //! member/identity        rewritten: it says `staged`       <- the step
+//! member/wal             the log that was mended takes the place of the old one, which is set aside
 //! member/snap            they are moved there
 //! member/identity        rewritten: it does not say so any more
 //! ```
@@ -52,11 +54,16 @@ impl<'a> Stage<'a> {
 
 /// At every start: finishes what one before it has begun.
 pub(crate) fn settle(config: &Config, data: &DataDir, birth: Birth) -> Result<Birth, Fatal> {
+    let log_dir = config.log_dir();
     if !birth.staged {
         data.drop_staged()?;
+        data.drop_mended(&log_dir)?;
         return Ok(birth);
     }
-    data.adopt_staged(&config.log_dir())?;
+    for aside in data.adopt_mended(&log_dir)? {
+        tracing::warn!(target: "wal", "the damaged log is now {}; it can be removed", aside.display());
+    }
+    data.adopt_staged(&log_dir)?;
     let birth = Birth { staged: false, ..birth };
     birth.write(data)?;
     Ok(birth)

@@ -227,6 +227,14 @@ const OWN: &[Flag] = &[
         "",
         "file for a backup of the data directory of a member that does not run; nothing is served.",
     ),
+    works(
+        "mend-from",
+        Kind::Text,
+        "",
+        "data directories of all other members, comma-separated, none of which runs: this member's damaged log is put together \
+         from what they hold, damaged ones as well; nothing is served.",
+    ),
+    works("mend-dry-run", Kind::Bool, "false", "only say whether -mend-from can do that."),
     works("max-connections", Kind::Uint, "0", "client connections (0: what the file descriptor limit leaves)."),
 ];
 

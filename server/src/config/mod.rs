@@ -63,6 +63,15 @@ pub(crate) enum Outcome {
     Exit(Exit),
 }
 
+/// `--mend-from`: from what a damaged log is put together anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mending {
+    /// The data directories of the other members.
+    pub(crate) from: Vec<PathBuf>,
+    /// `--mend-dry-run`: only say whether it can be done.
+    pub(crate) dry_run: bool,
+}
+
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
@@ -109,6 +118,9 @@ pub(crate) struct Config {
     pub(crate) restore_backup: Option<PathBuf>,
     /// `--write-backup`: put the state that is there into this file, and end.
     pub(crate) write_backup: Option<PathBuf>,
+
+    /// `--mend-from`: put this member's damaged log together anew, and end.
+    pub(crate) mending: Option<Mending>,
 
     /// `--proxy` and what goes with it.
     pub(crate) proxying: Proxying,

@@ -7,7 +7,9 @@ use super::command::{Machine, Values};
 use super::flags::{self, Effect, Flag};
 use super::urls::Urls;
 use super::value::{Cpus, Value, address_url};
-use super::{Bootstrap, Config, Cors, Discovery, Exit, InitialCluster, ProxyMode, Proxying, Scrub, Srv, banner, tls};
+use super::{
+    Bootstrap, Config, Cors, Discovery, Exit, InitialCluster, Mending, ProxyMode, Proxying, Scrub, Srv, banner, tls,
+};
 use crate::core::ticket::CORES_MAX as EXECUTORS_MAX;
 use crate::logging::{LogLine, Output, Settings, Severity};
 
@@ -78,6 +80,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         force_new_cluster: values.bool("force-new-cluster"),
         restore_backup: path(values, "restore-backup"),
         write_backup: path(values, "write-backup"),
+        mending: mending(values),
         proxying: proxying(values),
         cors: cors(values),
         logging,
@@ -92,6 +95,12 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         name,
         log: Vec::new(),
     })
+}
+
+fn mending(values: &Values) -> Option<Mending> {
+    let dirs = values.text("mend-from").split(',').filter(|dir| !dir.is_empty());
+    let from: Vec<PathBuf> = dirs.map(PathBuf::from).collect();
+    (!from.is_empty()).then(|| Mending { from, dry_run: values.bool("mend-dry-run") })
 }
 
 fn path(values: &Values, flag: &str) -> Option<PathBuf> {
@@ -358,6 +367,18 @@ fn check_backups(values: &Values, bootstrap: &Bootstrap, name: &str) -> Result<(
     let given = |flag: &str| !values.text(flag).is_empty();
     if given("restore-backup") && given("write-backup") {
         return Err(Exit::verifying("Set only one of flags -restore-backup and -write-backup"));
+    }
+    let mends = values.is_set("mend-from");
+    if mends && mending(values).is_none() {
+        return Err(Exit::verifying("-mend-from names no directory"));
+    }
+    if mends && (given("restore-backup") || given("write-backup") || values.bool("force-new-cluster")) {
+        return Err(Exit::verifying(
+            "-mend-from can not be given with -restore-backup, -write-backup or -force-new-cluster",
+        ));
+    }
+    if values.bool("mend-dry-run") && !mends {
+        return Err(Exit::verifying("-mend-dry-run goes with -mend-from"));
     }
     let alone = matches!(bootstrap, Bootstrap::Static(initial) if initial.members().all(|(member, _)| member == name));
     if given("restore-backup") && (!alone || values.text("initial-cluster-state") == "existing") {

@@ -98,6 +98,11 @@ impl Remembered {
         self.state().members.iter().for_each(|(member, known)| then(MemberId(*member), known.visible));
     }
 
+    /// What a member's disk has held.
+    pub(crate) fn held(&self, member: MemberId) -> Option<Held> {
+        self.state().members.get(&member.0).map(Known::held)
+    }
+
     /// Nobody needs to know any more of members that have left for good.
     pub(crate) fn forget(&self, is_gone: impl Fn(MemberId) -> bool) {
         self.state().members.retain(|member, _| !is_gone(MemberId(*member)));

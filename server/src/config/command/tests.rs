@@ -1,11 +1,11 @@
 //! The command line as a whole: what goes in, and what comes out.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Bootstrap, Config, Cors, Scrub};
+use crate::config::{Bootstrap, Config, Cors, Mending, Scrub};
 use crate::logging::{Output, Settings};
 
 /// What a server with these flags would run with.
@@ -235,6 +235,26 @@ fn a_backup_begins_a_cluster_of_one() {
 }
 
 #[test]
+fn a_log_is_mended_from_the_directories_of_others_and_nothing_else_is_done() {
+    let config = config_of(&words("--mend-from /a,/b"));
+    let from = vec![PathBuf::from("/a"), PathBuf::from("/b")];
+    assert_eq!(config.mending, Some(Mending { from: from.clone(), dry_run: false }));
+    assert_eq!(config_of(&words("--mend-from=/a,/b, --mend-dry-run")).mending, Some(Mending { from, dry_run: true }));
+    let alone = "-mend-from can not be given with -restore-backup, -write-backup or -force-new-cluster";
+    for (flags, want) in [
+        ("--mend-from=", "-mend-from names no directory"),
+        ("--mend-from=, --mend-dry-run", "-mend-from names no directory"),
+        ("--mend-from /a --write-backup g", alone),
+        ("--mend-from /a --restore-backup g", alone),
+        ("--mend-from /a --force-new-cluster", alone),
+        ("--mend-dry-run", "-mend-dry-run goes with -mend-from"),
+    ] {
+        let refused = exit(&words(flags), &[], None);
+        assert!(lines(&refused.log).ends_with(&format!("flags, {want}. See 'etcd --help'.\n")), "{flags}");
+    }
+}
+
+#[test]
 fn without_flags_it_is_one_member_on_two_ports() {
     let config = config_of(&[]);
     assert_eq!(config.name, "default");
@@ -245,7 +265,7 @@ fn without_flags_it_is_one_member_on_two_ports() {
     assert_eq!((config.shards, config.cores), (None, vec![0, 2, 3]));
     assert_eq!((config.max_snapshots, config.max_connections), (Some(5), None));
     assert!(!config.join_existing && !config.force_new_cluster);
-    assert_eq!((config.restore_backup, config.write_backup), (None, None));
+    assert_eq!((config.restore_backup, config.write_backup, config.mending), (None, None, None));
     let want = "\
 I etcdmain: etcd Version: 2.3.8
 I etcdmain: setting maximum number of CPUs to 3, total number of available CPUs is 3

@@ -257,6 +257,14 @@ impl Cluster {
         member.server = Some(member.plan.clone().args(args.iter().copied()).launch());
     }
 
+    /// Runs the program with these arguments on the data of a member that does not run, until it exits.
+    pub(crate) fn run_at_rest(&self, nth: usize, args: &[&str]) -> Ended {
+        let member = &self.members[nth];
+        assert!(member.server.is_none(), "member {nth} runs");
+        let data = member.plan.data().to_str().expect("text");
+        member.plan.run_to_exit([&["--data-dir", data], args].concat())
+    }
+
     /// Stops a member in the middle of whatever it does.
     pub(crate) fn pause(&mut self, nth: usize) {
         self.server(nth).signal(libc::SIGSTOP);

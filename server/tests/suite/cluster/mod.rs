@@ -3,7 +3,7 @@
 //! Knobs (environment): `SUITE_CLUSTER_ROUNDS` rounds of fail-over, `SUITE_CLUSTER_LAG` writes that a stopped member misses,
 //! `SUITE_CLUSTER_HISTORY` seconds of a recorded history, `SUITE_SLOW` seconds that a disk is slow, `SUITE_FAULTS` failures of one,
 //! `SUITE_SCRIPTS` random scripts of members that come and go, `SUITE_SOAK` seconds of the soak, `SUITE_PAUSES` pauses of the
-//! primary, `SUITE_WATCHERS` and `SUITE_WATCHED` watchers and the writes that they see, `SUITE_CLUSTER_SEED` the seed of all of
+//! primary, `SUITE_HELICAL` clusters of which every member is damaged, `SUITE_WATCHERS` and `SUITE_WATCHED` watchers and the writes that they see, `SUITE_CLUSTER_SEED` the seed of all of
 //! these; `SUITE_LOG_LINES` lines of each log that a failure shows. Partitions are made with network namespaces, slow and failing disks
 //! with mounts: they need root.
 
@@ -14,6 +14,7 @@ mod failover;
 mod faults;
 mod force_new_cluster;
 mod full_disk;
+mod helical;
 mod history;
 mod lagging;
 mod linear;
