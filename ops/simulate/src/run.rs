@@ -1,7 +1,7 @@
 //! One run of one seed, whatever becomes of it.
 
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use crate::counts::Counts;
@@ -29,26 +29,38 @@ pub struct Failure {
 thread_local! {
     /// What the last panic of this thread said.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+    /// A run is under way on this thread.
+    static RUNS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics are violations here: they are reported, not printed.
-fn catch_quietly() {
+/// Calls something of a run. Panics are violations there: they are noted, not printed.
+fn catch_quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        set_hook(Box::new(|panic| SAID.with_borrow_mut(|said| *said = panic.to_string())));
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if RUNS.get() {
+                SAID.with_borrow_mut(|said| *said = panic.to_string());
+            } else {
+                usual(panic);
+            }
+        }));
     });
+    RUNS.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    RUNS.set(false);
+    done
 }
 
 /// Runs a seed with a plan; `readable` keeps a trace for a reader, which takes longer.
 pub fn run(seed: u64, plan: &Plan, readable: bool) -> Result<Outcome, Box<Failure>> {
-    catch_quietly();
     let mut world = World::new(seed, plan.clone(), readable);
-    let done = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let done = catch_quietly(|| world.run());
     if done.is_err() {
+        let what = SAID.take();
         let mut trace: Vec<String> = world.trace.lines().map(str::to_owned).collect();
         // The world is as the violation left it: describing it may fail, too.
-        let state = catch_unwind(AssertUnwindSafe(|| world.describe())).unwrap_or_default();
-        let what = SAID.take();
+        let state = catch_quietly(|| world.describe()).unwrap_or_default();
         trace.extend(state.lines().map(str::to_owned));
         return Err(Box::new(Failure { what, trace }));
     }
