@@ -29,7 +29,7 @@ use crate::sector::BLOCK;
 use crate::segment::SegmentHeader;
 
 /// Only the owner reads what clients stored.
-const DIR_MODE: u32 = 0o700;
+pub(crate) const DIR_MODE: u32 = 0o700;
 pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// Why the data directory cannot be used.
@@ -332,7 +332,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{BatchSeq, LogIdentity, SegmentSeq};
+    use crate::ids::BatchSeq;
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> = dir.read_dir().expect("there").map(|name| name.expect("read").file_name()).collect();
@@ -366,20 +366,7 @@ mod tests {
     }
 
     fn a_header(epoch: Epoch) -> SegmentHeader {
-        let (seq, first) = (SegmentSeq::new(1), BatchSeq::new(1));
-        SegmentHeader {
-            identity: LogIdentity { cluster: 1, member: 2 },
-            core: CoreId::new(0),
-            cores: 1,
-            seq,
-            birth: seq,
-            previous: SegmentSeq::NONE,
-            blocks: 4,
-            epoch,
-            resumed_after: BatchSeq::NONE,
-            first_batch: first,
-            next: SegmentSeq::NONE,
-        }
+        SegmentHeader { epoch, first_batch: BatchSeq::new(1), ..SegmentHeader::sample(1) }
     }
 
     #[test]

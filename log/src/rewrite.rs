@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::appender::{Appender, Start};
-use crate::dir::{FILE_MODE, sync_dir};
+use crate::dir::{DIR_MODE, FILE_MODE, sync_dir};
 use crate::floors::Floors;
 use crate::groups::GroupLog;
 use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, SegmentSeq};
@@ -43,7 +43,7 @@ pub fn rewrite(
 ) -> io::Result<()> {
     let core = CoreId::new(0);
     let folder = core_dir(dir, core);
-    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(&folder)?;
     let resume = Resume {
         core,
         cores: 1,
@@ -115,12 +115,14 @@ impl Writer<'_> {
             };
             let mut bytes = vec![0; ticket.length];
             self.appender.encode(&ticket, &mut bytes);
-            let file = self.files.get(&ticket.segment);
-            let file = file.ok_or_else(|| io::Error::other(format!("segment {} is not there", ticket.segment)))?;
-            file.write_all_at(&bytes, ticket.offset)?;
+            self.file(ticket.segment)?.write_all_at(&bytes, ticket.offset)?;
             self.appender.written(ticket.seq);
         }
         Ok(())
+    }
+
+    fn file(&self, seq: SegmentSeq) -> io::Result<&File> {
+        self.files.get(&seq).ok_or_else(|| io::Error::other(format!("segment {seq} is not there")))
     }
 
     /// Makes the segment ready that the appender waits for.
@@ -130,11 +132,9 @@ impl Writer<'_> {
         };
         self.files.insert(wanted.seq, make(self.folder, &wanted)?);
         if let Some(before) = self.appender.naming(wanted.seq) {
-            let file = self.files.get(&before.seq);
-            let file = file.ok_or_else(|| io::Error::other(format!("segment {} is not there", before.seq)))?;
-            let mut block = vec![0; BLOCK];
+            let mut block = [0; BLOCK];
             before.encode(&mut block);
-            file.write_all_at(&block, 0)?;
+            self.file(before.seq)?.write_all_at(&block, 0)?;
         }
         self.appender.prepared(wanted);
         Ok(())

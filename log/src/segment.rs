@@ -89,6 +89,27 @@ pub struct SegmentHeader {
     pub next: SegmentSeq,
 }
 
+#[cfg(test)]
+impl SegmentHeader {
+    /// Of a segment of 4 MiB that opens nothing and follows none.
+    pub(crate) fn sample(seq: u32) -> Self {
+        let seq = SegmentSeq::new(seq);
+        Self {
+            identity: LogIdentity { cluster: 1, member: 2 },
+            core: CoreId::new(0),
+            cores: 1,
+            seq,
+            birth: seq,
+            previous: SegmentSeq::NONE,
+            blocks: 1024,
+            epoch: Epoch::default(),
+            resumed_after: BatchSeq::NONE,
+            first_batch: BatchSeq::NONE,
+            next: SegmentSeq::NONE,
+        }
+    }
+}
+
 /// Why a header was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderFault {

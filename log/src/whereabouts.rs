@@ -118,26 +118,8 @@ impl Whereabouts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{BatchSeq, CoreId, Epoch, LogIdentity};
 
     const GROUP: GroupId = GroupId::new(3);
-
-    fn header(seq: u32) -> SegmentHeader {
-        let seq = SegmentSeq::new(seq);
-        SegmentHeader {
-            identity: LogIdentity { cluster: 1, member: 2 },
-            core: CoreId::new(0),
-            cores: 1,
-            seq,
-            birth: seq,
-            previous: SegmentSeq::NONE,
-            blocks: 1024,
-            epoch: Epoch::default(),
-            resumed_after: BatchSeq::NONE,
-            first_batch: BatchSeq::NONE,
-            next: SegmentSeq::NONE,
-        }
-    }
 
     /// Every batch takes a stretch of its own: (segment, lowest, last).
     fn written(batches: &[(u32, u64, u64)]) -> Whereabouts {
@@ -145,7 +127,7 @@ mod tests {
         let mut block = 1;
         for &(seq, first, last) in batches {
             let range = Range { first: RaftIndex::new(first), last: RaftIndex::new(last) };
-            there.note(&header(seq), block, STRETCH_BLOCKS, [(GROUP, range)].into_iter());
+            there.note(&SegmentHeader::sample(seq), block, STRETCH_BLOCKS, [(GROUP, range)].into_iter());
             block += STRETCH_BLOCKS;
         }
         there
@@ -176,7 +158,7 @@ mod tests {
         for batch in 0..2 * STRETCH_BLOCKS {
             index += 1;
             let range = Range { first: RaftIndex::new(index), last: RaftIndex::new(index + 1) };
-            there.note(&header(1), 1 + batch, 1, [(GROUP, range)].into_iter());
+            there.note(&SegmentHeader::sample(1), 1 + batch, 1, [(GROUP, range)].into_iter());
             index += 1;
         }
         let long = u64::from(2 * STRETCH_BLOCKS);
@@ -193,7 +175,7 @@ mod tests {
         let mut there = Whereabouts::default();
         for (block, (first, last)) in [(5, 9), (7, 7), (8, 8)].into_iter().enumerate() {
             let range = Range { first: RaftIndex::new(first), last: RaftIndex::new(last) };
-            there.note(&header(1), 1 + block as u32, 1, [(GROUP, range)].into_iter());
+            there.note(&SegmentHeader::sample(1), 1 + block as u32, 1, [(GROUP, range)].into_iter());
         }
         assert_eq!(ranges(&there), [(5, 8)]);
     }

@@ -77,14 +77,12 @@ impl Folder {
     pub(super) async fn retire(&mut self, closed: Closed) -> io::Result<()> {
         match closed {
             Closed::Own(ref header) => {
-                let file = self.segment_path(header);
-                self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
+                self.keep_or_remove(self.spare(header)).await?;
                 self.sync().await
             }
             Closed::Unused { ref header, ref before } => {
                 self.change_header(before).await?;
-                let file = self.segment_path(header);
-                self.keep_or_remove(Spare { file, birth: header.birth, blocks: header.blocks }).await?;
+                self.keep_or_remove(self.spare(header)).await?;
                 self.sync().await
             }
             Closed::Inherited(segment) if segment.core == self.core => {
@@ -94,6 +92,11 @@ impl Folder {
             // Another core's file carries stamps of another seed.
             Closed::Inherited(_) => self.discard(&closed).await,
         }
+    }
+
+    /// A segment of this start, to be given up.
+    fn spare(&self, header: &SegmentHeader) -> Spare {
+        Spare { file: self.segment_path(header), birth: header.birth, blocks: header.blocks }
     }
 
     /// Gives up a segment that must not be recycled; durable when it returns.
@@ -151,6 +154,7 @@ impl Folder {
             (wanted, path, file)
         };
         write_header(&file, &header).await?;
+        file.fdatasync().await.map_err(system)?;
         rename(&path, self.segment_path(&header)).await.map_err(system)?;
         self.sync().await?;
         file.close().await.map_err(system)?;
@@ -293,17 +297,14 @@ async fn wait_for_writes(path: &Path, header: &SegmentHeader) -> io::Result<()> 
 async fn write_header(file: &DmaFile, header: &SegmentHeader) -> io::Result<()> {
     let mut buffer = file.alloc_dma_buffer(BLOCK);
     header.encode(buffer.as_bytes_mut());
-    write_all(file, buffer, 0).await?;
-    file.fdatasync().await.map_err(system)
+    write_all(file, buffer, 0).await
 }
 
 /// Writes the header of a segment with batches anew: the first sector is the old or the new one whatever happens, and nothing
 /// else changes.
 async fn change_header(path: &Path, header: &SegmentHeader) -> io::Result<()> {
     let file = open_for_batches(path).await?;
-    let mut buffer = file.alloc_dma_buffer(BLOCK);
-    header.encode(buffer.as_bytes_mut());
-    write_all(&file, buffer, 0).await?;
+    write_header(&file, header).await?;
     file.close().await.map_err(system)
 }
 
