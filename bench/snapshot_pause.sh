@@ -4,6 +4,9 @@
 # percentiles, how many snapshots were written, how long one took and how large it is. Needs curl; loopback only, bounded in time.
 #
 #   bench/snapshot_pause.sh [KEYS] [VALUE] [RATE] [SECONDS]        1,000,000 keys of 64 bytes, 5,000 per second for 20 s unless said otherwise
+#
+# With LONGEST_MS and PERCENT set it fails when a request beside the large state took longer than so many milliseconds, or its 99 %
+# more than so many hundredths of those beside the small state.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 keys=${1:-1000000} value=${2:-64} rate=${3:-5000} seconds=${4:-20}
@@ -23,9 +26,11 @@ launch() { # snapshot-count: commands until one is due
     echo "the server does not answer:" >&2; tail "$work/log" >&2; exit 1
 }
 load() { "$loadgen" --endpoints "127.0.0.1:$client" --cpus "$last" --keys "$keys" --value-size "$value" "$@"; }
-measure() { # name
-    load -w put -c 64 -r "$rate" -d "$seconds" --warm-up 0 | awk -v name="$1" '
-        $1 == "count" { printf "%-18s %s\n", "", $0 } $1 == "all" { sub("^all  *", ""); printf "%-18s %s\n", name, $0 }'
+measure() { # name; the table's rows, its 99 % and its longest time in microseconds go to a file of that name
+    load -w put -c 64 -r "$rate" -d "$seconds" --warm-up 0 | awk -v name="$1" -v file="$work/$1" '
+        function us(number, unit) { return number * (unit == "ms" ? 1000 : unit == "s" ? 1000000 : 1) }
+        $1 == "count" { printf "%-18s %s\n", "", $0 }
+        $1 == "all" { print us($9, $10), us($15, $16) >file; sub("^all  *", ""); printf "%-18s %s\n", name, $0 }'
 }
 snapshots() { curl -s "http://127.0.0.1:$client/metrics" | awk '$1 == "etcd_snapshot_save_total_durations_seconds_count" { print $2 }'; }
 
@@ -41,4 +46,11 @@ done
 [ "$(snapshots)" -gt "$before" ] || { echo "none was written in the second measurement" >&2; exit 1; }
 curl -s "http://127.0.0.1:$client/metrics" | awk '$1 ~ "^etcd_snapshot_save_total_durations_seconds_(sum|count)$" { v[$1 ~ /sum/] = $2 }
     END { printf "writing one took %.1f s", v[1] / v[0] }'
-echo ", the largest has $(stat -c %s "$work"/data/member/snap/*.snap | sort -n | tail -1) bytes"
+size=$(stat -c %s "$work"/data/member/snap/*.snap | sort -n | tail -1)
+echo ", the largest has $size bytes"
+read -r small _ <"$work/small state"
+read -r large longest <"$work/large state"
+awk -v small="$small" -v large="$large" -v longest="$longest" -v size="$size" -v ms="${LONGEST_MS:-0}" -v percent="${PERCENT:-0}" 'BEGIN {
+    printf "snapshot: %d MiB, 99 %% within %.1f ms and all within %.1f ms; %.1f ms beside a small one\n", size / 1048576, large / 1000, longest / 1000, small / 1000
+    exit (ms && longest > 1000 * ms) || (percent && large > small * percent / 100)
+}'

@@ -3,10 +3,11 @@
 #
 #   ops/reliability.sh run commit          runs every row at the volume of each commit; `nightly`: at that of a night
 #   ops/reliability.sh run nightly 17 3    only these rows
+#   ops/reliability.sh more nightly 24     the same, and what was run of them before counts as well: a volume that takes several nights
 #   ops/reliability.sh page                writes docs/reliability.md from what was run
 #
-# Results are kept in ops/reliability/results, one file per row and volume: only the last run counts. A row whose test failed is
-# kept like any other, and says so.
+# Results are kept in ops/reliability/results, one file per row and volume, of the last run or of several, newest first. A row whose
+# test failed is kept like any other, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,18 +36,20 @@ volume_in() {
     sed -n -E \
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
         -e 's/^([0-9]+ seeds, .*)$/\1/p' \
-        -e 's/^((soak|pauses|overload|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
+        -e 's/^((soak|snapshot|pauses|overload|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
         -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
-        -e 's/^([a-z]+: [0-9]+ inputs of the corpus.*)$/\1/p' \
+        -e 's/^([a-z]+: ([0-9]+ inputs of the corpus|guided, ).*)$/\1/p' \
         -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/; */; /g'
 }
 
 run_row() {
-    local row=$1 volume=$2 entry output begun commit rc=0
+    local row=$1 volume=$2 entry output begun commit file earlier rc=0
     entry=$(field "$row" "$volume")
     [ -n "$entry" ] || return 0
     local command=${entry#* }
     output=$(mktemp)
+    file=$(file_of "$row" "$volume")
+    earlier=$([ -z "$MORE" ] || cat "$file" 2>/dev/null || true)
     echo "row $row: $command" >&2
     begun=$SECONDS
     commit=$(git rev-parse --short HEAD)
@@ -57,7 +60,8 @@ run_row() {
         echo "seconds $((SECONDS - begun))"
         echo "status $rc"
         echo "volume $(volume_in "$output")"
-    } >"$(file_of "$row" "$volume")"
+        [ -z "$earlier" ] || printf '\n%s\n' "$earlier"
+    } >"$file"
     [ "$rc" -eq 0 ] || { echo "row $row failed, its output is in $output" >&2; return 1; }
     rm "$output"
 }
@@ -77,12 +81,20 @@ run_rows() {
     return "$failed"
 }
 
+# The value of KEY of the runs in a file, by number: they are kept in paragraphs.
 result() {
-    awk -v key="$2" '$1 == key { sub(/^[^ ]+ ?/, ""); print; exit }' "$1"
+    awk -v key="$2" -v run="$3" 'BEGIN { RS = ""; FS = "\n" } NR == run { for (i = 1; i <= NF; i++)
+        if (index($i, key " ") == 1) { print substr($i, length(key) + 2); exit } }' "$1"
+}
+
+page_run() {
+    local volume=$1 file=$2 run=$3 verdict=passed
+    [ "$(result "$file" status "$run")" -eq 0 ] || verdict="**failed**"
+    echo "- **$volume**: $verdict in $(result "$file" seconds "$run") s, $(result "$file" date "$run"), at $(result "$file" commit "$run"): $(result "$file" volume "$run")."
 }
 
 page_row() {
-    local row=$1 file volume entry
+    local row=$1 file volume entry run
     printf '\n## %s. %s\n\n' "$row" "$(field "$row" promise)"
     printf '%s\n' "- **Test**: $(field "$row" test)." "- **etcd**: $(field "$row" etcd)."
     for volume in commit nightly; do
@@ -90,9 +102,7 @@ page_row() {
         [ -n "$entry" ] || continue
         file=$(file_of "$row" "$volume")
         if [ -f "$file" ]; then
-            local verdict=passed
-            [ "$(result "$file" status)" -eq 0 ] || verdict="**failed**"
-            echo "- **$volume**: $verdict in $(result "$file" seconds) s, $(result "$file" date), at $(result "$file" commit): $(result "$file" volume)."
+            for run in $(seq "$(grep -c '^commit ' "$file")"); do page_run "$volume" "$file" "$run"; done
         else
             echo "- **$volume**: not run (about ${entry%% *} min)."
         fi
@@ -110,7 +120,8 @@ page() {
 }
 
 case "${1:-}" in
-    run) shift; run_rows "$@" ;;
+    run) shift; MORE='' run_rows "$@" ;;
+    more) shift; MORE=yes run_rows "$@" ;;
     page) page ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac

@@ -1,6 +1,6 @@
 //! Whatever bytes come from the network or a disk: one function per parser, which takes any bytes and panics if a property
 //! does not hold. The same functions are run on a corpus and on mutations of it by a test of every commit, for as long as
-//! one likes by the program `fuzz`, and with coverage as a guide by cargo-fuzz (`ops/fuzz/libfuzzer`).
+//! one likes by the program `fuzz`, and with coverage as a guide by `ops/fuzz/guided.sh`.
 //!
 //! Checksums would keep mutations from getting any further than to them. So the formats that have some are looked at as the
 //! bytes are, and once more with every checksum made good.

@@ -9,7 +9,7 @@
 //! Volumes: `SUITE_REPLAY_EVENTS`, `SUITE_LARGE_WRITERS`, `SUITE_BURST` and `SUITE_MASS` (keys that expire at once), `SUITE_CROWD` (lifetimes at a
 //! time) and `SUITE_LATE_MS` (how late one of them may end), `SUITE_MEMORY_KEYS`, `SUITE_WRITES`, `SUITE_FULL` (how often a disk is full),
 //! `SUITE_SNAPSHOTS` (rounds of damage to snapshots), `SUITE_STUCK` and `SUITE_OVERLOAD` (watchers that do not read, and seconds of an overload
-//! beside them), `SUITE_DRIBBLERS` (clients that dribble).
+//! beside them), `SUITE_DRIBBLERS` (clients that dribble) and `SUITE_HELD_UP` (what they may cost others).
 
 mod harness;
 
