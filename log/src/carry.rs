@@ -18,7 +18,7 @@ struct Newest {
     hard_state: Option<HardState>,
     frontier: Option<Frontier>,
     mark: Option<(Position, BatchSeq)>,
-    last: Option<RaftIndex>,
+    last: Option<Position>,
 }
 
 impl Newest {
@@ -43,14 +43,14 @@ impl Carry {
     pub(crate) fn note(&mut self, record: &Record<'_>, seq: BatchSeq) {
         let newest = self.groups.entry(record.group()).or_default();
         match *record {
-            Record::Entry { index, .. } => newest.last = Some(index),
+            Record::Entry { index, term, .. } => newest.last = Some(Position { index, term }),
             Record::LogEnd { last, .. } => newest.last = Some(last),
             Record::HardState { state, .. } => newest.hard_state = Some(state),
             Record::Frontier { visible, clock, .. } => newest.frontier = Some(Frontier { visible, clock }),
             Record::SnapshotMark { position, .. } => newest.take_mark(position, seq),
             Record::SnapshotReceived { position, .. } => {
                 newest.take_mark(position, seq);
-                newest.last = Some(position.index);
+                newest.last = Some(position);
             }
         }
     }
@@ -62,7 +62,7 @@ impl Carry {
 
     /// Where the groups' logs end.
     pub(crate) fn ends(&self) -> BTreeMap<GroupId, RaftIndex> {
-        self.groups.iter().filter_map(|(group, newest)| Some((*group, newest.last?))).collect()
+        self.groups.iter().filter_map(|(group, newest)| Some((*group, newest.last?.index))).collect()
     }
 
     /// Bytes that [`Carry::records`] take in a batch.

@@ -27,6 +27,13 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
+impl Entry {
+    /// Its index and term.
+    pub fn position(&self) -> Position {
+        Position { index: self.index, term: self.term }
+    }
+}
+
 /// How far a node may show what it holds, and when that was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
@@ -54,7 +61,12 @@ pub struct GroupLog {
 impl GroupLog {
     /// The index of the last entry, or of the snapshot that stands for it.
     pub fn last_index(&self) -> RaftIndex {
-        self.entries.last().map_or(self.base.unwrap_or_default().index, |entry| entry.index)
+        self.last().index
+    }
+
+    /// The last entry, or the snapshot that stands for it.
+    fn last(&self) -> Position {
+        self.entries.last().map_or(self.base.unwrap_or_default(), Entry::position)
     }
 
     /// The records that repeat the group's state, for the log that it goes on in (see [`crate::LogWriter::open`]).
@@ -63,7 +75,7 @@ impl GroupLog {
         let mark = self.mark.max(self.base).map(|position| Record::SnapshotMark { group, position });
         let state = self.hard_state.map(|state| Record::HardState { group, state });
         let frontier = self.frontier.map(|Frontier { visible, clock }| Record::Frontier { group, visible, clock });
-        let end = Record::LogEnd { group, last: self.last_index() };
+        let end = Record::LogEnd { group, last: self.last() };
         mark.into_iter().chain(state).chain(frontier).chain([end])
     }
 
@@ -81,14 +93,23 @@ impl GroupLog {
                 self.entries.clear();
                 self.mark = self.mark.max(Some(position));
             }
-            Record::LogEnd { last, .. } => {
-                let stand = self.entries.partition_point(|entry| entry.index <= last);
-                self.entries.truncate(stand);
-            }
+            Record::LogEnd { last, .. } => self.end_at(last),
             Record::Entry { term, index, entry_type, first, count, .. } => {
                 let payload = record.payload().clone();
                 self.append(Entry { term, index, entry_type, first, count, payload });
             }
+        }
+    }
+
+    /// The log ended here when a segment was begun.
+    fn end_at(&mut self, last: Position) {
+        let stand = self.entries.partition_point(|entry| entry.index <= last.index);
+        self.entries.truncate(stand);
+        // Two logs with the same last entry are the same (raft's Log Matching). Of another one nothing stands: what had overridden
+        // it was given up, and then a snapshot covers both; or it is missing, which shows at the end.
+        let is_other = |entry: &Entry| entry.index == last.index && entry.term != last.term;
+        if last.term != 0 && self.entries.last().is_some_and(is_other) {
+            self.entries.clear();
         }
     }
 
@@ -103,8 +124,8 @@ impl GroupLog {
         self.entries.push(entry);
     }
 
-    /// Lets the entries continue `base`, and checks that nothing between it and the log's end is missing.
-    fn rest_on(&mut self, group: GroupId, base: Option<Position>) -> Result<(), RecoveryError> {
+    /// Lets the entries continue `base`, and checks that nothing between it and the log's end, at `ended`, is missing.
+    fn rest_on(&mut self, group: GroupId, base: Option<Position>, mut ended: RaftIndex) -> Result<(), RecoveryError> {
         let floor = base.unwrap_or_default();
         self.base = base;
         // A snapshot that was received, its file durable and its mark not yet: it replaces a log that contradicts it. Below
@@ -112,6 +133,7 @@ impl GroupLog {
         let unmarked = self.mark.is_none_or(|mark| mark.index < floor.index);
         if unmarked && self.entry_at(floor.index).is_some_and(|entry| entry.term != floor.term) {
             self.entries.clear();
+            ended = floor.index;
         }
         let kept_from = self.entries.partition_point(|entry| entry.index <= floor.index);
         self.entries.drain(..kept_from);
@@ -123,7 +145,7 @@ impl GroupLog {
         }
         let marked = self.mark.unwrap_or_default().index;
         let committed = self.hard_state.unwrap_or_default().commit;
-        let needed = marked.max(committed);
+        let needed = marked.max(committed).max(ended);
         if needed > self.last_index() {
             return Err(missing(self.last_index().next(), needed.get()));
         }
@@ -141,6 +163,8 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 struct Seen {
     log: GroupLog,
+    /// Where the records say that it ends.
+    end: RaftIndex,
     home: (Epoch, CoreId),
 }
 
@@ -149,7 +173,7 @@ impl Groups {
     pub(crate) fn take(&mut self, epoch: Epoch, core: CoreId, batch: &Batch) -> Result<(), Damage> {
         for record in &batch.records {
             let group = record.as_record().group();
-            let new = || Seen { log: GroupLog::default(), home: (epoch, core) };
+            let new = || Seen { log: GroupLog::default(), end: RaftIndex::default(), home: (epoch, core) };
             let seen = self.logs.entry(group).or_insert_with(new);
             let (lived, home) = std::mem::replace(&mut seen.home, (epoch, core));
             if lived == epoch && home != core {
@@ -157,6 +181,7 @@ impl Groups {
                 return Err(Damage { group: Some(group), ..Damage::new(Path::new(""), batch.offset, what) });
             }
             seen.log.take(record);
+            seen.end = end_after(record).unwrap_or(seen.end);
         }
         Ok(())
     }
@@ -166,10 +191,19 @@ impl Groups {
         self,
         base: &dyn Fn(GroupId) -> Option<Position>,
     ) -> Result<BTreeMap<GroupId, GroupLog>, RecoveryError> {
-        let rested = self.logs.into_iter().map(|(group, Seen { mut log, .. })| {
-            log.rest_on(group, base(group))?;
+        let rested = self.logs.into_iter().map(|(group, Seen { mut log, end, .. })| {
+            log.rest_on(group, base(group), end)?;
             Ok((group, log))
         });
         rested.collect()
+    }
+}
+
+/// Where the log of its group ends behind this record, if that says so.
+fn end_after(record: &OwnedRecord) -> Option<RaftIndex> {
+    match record.as_record() {
+        Record::Entry { index, .. } => Some(index),
+        Record::SnapshotReceived { position, .. } | Record::LogEnd { last: position, .. } => Some(position.index),
+        Record::HardState { .. } | Record::Frontier { .. } | Record::SnapshotMark { .. } => None,
     }
 }

@@ -130,13 +130,14 @@ pub enum Record<'a> {
         /// What the snapshot covers.
         position: Position,
     },
-    /// Where the group's log ended when a segment was begun: no earlier entry beyond it stands. Written by the log itself,
-    /// because what overrode them may be given up before they are (they can be in another core's log).
+    /// Where the group's log ended when a segment was begun: no earlier entry beyond it stands, and what it needs up to there is in
+    /// the segments before, or something is missing. Written by the log itself: what overrode entries may be given up before they are
+    /// (they can be in another core's log).
     LogEnd {
         /// The group.
         group: GroupId,
-        /// Its last entry, or what its snapshot covers.
-        last: RaftIndex,
+        /// Its last entry, or what its snapshot covers. Term 0: not known, in logs of older builds.
+        last: Position,
     },
 }
 
@@ -202,7 +203,9 @@ impl Record<'_> {
             }
             Self::SnapshotMark { position, .. } => (marked(position, OWN), &[]),
             Self::SnapshotReceived { position, .. } => (marked(position, RECEIVED), &[]),
-            Self::LogEnd { last, .. } => (RecordHeader { index: last.get(), ..blank(LOG_END) }, &[]),
+            Self::LogEnd { last, .. } => {
+                (RecordHeader { term: last.term, index: last.index.get(), ..blank(LOG_END) }, &[])
+            }
         };
         header.group = self.group().get();
         header.length = payload.len() as u32;
@@ -259,10 +262,10 @@ impl OwnedRecord {
     /// Where it stands in a group's log, if it says so.
     pub(crate) fn position(&self) -> Option<(GroupId, RaftIndex)> {
         match self.as_record() {
-            Record::Entry { group, index, .. } | Record::LogEnd { group, last: index } => Some((group, index)),
-            Record::SnapshotMark { group, position } | Record::SnapshotReceived { group, position } => {
-                Some((group, position.index))
-            }
+            Record::Entry { group, index, .. } => Some((group, index)),
+            Record::SnapshotMark { group, position }
+            | Record::SnapshotReceived { group, position }
+            | Record::LogEnd { group, last: position } => Some((group, position.index)),
             Record::HardState { .. } | Record::Frontier { .. } => None,
         }
     }
@@ -335,7 +338,7 @@ fn fields(bytes: &[u8], group: GroupId, length: usize) -> Option<Fields> {
                 _ => None,
             }
         }
-        (LOG_END, 0) => Some(Fields::Other(Record::LogEnd { group, last: index })),
+        (LOG_END, 0) => Some(Fields::Other(Record::LogEnd { group, last: Position { index, term } })),
         _ => None,
     }
 }
@@ -364,7 +367,7 @@ mod tests {
             Record::Frontier { group: GROUP, visible: 99, clock: 77 },
             Record::SnapshotMark { group: GROUP, position: Position { index: RaftIndex::new(8), term: 2 } },
             Record::SnapshotReceived { group: GROUP, position: Position { index: RaftIndex::new(8), term: 2 } },
-            Record::LogEnd { group: GROUP, last: RaftIndex::new(9) },
+            Record::LogEnd { group: GROUP, last: Position { index: RaftIndex::new(9), term: 2 } },
         ]
     }
 

@@ -1,5 +1,5 @@
-//! The newest segments of a log are missed when they are gone, and nothing else ever is: the power can go after every single
-//! change of the disk, also within the starts that follow.
+//! The newest segments of a log are missed when they are gone, and the whole log of a core as well, also of one that the newest start
+//! does not have; and nothing else ever is: the power can go after every single change of the disk, also within the starts that follow.
 
 mod common;
 
@@ -69,16 +69,9 @@ impl Moment {
             let is_segment =
                 |file: &&PathBuf| file.starts_with(&dir) && file.extension().is_some_and(|end| end == "log");
             let segments: Vec<&PathBuf> = self.disk.files.keys().filter(is_segment).collect();
-            let epoch = |file: &PathBuf| SegmentHeader::decode(&self.disk.files[file]).expect("a header").epoch;
-            let newest = segments.last().map(|file| epoch(file));
             let mut bad = self.disk.clone();
-            for (left, lost) in segments.iter().enumerate().rev() {
-                bad.files.remove(*lost);
-                // That all of its newest start is gone, the note tells, of the logs that the newest start has.
-                let is_begun = self.noted.is_none_or(|noted| core < noted.logs);
-                if !is_begun && segments[..left].last().map(|file| epoch(file)) != newest {
-                    break;
-                }
+            for lost in segments.into_iter().rev() {
+                bad.files.remove(lost);
                 match self.read_back(&bad) {
                     Ok(recovered) => assert!(self.is_kept_in(&recovered), "{name}: {} is not missed", lost.display()),
                     Err(_) => refused += 1,
@@ -190,6 +183,48 @@ fn a_start_after_a_power_cut_at_any_moment_may_lose_power_as_well() {
                 third.iter().enumerate().for_each(|(at, moment)| moment.check(&format!("{name}, then {at}")));
             }
         }
+    }
+}
+
+/// One core's log has entries of term 1. A start with a second core writes others over some of them there, and one without it goes
+/// on. With all files of the second core.
+fn overridden(longer: bool) -> (MemDisk, Vec<PathBuf>) {
+    let mut disk = MemDisk::default();
+    let start = |disk: &mut MemDisk, cores: u16, term: u64, indices: std::ops::Range<u64>| {
+        let recovered = disk.recover().expect("the log is good");
+        let mut logs = reopen(disk, recovered, cores, SMALL);
+        for index in indices {
+            let log = &mut logs[usize::from(1 % cores)];
+            log.appender.push(&entry(1, term, index, &payload(1, index, 100)));
+            log.write(disk).expect("something to write");
+        }
+    };
+    start(&mut disk, 1, 1, 1..9);
+    start(&mut disk, 2, 2, 5..if longer { 11 } else { 7 });
+    start(&mut disk, 1, 2, 0..0);
+    let second = common::core_dir(CoreId::new(1));
+    let files = disk.files.keys().filter(|file| file.starts_with(&second)).cloned().collect();
+    (disk, files)
+}
+
+#[test]
+fn what_had_been_overridden_does_not_come_back_without_the_log_that_did_it() {
+    for (longer, last) in [(false, 6), (true, 10)] {
+        let (mut disk, second) = overridden(longer);
+        let log = |disk: &MemDisk, base| disk.recover_on(&|_| base).map(|found| found.groups[&GroupId::new(1)].clone());
+        let whole = log(&disk, None).expect("the log is good");
+        assert_eq!((whole.entries.len(), whole.entries[4].term), (last as usize, 2));
+        assert!(!second.is_empty());
+        for file in &second {
+            disk.remove(file);
+        }
+        match log(&disk, None).expect_err("it is missed") {
+            RecoveryError::MissingEntries { group, to, .. } => assert_eq!((group.get(), to.get()), (1, last)),
+            other => panic!("{other:?}"),
+        }
+        log(&disk, Some(position(last - 1, 2))).expect_err("a snapshot below the end is not enough");
+        let rest = log(&disk, Some(position(last, 2))).expect("a snapshot covers it");
+        assert_eq!((rest.entries.len(), rest.last_index().get()), (0, last));
     }
 }
 

@@ -6,8 +6,8 @@
 //! overridden an entry can be gone with a newer one of another core. That happens only at or below a snapshot mark.
 //!
 //! What a member may have promised is bounded by where its log ends. That is known exactly when an entry of the group was read
-//! behind the last gap, for the last one appended is the last of the log. Where every segment begins, its end is noted without
-//! a term, and the member's term with it: no entry is of a later one.
+//! behind the last gap, for the last one appended is the last of the log. Where every segment begins, its end is noted (by older builds
+//! without its term), and the member's term with it: no entry is of a later one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,7 +126,7 @@ impl Gatherer {
                 self.facts.end.tip = Some(position);
                 self.facts.end.last = Some(position.index);
             }
-            Record::LogEnd { last, .. } => self.log_end(last),
+            Record::LogEnd { last, .. } => self.log_end(epoch, last),
         }
     }
 
@@ -235,15 +235,28 @@ impl Gatherer {
         }
     }
 
-    fn log_end(&mut self, last: RaftIndex) {
-        self.standing.split_off(&last.next());
-        self.facts.end.last = Some(last);
+    fn log_end(&mut self, epoch: Epoch, last: Position) {
+        let Position { index, term } = last;
+        self.standing.split_off(&index.next());
+        self.facts.end.last = Some(index);
         // The group's mark, if it has one, is told before this.
         self.marks_hidden = false;
+        if term != 0 {
+            let standing = self.standing.get(&index).copied().filter(|(standing, _)| *standing == term);
+            if standing.is_none() {
+                // Something between what was read and this is missing, or was given up.
+                self.standing.clear();
+                self.stand_on_mark();
+            }
+            let written = standing.map_or(Some(epoch), |(_, written)| written.map(|_| epoch));
+            self.standing.insert(index, (term, written));
+            self.facts.end.tip = Some(last);
+            return;
+        }
         // Below the mark an entry that seems to stand can have been overridden.
-        let is_certain = self.mark.is_none_or(|mark| last >= mark.index);
-        let standing = self.standing.get(&last).filter(|_| is_certain);
-        self.facts.end.tip = standing.map(|(term, _)| Position { index: last, term: *term });
+        let is_certain = self.mark.is_none_or(|mark| index >= mark.index);
+        let standing = self.standing.get(&index).filter(|_| is_certain);
+        self.facts.end.tip = standing.map(|(term, _)| Position { index, term: *term });
     }
 }
 
@@ -261,5 +274,58 @@ pub(super) fn group_of(find: &Find) -> GroupId {
     match find {
         Find::Record(record) => record.as_record().group(),
         Find::Hollow(group, _) => *group,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::{EntryType, decode};
+
+    const GROUP: GroupId = GroupId::new(1);
+
+    const fn at(index: u64, term: u64) -> Position {
+        Position { index: RaftIndex::new(index), term }
+    }
+
+    fn take(gatherer: &mut Gatherer, epoch: u64, record: Record<'_>) {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        let record = decode(&mut Bytes::from(bytes)).expect("it was just encoded");
+        gatherer.take(Epoch::new(epoch), &Find::Record(record));
+    }
+
+    fn entry(index: u64, term: u64) -> Record<'static> {
+        let (index, entry_type) = (RaftIndex::new(index), EntryType::Normal);
+        Record::Entry { group: GROUP, term, index, entry_type, first: 0, count: 0, payload: b"" }
+    }
+
+    /// Two entries, and one of the next start, whose segment repeats the end as `last`; then a gap if `gap`.
+    fn two_starts(last: Position, gap: bool) -> Facts {
+        let mut gatherer = Gatherer::default();
+        take(&mut gatherer, 1, entry(1, 1));
+        take(&mut gatherer, 1, entry(2, 1));
+        take(&mut gatherer, 2, Record::LogEnd { group: GROUP, last });
+        take(&mut gatherer, 2, entry(3, 4));
+        if gap {
+            gatherer.gap();
+        }
+        gatherer.finish(RaftIndex::new(0))
+    }
+
+    #[test]
+    fn without_its_term_the_end_shows_what_follows_it_only_where_no_gap_may_hide_a_snapshot() {
+        assert_eq!(two_starts(at(2, 0), false).entries[&at(3, 4)].after, Some(1));
+        assert_eq!(two_starts(at(2, 0), true).entries[&at(3, 4)].after, None);
+        assert_eq!(two_starts(at(2, 1), true).entries[&at(3, 4)].after, Some(1));
+    }
+
+    #[test]
+    fn an_end_of_another_term_shows_that_something_is_missing() {
+        let facts = two_starts(at(2, 3), false);
+        assert_eq!((facts.entries[&at(3, 4)].after, facts.contradiction), (Some(3), None));
+        assert_eq!(facts.entries[&at(2, 1)].after, Some(1), "it was written all the same");
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn segments() -> Vec<Vec<u8>> {
     let state = HardState { term: 2, vote: 7, commit: RaftIndex::new(2) };
     let long = [7; 5000];
     let batches: [&[Record<'_>]; 4] = [
-        &[Record::SnapshotMark { group, position }, Record::LogEnd { group, last: RaftIndex::new(1) }],
+        &[Record::SnapshotMark { group, position }, Record::LogEnd { group, last: position }],
         &[entry(2, payload.as_bytes()), Record::HardState { group, state }],
         &[entry(3, &long), Record::Frontier { group, visible: 3, clock: NOW }],
         &[entry(3, b"again"), Record::SnapshotReceived { group: GroupId::new(2), position }],
