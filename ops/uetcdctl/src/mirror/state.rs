@@ -1,6 +1,6 @@
 //! How far the copy has got, in a file that survives the process.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,20 +40,23 @@ struct Content {
 pub(super) struct State {
     path: Option<PathBuf>,
     content: Arc<Mutex<(Content, Instant)>>,
+    /// Held as long as the state is in use.
+    _lock: Option<Arc<File>>,
 }
 
 impl State {
     /// Reads the file, if it is there.
     ///
     /// # Errors
-    /// It can not be read, is no state, or is that of another mirror.
+    /// It can not be read, is no state, is that of another mirror, or another process uses it.
     pub(super) fn open(path: Option<PathBuf>, from: &str, to: &str) -> Result<Self, String> {
         let fresh = Content { from: from.to_owned(), to: to.to_owned(), kept: None };
+        let lock = path.as_deref().map(lock).transpose()?;
         let content = match &path {
             Some(path) if path.exists() => load(path, &fresh)?,
             _ => fresh,
         };
-        Ok(Self { path, content: Arc::new(Mutex::new((content, Instant::now()))) })
+        Ok(Self { path, content: Arc::new(Mutex::new((content, Instant::now()))), _lock: lock.map(Arc::new) })
     }
 
     fn lock(&self) -> MutexGuard<'_, (Content, Instant)> {
@@ -117,6 +120,20 @@ impl State {
     }
 }
 
+/// Keeps other processes from using the same file: each would go on from where the other one is.
+fn lock(path: &Path) -> Result<File, String> {
+    // Beside it, as the file itself is another one after each save.
+    let beside = path.with_extension("lock");
+    let file = File::create(&beside).map_err(|e| format!("{}: {e}", beside.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("{}: another mirror uses it; name another file for each", path.display()))
+        }
+        Err(TryLockError::Error(e)) => Err(format!("{}: {e}", beside.display())),
+    }
+}
+
 fn load(path: &Path, fresh: &Content) -> Result<Content, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let content: Content =
@@ -159,6 +176,9 @@ mod tests {
         };
         state.advance(&kept);
         state.save().expect("saved");
+        let error = State::open(path.clone(), "/a", "/b").expect_err("it is in use");
+        assert!(error.ends_with("another mirror uses it; name another file for each"), "{error}");
+        drop(state);
         assert_eq!(State::open(path.clone(), "/a", "/b").expect("read").kept(), Some(kept));
         assert!(State::open(path.clone(), "/a", "/c").is_err());
         let file = path.as_deref().expect("a path");
