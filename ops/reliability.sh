@@ -4,6 +4,7 @@
 #   ops/reliability.sh run commit          runs every row at the volume of each commit; `nightly`: at that of a night
 #   ops/reliability.sh run nightly 17 3    only these rows
 #   ops/reliability.sh more nightly 24     the same, and what was run of them before counts as well: a volume that takes several nights
+#   ops/reliability.sh run against         the tests of the rows against Debian's etcd, at the volume of each commit; whatever comes of it
 #   ops/reliability.sh page                writes docs/reliability.md from what was run
 #
 # Results are kept in ops/reliability/results, one file per row and volume, of the last run or of several, newest first. A row whose
@@ -42,6 +43,15 @@ volume_in() {
         -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/; */; /g'
 }
 
+# What became of tests against etcd: how many hold, how many are not about it, and which fail with which words.
+against_in() {
+    awk '/^ +Summary \[/ { sub(/^ +Summary \[[^]]*\] /, ""); tests = $1 } /^not for etcd: / { others++ }
+        /^thread .* panicked at / { name = $2; gsub(/\047/, "", name); getline; said[name] = substr($0, 1, 100) }
+        /^ +FAIL \[/ { name = $NF; if (!(name in failed)) { failed[name]; order[++count] = name } }
+        END { printf "of %d tests %d hold, %d are not about it, %d fail", tests, tests - others - count, others, count
+            for (i = 1; i <= count; i++) printf "%s `%s` (%s)", i == 1 ? ":" : ",", order[i], said[order[i]] }' "$1"
+}
+
 run_row() {
     local row=$1 volume=$2 entry output begun commit file earlier rc=0
     entry=$(field "$row" "$volume")
@@ -59,10 +69,11 @@ run_row() {
         echo "date $(date -u +%F)"
         echo "seconds $((SECONDS - begun))"
         echo "status $rc"
-        echo "volume $(volume_in "$output")"
+        [ "$volume" != against ] || etcd --version | sed -n 's/^etcd Version: /version /p'
+        echo "volume $(if [ "$volume" = against ]; then against_in "$output"; else volume_in "$output"; fi)"
         [ -z "$earlier" ] || printf '\n%s\n' "$earlier"
     } >"$file"
-    [ "$rc" -eq 0 ] || { echo "row $row failed, its output is in $output" >&2; return 1; }
+    [ "$rc" -eq 0 ] || [ "$volume" = against ] || { echo "row $row failed, its output is in $output" >&2; return 1; }
     rm "$output"
 }
 
@@ -93,6 +104,13 @@ page_run() {
     echo "- **$volume**: $verdict in $(result "$file" seconds "$run") s, $(result "$file" date "$run"), at $(result "$file" commit "$run"): $(result "$file" volume "$run")."
 }
 
+page_against() {
+    local file=$1
+    [ -f "$file" ] || return 0
+    echo "- **etcd $(result "$file" version 1), the same tests**: $(result "$file" volume 1). $(result "$file" date 1)."
+    printf '  ```sh\n  %s\n  ```\n' "$2"
+}
+
 page_row() {
     local row=$1 file volume entry run
     printf '\n## %s. %s\n\n' "$row" "$(field "$row" promise)"
@@ -108,6 +126,8 @@ page_row() {
         fi
         printf '  ```sh\n  %s\n  ```\n' "${entry#* }"
     done
+    entry=$(field "$row" against)
+    page_against "$(file_of "$row" against)" "${entry#* }"
 }
 
 page() {

@@ -13,7 +13,7 @@ use super::linear::{Actual, Operation, Outcome, Time, Version, check};
 use super::load::modified;
 use super::members::Setup;
 use super::netns::Net;
-use crate::harness::{Client, Response, Rng, SetOnDrop, env_number, form};
+use crate::harness::{Client, Response, Rng, SetOnDrop, env_number, form, uetcd_only};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 8;
@@ -145,6 +145,7 @@ fn a_history_of_five_members_under_all_of_these_is_linearizable() {
 
 #[test]
 fn a_history_of_members_with_several_executors_is_linearizable() {
+    uetcd_only!("it has no executors");
     record_and_judge(seed() + 4, 3, &["--cores", "3"], &Fault::ALL);
 }
 
