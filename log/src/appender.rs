@@ -14,7 +14,7 @@ use mutant::Mutant;
 use crate::batch::{BatchBuilder, BatchPlace};
 use crate::carry::Carry;
 use crate::floors::Floors;
-use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, RaftIndex, SegmentSeq};
+use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
 use crate::record::Record;
 use crate::recovery::{Inherited, Resume};
 use crate::sector::BLOCK;
@@ -104,6 +104,8 @@ struct Full {
 /// The entries of one group in the batch being gathered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Gathered {
+    /// Where the group's log ended before it.
+    before: Option<Position>,
     /// The lowest index, which may override what was written before; 0: there are none.
     lowest: RaftIndex,
     highest: RaftIndex,
@@ -119,15 +121,19 @@ impl Gathered {
         self.last = index;
     }
 
+    fn has_entries(&self) -> bool {
+        self.lowest > RaftIndex::default()
+    }
+
     fn standing(&self) -> Option<Range> {
-        (self.lowest > RaftIndex::default()).then_some(Range { first: self.lowest, last: self.last })
+        self.has_entries().then_some(Range { first: self.lowest, last: self.last })
     }
 }
 
 /// The writing side of one core's log.
 ///
 /// Invariants: batch numbers grow by one; at most [`MAX_IN_FLIGHT`] batches are under way; the first batch of a segment
-/// ends with the newest state of every group.
+/// begins with where the log of each group with entries in it ended, and ends with the newest state of every group.
 #[derive(Debug)]
 pub struct Appender {
     identity: LogIdentity,
@@ -202,8 +208,10 @@ impl Appender {
     /// Copies a record into the batch being gathered.
     pub fn push(&mut self, record: &Record<'_>) {
         self.builder.push(record);
+        let before = self.carry.end(record.group());
         self.carry.note(record, self.next_batch);
-        let gathered = self.pending_groups.entry(record.group()).or_default();
+        let nothing_yet = || Gathered { before, ..Gathered::default() };
+        let gathered = self.pending_groups.entry(record.group()).or_insert_with(nothing_yet);
         if let Record::Entry { index, .. } = *record {
             gathered.take(index);
         }
@@ -420,7 +428,14 @@ impl Appender {
         if self.current.as_ref().is_some_and(|current| self.builder.blocks() <= current.blocks_left()) {
             return usual;
         }
-        usual.max(self.builder.blocks_with(self.carry.size_bytes()) + HEADER_BLOCKS)
+        let ends: usize = self.ends_before().map(|record| record.size_bytes()).sum();
+        usual.max(self.builder.blocks_with(self.carry.size_bytes() + ends) + HEADER_BLOCKS)
+    }
+
+    /// Where the logs ended before the entries that are gathered.
+    fn ends_before(&self) -> impl Iterator<Item = Record<'static>> {
+        let with_entries = self.pending_groups.iter().filter(|(_, gathered)| gathered.has_entries());
+        with_entries.filter_map(|(group, gathered)| Some(Record::LogEnd { group: *group, last: gathered.before? }))
     }
 
     /// Makes sure that what is gathered fits the current segment; changes over to the next one if it does not.
@@ -439,6 +454,9 @@ impl Appender {
             superseded_by: self.next_batch,
         });
         self.ends.push_back((self.next_batch, self.carry.ends()));
+        // What comes first has to follow what is in earlier segments, and not what is left of those of another core's.
+        let before: Vec<Record<'static>> = self.ends_before().collect();
+        self.builder.push_before(before.into_iter());
         // At the end: it is the newest state, what is gathered included.
         for record in self.carry.records() {
             self.builder.push(&record);

@@ -110,6 +110,15 @@ impl BatchBuilder {
         self.payload.len()
     }
 
+    /// Copies records in before all others.
+    pub fn push_before<'a>(&mut self, records: impl Iterator<Item = Record<'a>>) {
+        let others = self.payload.split_off(BATCH_HEADER);
+        for record in records {
+            self.push(&record);
+        }
+        self.payload.extend_from_slice(&others);
+    }
+
     /// Whether nothing was pushed since the last [`BatchBuilder::clear`].
     pub fn is_empty(&self) -> bool {
         self.records == 0

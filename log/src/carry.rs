@@ -60,6 +60,11 @@ impl Carry {
         self.groups.iter().flat_map(|(group, newest)| newest.records(*group))
     }
 
+    /// Where the log of a group ends.
+    pub(crate) fn end(&self, group: GroupId) -> Option<Position> {
+        self.groups.get(&group)?.last
+    }
+
     /// Where the groups' logs end.
     pub(crate) fn ends(&self) -> BTreeMap<GroupId, RaftIndex> {
         self.groups.iter().filter_map(|(group, newest)| Some((*group, newest.last?.index))).collect()

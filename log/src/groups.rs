@@ -105,10 +105,10 @@ impl GroupLog {
     fn end_at(&mut self, last: Position) {
         let stand = self.entries.partition_point(|entry| entry.index <= last.index);
         self.entries.truncate(stand);
-        // Two logs with the same last entry are the same (raft's Log Matching). Of another one nothing stands: what had overridden
-        // it was given up, and then a snapshot covers both; or it is missing, which shows at the end.
-        let is_other = |entry: &Entry| entry.index == last.index && entry.term != last.term;
-        if last.term != 0 && self.entries.last().is_some_and(is_other) {
+        // Two logs with the same last entry are the same (raft's Log Matching). Of another one, or a shorter one, nothing stands:
+        // what had overridden it, or come after it, was given up, and then a snapshot covers both; or it is missing, which shows at
+        // the end.
+        if last.term != 0 && self.entries.last().is_some_and(|entry| entry.position() != last) {
             self.entries.clear();
         }
     }

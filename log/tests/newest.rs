@@ -187,8 +187,8 @@ fn a_start_after_a_power_cut_at_any_moment_may_lose_power_as_well() {
 }
 
 /// One core's log has entries of term 1. A start with a second core writes others over some of them there, and one without it goes
-/// on. With all files of the second core.
-fn overridden(longer: bool) -> (MemDisk, Vec<PathBuf>) {
+/// on, with `more` of term 3. With all files of the second core.
+fn overridden(longer: bool, more: std::ops::Range<u64>) -> (MemDisk, Vec<PathBuf>) {
     let mut disk = MemDisk::default();
     let start = |disk: &mut MemDisk, cores: u16, term: u64, indices: std::ops::Range<u64>| {
         let recovered = disk.recover().expect("the log is good");
@@ -201,7 +201,7 @@ fn overridden(longer: bool) -> (MemDisk, Vec<PathBuf>) {
     };
     start(&mut disk, 1, 1, 1..9);
     start(&mut disk, 2, 2, 5..if longer { 11 } else { 7 });
-    start(&mut disk, 1, 2, 0..0);
+    start(&mut disk, 1, 3, more);
     let second = common::core_dir(CoreId::new(1));
     let files = disk.files.keys().filter(|file| file.starts_with(&second)).cloned().collect();
     (disk, files)
@@ -210,7 +210,7 @@ fn overridden(longer: bool) -> (MemDisk, Vec<PathBuf>) {
 #[test]
 fn what_had_been_overridden_does_not_come_back_without_the_log_that_did_it() {
     for (longer, last) in [(false, 6), (true, 10)] {
-        let (mut disk, second) = overridden(longer);
+        let (mut disk, second) = overridden(longer, 0..0);
         let log = |disk: &MemDisk, base| disk.recover_on(&|_| base).map(|found| found.groups[&GroupId::new(1)].clone());
         let whole = log(&disk, None).expect("the log is good");
         assert_eq!((whole.entries.len(), whole.entries[4].term), (last as usize, 2));
@@ -226,6 +226,106 @@ fn what_had_been_overridden_does_not_come_back_without_the_log_that_did_it() {
         let rest = log(&disk, Some(position(last, 2))).expect("a snapshot covers it");
         assert_eq!((rest.entries.len(), rest.last_index().get()), (0, last));
     }
+}
+
+#[test]
+fn what_comes_later_does_not_join_what_is_left_before_it() {
+    for more in [7..9, 9..10, 11..12] {
+        let (mut disk, second) = overridden(true, more.clone());
+        disk.recover().expect("the log is good");
+        for file in &second {
+            disk.remove(file);
+        }
+        match disk.recover().expect_err("it is missed") {
+            RecoveryError::MissingEntries { from, .. } => assert_eq!(from.get(), 1, "{more:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What is there of a group's log, and what must be: entries by index, and up to where a snapshot covers them.
+#[derive(Clone, Debug, Default)]
+struct Truth {
+    entries: BTreeMap<u64, u64>,
+    snapshot: Option<(u64, u64)>,
+}
+
+/// Some starts with one to three cores, each of which may override the end of the log, writes on, and now and then makes a snapshot.
+fn history(seed: u64) -> (MemDisk, Truth) {
+    let mut state = seed;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let (mut disk, mut truth) = (MemDisk::default(), Truth::default());
+    for term in 1..=3 + random(4) {
+        let base = truth.snapshot.map(|(index, term)| position(index, term));
+        let recovered = disk.recover_on(&|_| base).expect("the log is good");
+        let cores = 1 + random(3) as u16;
+        let mut logs = reopen(&mut disk, recovered, cores, SMALL);
+        let log = &mut logs[usize::from(1 % cores)];
+        let last = truth.entries.keys().last().copied().unwrap_or(0);
+        let floor = truth.snapshot.map_or(0, |(index, _)| index);
+        let mut index = (last + 1).saturating_sub(random(12)).max(floor + 1);
+        for _ in 0..random(14) {
+            log.appender.push(&entry(1, term, index, &payload(1, index, SIZES[random(4) as usize])));
+            truth.entries.split_off(&index);
+            truth.entries.insert(index, term);
+            index += 1;
+            // Some share a batch.
+            if random(3) > 0 {
+                log.write(&mut disk);
+            }
+            let made = index.saturating_sub(5);
+            if random(12) == 0 && made > floor && truth.entries.contains_key(&made) {
+                let newer = (made, truth.entries[&made]);
+                truth.snapshot = truth.snapshot.max(Some(newer));
+                log.appender.push(&mark(1, newer.0, newer.1));
+                log.appender.compact(&[(GroupId::new(1), RaftIndex::new(newer.0))]);
+            }
+        }
+        while log.write(&mut disk).is_some() {}
+    }
+    (disk, truth)
+}
+
+/// Whether what is read is all of the truth above the snapshot, and nothing else; none: it is refused.
+fn is_right(disk: &MemDisk, truth: &Truth) -> Option<bool> {
+    let base = truth.snapshot.map(|(index, term)| position(index, term));
+    let recovered = disk.recover_on(&|_| base).ok()?;
+    let entries = recovered.groups.get(&GroupId::new(1)).map_or(&[][..], |log| &log.entries);
+    let found: Vec<(u64, u64)> = entries.iter().map(|entry| (entry.index.get(), entry.term)).collect();
+    let above = truth.entries.range(truth.snapshot.map_or(0, |(index, _)| index) + 1..);
+    Some(above.map(|(index, term)| (*index, *term)).eq(found))
+}
+
+#[test]
+fn without_a_whole_log_or_its_oldest_segments_nothing_else_takes_their_place() {
+    let (mut refused, mut harmless) = (0, 0);
+    for seed in 0..1500 {
+        let (disk, truth) = history(seed);
+        assert_eq!(is_right(&disk, &truth), Some(true), "seed {seed}: a sound disk");
+        let epoch = |file: &PathBuf| SegmentHeader::decode(&disk.files[file]).expect("a header").epoch;
+        let is_segment = |file: &&PathBuf| file.extension().is_some_and(|end| end == "log");
+        let newest = disk.files.keys().filter(is_segment).map(epoch).max();
+        for core in 0..3 {
+            let dir = common::core_dir(CoreId::new(core));
+            let of_core = disk.files.keys().filter(|file| file.starts_with(&dir)).filter(is_segment);
+            let segments: Vec<&PathBuf> = of_core.collect();
+            // That a log of the newest start lacks all of that start, the note tells.
+            let last = segments.last().filter(|file| Some(epoch(file)) == newest).copied();
+            let mut bad = disk.clone();
+            for file in segments.into_iter().take_while(|file| Some(*file) != last) {
+                bad.files.remove(file);
+                match is_right(&bad, &truth) {
+                    None => refused += 1,
+                    Some(true) => harmless += 1,
+                    Some(false) => panic!("seed {seed}: core {core} up to {}", file.display()),
+                }
+            }
+        }
+    }
+    assert!(refused > 500 && harmless > 100, "{refused} refused, {harmless} harmless");
 }
 
 fn segment(number: u32) -> PathBuf {

@@ -27,6 +27,8 @@ use crate::slice::{self, Slice};
 /// Connections on the peer ports of one executor: a stream from each executor of each peer, and who asks for `/members`.
 /// Not counted with those of clients, which may use up theirs.
 const PEER_CONNECTIONS: usize = 4096;
+/// Connections on the ports for metrics, not counted with those of clients either.
+const METRICS_CONNECTIONS: usize = 64;
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the rest of a request is waited for then. Whoever was sending it has sent it by now.
@@ -96,9 +98,11 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     let ticker = glommio::spawn_local(Rc::clone(&core).tick());
     core.campaign_alone();
     let served = Served { core: Rc::clone(&core), registry: Rc::clone(&registry), links: Rc::clone(&links) };
-    let (peers, others): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.side == Side::Peer);
-    // Peers first: without them there may be nobody to found the cluster with.
+    let (clients, others): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.side == Side::Client);
+    let (peers, metrics) = others.into_iter().partition(|listener| listener.side == Side::Peer);
+    // Peers first: without them there may be nobody to found the cluster with. And what keeps clients waiting is to be seen.
     let mut accepting = accept_all(&served, PEER_CONNECTIONS, peers);
+    accepting.extend(accept_all(&served, METRICS_CONNECTIONS, metrics));
     wait(&core, || core.has_caught_up()).await;
     core.shed_inherited().await;
     allocator::give_back();
@@ -118,7 +122,7 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
         }
     }
     wait(&core, || node.phase() >= Phase::Serving).await;
-    accepting.extend(accept_all(&served, connections, others));
+    accepting.extend(accept_all(&served, connections, clients));
     while node.phase() < Phase::Stopping {
         glommio::timer::sleep(LOOK_AROUND).await;
         registry.sweep(Instant::now());

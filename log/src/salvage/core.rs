@@ -25,6 +25,8 @@ pub(super) enum Event {
     Whole,
     /// Something may have been written that is lost.
     Gap,
+    /// The oldest segments of the log are not there: given up, or lost.
+    Front,
 }
 
 /// One core's log.
@@ -390,6 +392,8 @@ fn narrate(stretches: Vec<Stretch>, story: &mut CoreStory) {
                 if !joins {
                     // What was before it has a gap at its end already, or is of another start.
                     teller.gap();
+                } else if opener.is_none() {
+                    teller.story.events.push((epoch, Event::Front));
                 }
                 teller.run(opener, &parts, until);
                 story.newest = story.newest.max(epoch);

@@ -106,6 +106,13 @@ impl Gatherer {
         self.marks_hidden = true;
     }
 
+    /// What comes next is behind segments that are not there. What was given up a snapshot covers; of what is lost nobody knows that
+    /// it was not. So what comes next follows nothing that is certain, until the end of the log is repeated.
+    pub(super) fn front(&mut self) {
+        self.standing.clear();
+        self.stand_on_mark();
+    }
+
     pub(super) fn take(&mut self, epoch: Epoch, find: &Find) {
         let record = match find {
             Find::Hollow(_, position) => return self.append(epoch, *position, None),

@@ -84,9 +84,10 @@ pub fn salvage(
                 }
             }
             Event::Whole => gatherers.values_mut().for_each(Gatherer::settle),
-            Event::Gap => {
+            Event::Gap | Event::Front => {
                 let elsewhere = |group: &GroupId| homes.get(&(epoch, *group)).is_some_and(|home| *home != core);
-                gatherers.iter_mut().filter(|(group, _)| !elsewhere(group)).for_each(|(_, group)| group.gap());
+                let here = gatherers.iter_mut().filter(|(group, _)| !elsewhere(group)).map(|(_, group)| group);
+                here.for_each(if matches!(event, Event::Gap) { Gatherer::gap } else { Gatherer::front });
             }
         }
     }
@@ -114,6 +115,7 @@ fn learn(events: &[Event], gatherers: &mut BTreeMap<GroupId, Gatherer>) {
             }
             Event::Whole => apart.values_mut().for_each(Gatherer::settle),
             Event::Gap => apart.values_mut().for_each(Gatherer::gap),
+            Event::Front => apart.values_mut().for_each(Gatherer::front),
         }
     }
     for (group, apart) in apart {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::api::{added, wait_count};
 use super::members::{Cluster, Setup};
-use crate::harness::{PATIENCE, copy_dir, eventually, load, uetcd_only};
+use crate::harness::{Client, PATIENCE, copy_dir, eventually, load, uetcd_only};
 
 const NOTICED: &str = "an older one was put in its place. This member starts again";
 const VOTES: &str = "it votes from now on";
@@ -80,6 +80,35 @@ fn an_older_disk_has_no_vote_until_it_has_caught_up() {
     cluster.wait_writable();
     let log = cluster.server(member).log();
     assert!(!log.contains(NOTICED) && !log.contains(VOTES), "{log}");
+}
+
+/// While one that lost its data can not get it back, it serves no clients, and says so to whoever looks after it.
+#[test]
+fn a_member_without_data_is_to_be_seen_while_it_waits_for_the_others() {
+    uetcd_only!("etcd does not notice");
+    let mut cluster = Setup::new().start(3);
+    write(&cluster, "before");
+    let (member, away) = (cluster.followers()[0], cluster.followers()[1]);
+    cluster.kill(member);
+    cluster.kill(away);
+    cluster.swap_disks();
+    std::fs::remove_dir_all(cluster.data(member)).expect("removable");
+    let url = cluster.next_plan().peer_url();
+    cluster.restart_with(member, &["--initial-cluster-state", "existing", "--listen-metrics-urls", &url]);
+    let mut scraper = Client::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"));
+    eventually("it is there", PATIENCE, || scraper.attempt("GET", "/metrics", None).ok());
+    let page = scraper.get("/metrics").text();
+    assert!(page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1")), "{page}");
+    assert_eq!(scraper.get("/health").json()["health"], "false");
+    cluster.restart(away);
+    cluster.wait_converged();
+    assert!(
+        !scraper
+            .get("/metrics")
+            .text()
+            .lines()
+            .any(|l| l.starts_with("uetcd_shard_is_forgetful{") && l.ends_with(" 1"))
+    );
 }
 
 #[test]
