@@ -208,13 +208,12 @@ impl Appender {
     /// Copies a record into the batch being gathered.
     pub fn push(&mut self, record: &Record<'_>) {
         self.builder.push(record);
-        let before = self.carry.end(record.group());
-        self.carry.note(record, self.next_batch);
-        let nothing_yet = || Gathered { before, ..Gathered::default() };
+        let nothing_yet = || Gathered { before: self.carry.end(record.group()), ..Gathered::default() };
         let gathered = self.pending_groups.entry(record.group()).or_insert_with(nothing_yet);
         if let Record::Entry { index, .. } = *record {
             gathered.take(index);
         }
+        self.carry.note(record, self.next_batch);
     }
 
     /// Bytes gathered and not yet under way.
