@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::harness::{DropIn, PATIENCE, bare, eventually, need, shell};
 
@@ -129,12 +129,18 @@ fn certificates_are_asked_for_checked_and_shown() {
     });
     for line in LINES.lines() {
         let (want, got) = (run(Path::new("etcdctl"), line), run(&ours.path(), line));
-        assert_eq!(format!("{got:?}"), format!("{want:?}"), "{line}");
+        assert_eq!(shown(&got), shown(&want), "{line}");
     }
     let files =
         [("ETCDCTL_CA_FILE", "ca.pem"), ("ETCDCTL_CERT_FILE", "client.pem"), ("ETCDCTL_KEY_FILE", "client.key")];
     for (variables, code) in [(&files[..], 0), (&files[..2], 1), (&files[..1], 4)] {
         let [want, got] = [Path::new("etcdctl"), &ours.path()].map(|program| run_with(variables, program, "get k"));
-        assert_eq!((format!("{want:?}"), want.status.code()), (format!("{got:?}"), Some(code)), "{variables:?}");
+        assert_eq!((shown(&want), want.status.code()), (shown(&got), Some(code)), "{variables:?}");
     }
+}
+
+/// What a program printed, and how it ended. etcdctl has a word more about a refusal that it has read before it waited for it: on a
+/// busy machine.
+fn shown(output: &Output) -> String {
+    format!("{output:?}").replace("readLoopPeekFailLocked: ", "")
 }
