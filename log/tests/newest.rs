@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{DIR, MemDisk, MemLog, Watched, entry, mark, new_log_of, payload, position, reopen};
+use common::{DIR, Dice, MemDisk, MemLog, Watched, entry, mark, new_log_of, payload, position, reopen};
 use log::sector::{BLOCK, SECTOR};
 use log::segment::file_name;
 use log::{BegunLogs, CoreId, GroupId, RaftIndex, Recovered, RecoveryError, SegmentHeader, SegmentSeq};
@@ -252,32 +252,28 @@ struct Truth {
 
 /// Some starts with one to three cores, each of which may override the end of the log, writes on, and now and then makes a snapshot.
 fn history(seed: u64) -> (MemDisk, Truth) {
-    let mut state = seed;
-    let mut random = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
+    let mut dice = Dice::of(seed);
     let (mut disk, mut truth) = (MemDisk::default(), Truth::default());
-    for term in 1..=3 + random(4) {
+    for term in 1..=3 + dice.roll(4) {
         let base = truth.snapshot.map(|(index, term)| position(index, term));
         let recovered = disk.recover_on(&|_| base).expect("the log is good");
-        let cores = 1 + random(3) as u16;
+        let cores = 1 + dice.roll(3) as u16;
         let mut logs = reopen(&mut disk, recovered, cores, SMALL);
         let log = &mut logs[usize::from(1 % cores)];
         let last = truth.entries.keys().last().copied().unwrap_or(0);
         let floor = truth.snapshot.map_or(0, |(index, _)| index);
-        let mut index = (last + 1).saturating_sub(random(12)).max(floor + 1);
-        for _ in 0..random(14) {
-            log.appender.push(&entry(1, term, index, &payload(1, index, SIZES[random(4) as usize])));
+        let mut index = (last + 1).saturating_sub(dice.roll(12)).max(floor + 1);
+        for _ in 0..dice.roll(14) {
+            log.appender.push(&entry(1, term, index, &payload(1, index, SIZES[dice.roll(4) as usize])));
             truth.entries.split_off(&index);
             truth.entries.insert(index, term);
             index += 1;
             // Some share a batch.
-            if random(3) > 0 {
+            if !dice.once_in(3) {
                 log.write(&mut disk);
             }
             let made = index.saturating_sub(5);
-            if random(12) == 0 && made > floor && truth.entries.contains_key(&made) {
+            if dice.once_in(12) && made > floor && truth.entries.contains_key(&made) {
                 let newer = (made, truth.entries[&made]);
                 truth.snapshot = truth.snapshot.max(Some(newer));
                 log.appender.push(&mark(1, newer.0, newer.1));

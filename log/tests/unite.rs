@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{DIR, MemDisk, MemLog, hard_state, mark, position, reopen};
+use common::{DIR, Dice, MemDisk, MemLog, hard_state, mark, position, reopen};
 use log::sector::{BLOCK, SECTOR};
 use log::{
     CoreId, Disunion, EntryType, GroupId, LogIdentity, Position, Question, RaftIndex, Record, Salvage, United, Witness,
@@ -20,26 +20,6 @@ const SEGMENT: u64 = 8 * BLOCK as u64;
 /// Where every log begins: at index 1, in term 1.
 fn start() -> Position {
     position(1, 1)
-}
-
-/// Deterministic, and good enough.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % below
-    }
-
-    fn member(&mut self) -> usize {
-        self.roll(MEMBERS as u64) as usize
-    }
-
-    fn once_in(&mut self, times: u64) -> bool {
-        self.roll(times) == 0
-    }
 }
 
 /// One member's share of one group, as raft has it.
@@ -100,7 +80,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Dice::of(seed);
         let members = (0..MEMBERS).map(|_| {
             let mut disk = MemDisk::default();
             let cores = 1 + dice.roll(2) as u16;
@@ -157,7 +137,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        let (group, member) = (self.dice.roll(u64::from(GROUPS)) as u16, self.dice.member());
+        let (group, member) = (self.dice.roll(u64::from(GROUPS)) as u16, self.dice.roll(MEMBERS as u64) as usize);
         match self.dice.roll(40) {
             0 | 1 => self.campaign(member, group),
             2 => self.snapshot(member, group),
@@ -220,7 +200,7 @@ impl World {
     fn replicate(&mut self, group: u16) {
         let at = usize::from(group);
         let leaders: Vec<usize> = (0..MEMBERS).filter(|nth| self.members[*nth].seats[at].leads).collect();
-        let to = self.dice.member();
+        let to = self.dice.roll(MEMBERS as u64) as usize;
         let Some(from) = leaders.get(self.dice.roll(leaders.len().max(1) as u64) as usize).copied() else { return };
         if from == to {
             return;

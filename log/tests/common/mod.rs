@@ -19,6 +19,26 @@ pub(crate) const IDENTITY: LogIdentity = LogIdentity { cluster: 0xc1, member: 0x
 pub(crate) const DIR: &str = "/log";
 pub(crate) const SEGMENT_BYTES: u64 = 16 * BLOCK as u64;
 
+/// Deterministic, and good enough.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below
+    }
+
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
+        self.roll(times) == 0
+    }
+}
+
 /// The files of a simulated disk.
 #[derive(Debug, Default)]
 pub(crate) struct MemDisk {

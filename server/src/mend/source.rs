@@ -156,18 +156,15 @@ impl Source {
         let checked = recovered.and_then(|recovered| noted.map_or(Ok(()), |noted| noted.check(log_dir, &recovered)));
         match checked {
             Ok(()) => Ok(true),
-            Err(error @ RecoveryError::MissingLog { .. }) => Ok(self.would_be_refused(&error)),
-            Err(error) if error.is_damage() => Ok(self.would_be_refused(&error)),
+            Err(error) if error.is_damage() || matches!(error, RecoveryError::MissingLog { .. }) => {
+                // Every loss was named when it was found.
+                if self.salvage.losses.is_empty() {
+                    tracing::warn!(target: "wal", "{}: a start would be refused: {error}", self.dir.display());
+                }
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// False; and says why, if nothing else has yet.
-    fn would_be_refused(&self, error: &RecoveryError) -> bool {
-        if self.salvage.losses.is_empty() {
-            tracing::warn!(target: "wal", "{}: a start would be refused: {error}", self.dir.display());
-        }
-        false
     }
 
     /// The terms of its groups together, and the highest index noted as visible, as far as its logs still say.

@@ -97,18 +97,14 @@ fn a_member_without_data_is_to_be_seen_while_it_waits_for_the_others() {
     cluster.restart_with(member, &["--initial-cluster-state", "existing", "--listen-metrics-urls", &url]);
     let mut scraper = Client::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"));
     eventually("it is there", PATIENCE, || scraper.attempt("GET", "/metrics", None).ok());
+    let is_forgetful =
+        |page: &str| page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1"));
     let page = scraper.get("/metrics").text();
-    assert!(page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1")), "{page}");
+    assert!(is_forgetful(&page), "{page}");
     assert_eq!(scraper.get("/health").json()["health"], "false");
     cluster.restart(away);
     cluster.wait_converged();
-    assert!(
-        !scraper
-            .get("/metrics")
-            .text()
-            .lines()
-            .any(|l| l.starts_with("uetcd_shard_is_forgetful{") && l.ends_with(" 1"))
-    );
+    assert!(!is_forgetful(&scraper.get("/metrics").text()));
 }
 
 #[test]
