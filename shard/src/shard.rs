@@ -128,6 +128,11 @@ impl Shard {
         &self.group
     }
 
+    /// The watchers.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The watchers, and the state that they are registered against.
     pub fn watchers(&mut self) -> (&mut Hub, &Store) {
         (&mut self.hub, &self.store)

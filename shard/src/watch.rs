@@ -13,6 +13,7 @@
 
 mod replay;
 
+use crate::command::CommandRef;
 use crate::event::Event;
 use crate::ids::Index;
 use crate::path;
@@ -154,6 +155,17 @@ impl Hub {
             }
         }
         out[first..].sort_unstable_by_key(|(id, _)| *id);
+    }
+
+    /// How many watchers the change that `command` asks for can reach at most; without those who watch the very name that an in-order
+    /// create will give.
+    pub fn reach(&self, command: &CommandRef<'_>) -> usize {
+        let Some(key) = command.path() else { return 0 };
+        // In a list of watchers of a directory, those that are not recursive are counted as well.
+        let above: usize = self.watched_above(key).iter().map(|path| self.by_path[path].len()).sum();
+        let may_remove = matches!(command, CommandRef::Delete { .. } | CommandRef::Expire { .. });
+        let below = if may_remove { self.watched_below(key) } else { Vec::new() };
+        above + below.iter().map(|path| self.by_path[path].len()).sum::<usize>()
     }
 
     /// Ends every watch and says which they were: for when a snapshot has taken the store's place, and nobody knows

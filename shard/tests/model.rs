@@ -175,6 +175,7 @@ impl Session {
         let entry = bytes.batch().iter().next().expect("one command");
         assert_eq!((entry.index, entry.origin, &entry.command), (index, 7, &CommandRef::from(command)));
 
+        let reach = self.hub.reach(&entry.command);
         let checked = self.store.check(&entry.command);
         let outcome = self.store.apply(entry.index, bytes.batch().now(), &entry.command);
         let want = self.naive.apply(index.0, self.now, command);
@@ -185,7 +186,10 @@ impl Session {
             (Ok(()), Ok(_)) => {}
         }
         if let Ok(Outcome::Event { event, removed }) = outcome {
-            self.deliver(&event, removed.as_ref());
+            let told = self.deliver(&event, removed.as_ref());
+            // Nobody can watch the name of an in-order create on purpose.
+            let in_order = matches!(command, Command::Create { in_order: true, .. });
+            assert!(in_order || told <= reach, "{told} were told of {command:?}, no more than {reach} should");
         }
     }
 
@@ -199,7 +203,8 @@ impl Session {
         command
     }
 
-    fn deliver(&mut self, event: &Rc<Event>, removed: Option<&NodeHandle>) {
+    /// Tells the watchers, and counts them.
+    fn deliver(&mut self, event: &Rc<Event>, removed: Option<&NodeHandle>) -> usize {
         let mut delivered = Vec::new();
         self.hub.dispatch(event, removed, &mut delivered);
         let happened = self.naive.happened.last().expect("just happened");
@@ -207,6 +212,7 @@ impl Session {
         let want: Vec<_> = self.watchers.iter().filter(|w| is_for(w)).map(|w| (w.id, Rc::clone(event))).collect();
         assert_eq!(delivered, want, "{event:?}");
         self.watchers.retain(|w| w.stream || !is_for(w));
+        delivered.len()
     }
 
     fn watch(&mut self, path: String, recursive: bool, stream: bool, since: u64) {

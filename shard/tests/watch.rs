@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use shard::command::Command;
+use shard::command::{Command, CommandRef};
 use shard::event::Event;
 use shard::history::HistoryLimits;
 use shard::ids::Index;
@@ -194,4 +194,19 @@ fn many_watchers_are_no_burden_to_others() {
     assert_eq!(b.hub.len(), 20_000);
     assert_eq!(b.hub.cut_all().len(), 20_000);
     assert!(b.hub.is_empty() && b.run(&set("/idle/1", "1")).is_empty());
+}
+
+#[test]
+fn the_reach_of_a_change_is_who_watches_its_key_what_is_above_and_what_it_may_take_along() {
+    let mut b = Bench::remembering(100);
+    for path in ["/", "/a", "/a/b", "/a/b", "/a/b/c", "/ab", "/z"] {
+        b.live(path, true, true);
+    }
+    let reach = |command: &Command| b.hub.reach(&CommandRef::from(command));
+    assert_eq!(reach(&set("/a/b", "1")), 4);
+    assert_eq!(reach(&set("/y", "1")), 1);
+    let delete = |path: &str| Command::Delete { path: path.into(), dir: true, recursive: true };
+    assert_eq!(reach(&delete("/a/b")), 5);
+    assert_eq!(reach(&delete("/a")), 5);
+    assert_eq!(reach(&Command::Rebase { by_ns: 1 }), 0);
 }

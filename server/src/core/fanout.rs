@@ -81,6 +81,7 @@ mod tests {
     use shard::ids::Index;
 
     use super::*;
+    use crate::core::crowd::Tally;
     use crate::core::feed::Next;
     use crate::core::message::Standing;
 
@@ -101,7 +102,7 @@ mod tests {
 
     impl Watchers {
         fn new(count: usize) -> Self {
-            let feeds = (0..count).map(|_| Rc::new(Feed::single())).collect();
+            let feeds = (0..count).map(|_| Rc::new(Feed::single(Tally::default()))).collect();
             let watchers = Self { feeds, woken: Arc::default(), fan_out: FanOut::default() };
             for feed in &watchers.feeds {
                 feed.answer(Ok(Standing::default()));
@@ -118,7 +119,7 @@ mod tests {
 
         fn event(&mut self, index: u64) {
             for feed in &self.feeds {
-                feed.event(Index(index), Bytes::from_static(b"{}"));
+                feed.event(Index(index), Bytes::from_static(b"{}"), None);
                 self.fan_out.announce(feed);
             }
         }

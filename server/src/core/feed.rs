@@ -10,6 +10,7 @@ use bytes::Bytes;
 use shard::ids::Index;
 use shard::watch::Cleared;
 
+use super::crowd::Tally;
 use super::deliver;
 use super::message::{KeysAnswer, Registration, Standing};
 use super::ticker::rounds_in;
@@ -21,16 +22,18 @@ pub(crate) const FEED_BYTES_MAX: usize = 4 << 20;
 pub(crate) const FEED_EVENTS_MAX: usize = 16_384;
 /// Rounds of the ticker in which a client with more than that waiting may take nothing: a second.
 const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
-/// Events that may wait for all watches of an executor together, 32 or 40 bytes of memory each beside what they share. Beyond, clients that
-/// hold more than their share and do not read are not given a second.
-pub(crate) const FEEDS_EVENTS_MAX: usize = 512 << 10;
-/// Rounds of the ticker in which such a client may leave the connection blocked then.
+/// Rounds of the ticker in which a client with more than its share of what all watches may hold ([`super::crowd`]) may leave its
+/// connection blocked, or take no more than a small part of that: two tenths of a second.
 const BLOCKED_ROUNDS_MAX: u64 = 2;
+/// That part.
+const TAKES_LITTLE: usize = 8;
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
 /// does not count, it comes as the client takes it.
 const FEED_BYTES_CEILING: usize = 64 << 20;
 /// Events for which a connection is not woken yet: with more of them it does not wait for its turn.
 const GATHERED_MAX: usize = 16;
+/// Events for which a watch over several executors keeps memory to put them in order.
+const MERGE_KEPT: usize = 16;
 /// Bytes below which more of the past is asked for.
 const LOW_WATER: usize = 32 << 10;
 
@@ -67,8 +70,14 @@ struct Inner {
     taken: u64,
     /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
     stalled: (u64, u64),
-    /// For how many rounds the same is so, and the connection has not come back from its last write.
+    /// For how many rounds it has held more than its share, and the connection has not come back from its last write.
     blocked: u64,
+    /// How many of the events that wait had happened before the watch began.
+    past: usize,
+    /// Counts the others of all watches of the executor.
+    tally: Tally,
+    /// What it has counted of these.
+    counted: usize,
     cut: bool,
     /// It is among those whose connections will be woken for their events (see [`super::fanout`]).
     announced: bool,
@@ -97,16 +106,16 @@ struct Behind {
 
 impl Feed {
     /// For a watch on one shard.
-    pub(crate) fn single() -> Self {
-        Self::new(1, None)
+    pub(super) fn single(tally: Tally) -> Self {
+        Self::new(1, None, tally)
     }
 
     /// For a watch on the shards of `executors`; the answer stands where it was asked, or where it begins if that is `now`.
-    pub(crate) fn spread(executors: usize, standing: Standing, now: bool) -> Self {
-        Self::new(executors, Some(Merge { standing, now, waiting: BinaryHeap::new(), waiting_bytes: 0 }))
+    pub(super) fn spread(executors: usize, standing: Standing, now: bool, tally: Tally) -> Self {
+        Self::new(executors, Some(Merge { standing, now, waiting: BinaryHeap::new(), waiting_bytes: 0 }), tally)
     }
 
-    fn new(missing: usize, merge: Option<Merge>) -> Self {
+    fn new(missing: usize, merge: Option<Merge>, tally: Tally) -> Self {
         let (queue, waker) = (VecDeque::new(), None);
         Self {
             inner: RefCell::new(Inner {
@@ -120,6 +129,9 @@ impl Feed {
                 taken: 0,
                 stalled: (0, 0),
                 blocked: 0,
+                past: 0,
+                tally,
+                counted: 0,
                 cut: false,
                 announced: false,
                 waker,
@@ -133,6 +145,7 @@ impl Feed {
         inner.missing -= 1;
         if let (Some(merge), Ok(standing)) = (&mut inner.merge, &registered) {
             merge.registered(standing);
+            inner.count();
         }
         if let Err((cleared, index)) = registered {
             let (newest, shown) = inner.refused.unwrap_or((cleared, index));
@@ -145,24 +158,22 @@ impl Feed {
         inner.wake();
     }
 
-    /// An event from one of the executors. False: the client does not keep up, nothing more is wanted.
-    pub(super) fn event(&self, index: Index, body: Bytes) -> bool {
+    /// An event from one of the executors. `share`: how many it may hold, if all watches together hold too many. False: the client does
+    /// not keep up, nothing more is wanted.
+    pub(super) fn event(&self, index: Index, body: Bytes, share: Option<usize>) -> bool {
         let mut inner = self.inner.borrow_mut();
-        if inner.cut {
-            return false;
-        }
-        match &mut inner.merge {
-            Some(merge) if merge.leaves_out(index) => {}
-            Some(merge) => {
-                merge.waiting_bytes += body.len();
-                merge.waiting.push(Reverse((index, body)));
-            }
-            None => inner.queue(body),
-        }
-        let (bytes, events) = inner.backlog();
-        if bytes > FEED_BYTES_CEILING && events > 1 {
+        inner.take_in(index, body);
+        if share.is_some_and(|share| inner.backlog().1 > share) {
             inner.cut_off();
         }
+        !inner.cut
+    }
+
+    /// As [`Feed::event`], of one that happened before the watch began: it was asked for.
+    pub(super) fn past_event(&self, index: Index, body: Bytes) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        inner.past += 1;
+        inner.take_in(index, body);
         !inner.cut
     }
 
@@ -219,12 +230,15 @@ impl Feed {
     pub(super) fn tick(&self, share: Option<usize>) -> bool {
         let mut inner = self.inner.borrow_mut();
         let (bytes, events) = inner.backlog();
-        let (taken, rounds) = inner.stalled;
-        let takes_nothing = taken == inner.taken && inner.missing == 0;
+        let (before, rounds) = inner.stalled;
+        let taken = (inner.taken - before) as usize;
         let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
-        inner.stalled = (inner.taken, if takes_nothing && too_much { rounds + 1 } else { 0 });
+        let is_stalled = taken == 0 && inner.missing == 0 && too_much;
+        inner.stalled = (inner.taken, if is_stalled { rounds + 1 } else { 0 });
         // Whoever waits for its turn can be woken; who can not has a write under way.
-        let is_blocked = takes_nothing && inner.waker.is_none() && share.is_some_and(|share| events > share);
+        let is_blocked = inner.missing == 0
+            && inner.waker.is_none()
+            && share.is_some_and(|share| events > share && taken <= share / TAKES_LITTLE);
         inner.blocked = if is_blocked { inner.blocked + 1 } else { 0 };
         if (inner.stalled.1 >= STALLED_ROUNDS_MAX || inner.blocked >= BLOCKED_ROUNDS_MAX) && !inner.cut {
             inner.cut_off();
@@ -248,6 +262,10 @@ impl Feed {
             merge.waiting_bytes -= body.len();
             inner.queue(body);
         }
+        // The events are in the queue, which takes memory of its own.
+        if let Some(merge) = inner.merge.as_mut().filter(|merge| merge.waiting.is_empty()) {
+            merge.waiting.shrink_to(MERGE_KEPT);
+        }
     }
 
     /// What there is for the connection.
@@ -262,6 +280,9 @@ impl Feed {
         if let Some(event) = inner.queue.pop_front() {
             inner.queued_bytes -= event.len();
             inner.taken += 1;
+            // What is past is the oldest.
+            inner.past = inner.past.saturating_sub(1);
+            inner.count();
             return Some(Next::Event(event));
         }
         inner.cut.then_some(Next::Cut)
@@ -321,6 +342,32 @@ impl Inner {
         idle && farthest.is_some_and(|farthest| !farthest.asked)
     }
 
+    fn take_in(&mut self, index: Index, body: Bytes) {
+        if self.cut {
+            return;
+        }
+        match &mut self.merge {
+            Some(merge) if merge.leaves_out(index) => {}
+            Some(merge) => {
+                merge.waiting_bytes += body.len();
+                merge.waiting.push(Reverse((index, body)));
+            }
+            None => self.queue(body),
+        }
+        let (bytes, events) = self.backlog();
+        if bytes > FEED_BYTES_CEILING && events > 1 {
+            self.cut_off();
+        }
+        self.count();
+    }
+
+    /// Whenever events have come or gone.
+    fn count(&mut self) {
+        let waiting = self.backlog().1.saturating_sub(self.past);
+        self.tally.moves(self.counted, waiting);
+        self.counted = waiting;
+    }
+
     fn queue(&mut self, body: Bytes) {
         self.queued_bytes += body.len();
         self.queue.push_back(body);
@@ -341,6 +388,7 @@ impl Inner {
             merge.waiting = BinaryHeap::new();
             merge.waiting_bytes = 0;
         }
+        self.count();
         self.wake();
     }
 
@@ -348,6 +396,12 @@ impl Inner {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tally.moves(self.counted, 0);
     }
 }
 
@@ -367,13 +421,13 @@ mod tests {
 
     #[test]
     fn events_of_several_executors_leave_in_index_order_and_not_before_they_are_complete() {
-        let feed = Feed::spread(2, Standing::default(), false);
+        let feed = Feed::spread(2, Standing::default(), false, Tally::default());
         registered(&feed);
-        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.event(Index(7), Bytes::from_static(b"7"), None);
         feed.release(Index(9));
         assert!(events(&feed).is_empty(), "the other executor has not registered the watch");
         registered(&feed);
-        feed.event(Index(5), Bytes::from_static(b"5"));
+        feed.event(Index(5), Bytes::from_static(b"5"), None);
         feed.release(Index(6));
         assert_eq!(events(&feed), ["5"]);
         feed.release(Index(7));
@@ -382,27 +436,27 @@ mod tests {
 
     #[test]
     fn a_watch_owes_its_head_and_what_had_happened_before_it() {
-        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() }, false);
+        let feed = Feed::spread(2, Standing { index: Index(6), ..Standing::default() }, false, Tally::default());
         registered(&feed);
-        feed.event(Index(5), Bytes::from_static(b"5"));
+        feed.event(Index(5), Bytes::from_static(b"5"), None);
         assert!(feed.owes(), "the other executor has not answered");
         registered(&feed);
         assert!(feed.owes(), "the event is not released yet");
         feed.release(Index(6));
-        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.event(Index(7), Bytes::from_static(b"7"), None);
         assert!(!feed.owes(), "what came later is not owed");
         assert_eq!(events(&feed), ["5"]);
     }
 
     #[test]
     fn a_watch_from_now_begins_where_the_last_executor_registered_it() {
-        let feed = Feed::spread(2, Standing::default(), true);
+        let feed = Feed::spread(2, Standing::default(), true, Tally::default());
         let registered_at = |index| feed.answer(Ok(Standing { index, ..Standing::default() }));
         registered_at(Index(4));
-        feed.event(Index(6), Bytes::from_static(b"6"));
+        feed.event(Index(6), Bytes::from_static(b"6"), None);
         registered_at(Index(7));
-        feed.event(Index(7), Bytes::from_static(b"7"));
-        feed.event(Index(8), Bytes::from_static(b"8"));
+        feed.event(Index(7), Bytes::from_static(b"7"), None);
+        feed.event(Index(8), Bytes::from_static(b"8"), None);
         feed.release(Index(8));
         assert!(matches!(feed.next(), Some(Next::Standing(standing)) if standing.index == Index(7)));
         assert_eq!(events(&feed), ["8"]);
@@ -410,11 +464,11 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_keep_up_is_cut_off_and_told_so() {
-        let feed = Feed::single();
+        let feed = Feed::single(Tally::default());
         registered(&feed);
         let big = Bytes::from(vec![b'x'; 1 << 20]);
         for n in 0..10 {
-            assert!(feed.event(Index(n), big.clone()), "a burst alone is no reason");
+            assert!(feed.event(Index(n), big.clone(), None), "a burst alone is no reason");
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
         assert!(feed.tick(None) && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
@@ -426,9 +480,9 @@ mod tests {
     #[test]
     fn where_all_hold_too_much_who_does_not_read_is_cut_off_beyond_its_share() {
         let feed_with = |events: u64| {
-            let feed = Feed::single();
+            let feed = Feed::single(Tally::default());
             registered(&feed);
-            (0..events).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"))));
+            (0..events).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"), None)));
             feed
         };
         let rounds = |feed: &Feed| (0..10).take_while(|_| feed.tick(Some(8))).count() as u64;
@@ -440,18 +494,61 @@ mod tests {
     }
 
     #[test]
-    fn the_past_comes_as_the_client_takes_it_and_in_order() {
-        let feed = Feed::spread(2, Standing::default(), false);
-        feed.replayed(0, Some(Index(4)));
-        feed.event(Index(3), Bytes::from_static(b"3"));
+    fn who_reads_little_of_far_too_much_is_cut_off_as_well() {
+        let kept = |takes: usize| {
+            let feed = Feed::single(Tally::default());
+            registered(&feed);
+            assert!(matches!(feed.next(), Some(Next::Standing(_))));
+            (0..10_000).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"), None)));
+            let taken = |feed: &Feed| (0..takes).filter(|_| feed.next().is_some()).count() == takes;
+            (0..10).take_while(|_| taken(&feed) && feed.tick(Some(800))).count() as u64
+        };
+        assert_eq!(kept(100), BLOCKED_ROUNDS_MAX - 1);
+        assert_eq!(kept(101), 10, "it needs no second to come down to its share");
+    }
+
+    #[test]
+    fn with_too_much_waiting_everywhere_an_event_beyond_the_share_is_the_last() {
+        let feed = Feed::single(Tally::default());
         registered(&feed);
-        feed.event(Index(5), Bytes::from_static(b"5"));
+        assert!(feed.event(Index(1), Bytes::from_static(b"x"), Some(2)));
+        assert!(feed.event(Index(2), Bytes::from_static(b"x"), Some(2)));
+        assert!(!feed.event(Index(3), Bytes::from_static(b"x"), Some(2)));
+    }
+
+    #[test]
+    fn what_waits_is_counted_but_for_the_past() {
+        let tally = Tally::default();
+        let feed = Feed::spread(2, Standing::default(), false, tally.clone());
+        let other = Feed::single(tally.clone());
+        assert!(other.event(Index(4), Bytes::from_static(b"4"), None));
+        registered(&feed);
+        registered(&feed);
+        assert!(feed.past_event(Index(3), Bytes::from_static(b"3")));
+        assert!(feed.event(Index(5), Bytes::from_static(b"5"), None));
+        assert!(feed.event(Index(6), Bytes::from_static(b"6"), None));
+        assert_eq!(tally.get(), 3);
+        feed.release(Index(5));
+        assert_eq!((events(&feed), tally.get()), (vec![Bytes::from_static(b"3"), Bytes::from_static(b"5")], 2));
+        feed.cut();
+        assert_eq!(tally.get(), 1);
+        drop((feed, other));
+        assert_eq!(tally.get(), 0);
+    }
+
+    #[test]
+    fn the_past_comes_as_the_client_takes_it_and_in_order() {
+        let feed = Feed::spread(2, Standing::default(), false, Tally::default());
+        feed.replayed(0, Some(Index(4)));
+        feed.event(Index(3), Bytes::from_static(b"3"), None);
+        registered(&feed);
+        feed.event(Index(5), Bytes::from_static(b"5"), None);
         registered(&feed);
         feed.release(Index(9));
         assert_eq!(feed.ask(), Some(0), "nothing is there that could not be followed by more");
         assert_eq!(feed.ask(), None, "it is on its way");
         assert_eq!(events(&feed), ["3"], "5 may not be the next one");
-        feed.event(Index(7), Bytes::from_static(b"7"));
+        feed.event(Index(7), Bytes::from_static(b"7"), None);
         feed.replayed(0, None);
         feed.release(Index(9));
         assert_eq!((events(&feed), feed.ask()), (vec![Bytes::from_static(b"5"), Bytes::from_static(b"7")], None));
@@ -459,10 +556,10 @@ mod tests {
 
     #[test]
     fn a_client_that_has_enough_is_given_no_more_of_the_past() {
-        let feed = Feed::single();
+        let feed = Feed::single(Tally::default());
         feed.replayed(0, Some(Index(4)));
         registered(&feed);
-        feed.event(Index(3), Bytes::from(vec![b'x'; LOW_WATER]));
+        feed.event(Index(3), Bytes::from(vec![b'x'; LOW_WATER]), None);
         assert_eq!(feed.ask(), None);
         assert_eq!(events(&feed).len(), 1);
         assert_eq!(feed.ask(), Some(0));
@@ -470,9 +567,9 @@ mod tests {
 
     #[test]
     fn one_event_of_any_size_is_delivered() {
-        let feed = Feed::single();
+        let feed = Feed::single(Tally::default());
         registered(&feed);
-        assert!(feed.event(Index(1), Bytes::from(vec![b'x'; FEED_BYTES_CEILING + 1])));
+        assert!(feed.event(Index(1), Bytes::from(vec![b'x'; FEED_BYTES_CEILING + 1]), None));
         assert!(matches!((feed.next(), feed.next()), (Some(Next::Standing(_)), Some(Next::Event(_)))));
     }
 
@@ -483,7 +580,7 @@ mod tests {
             Err((cleared, Index(shown)))
         };
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
-            let feed = Feed::spread(3, Standing::default(), false);
+            let feed = Feed::spread(3, Standing::default(), false, Tally::default());
             for (at, who) in order.into_iter().enumerate() {
                 assert!(feed.next().is_none(), "only {at} have answered");
                 feed.answer(match who {

@@ -45,6 +45,8 @@ pub(crate) enum Message {
     Outrun(Ticket),
     /// An event for a watcher on the receiver's executor.
     Event(Ticket, Index, Bytes),
+    /// The same, and it had happened before the watch began.
+    PastEvent(Ticket, Index, Bytes),
     /// For the keeper of the regime, executor 0.
     Report(Report),
     /// Confirm the leadership of every group by a quorum round.

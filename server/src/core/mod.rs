@@ -5,6 +5,7 @@
 
 mod backup;
 mod catchup;
+mod crowd;
 mod deliver;
 mod disk;
 mod fanout;
@@ -142,6 +143,7 @@ struct Inner {
     intake: intake::Intake,
     quorum: quorum::QuorumReads,
     watches: watch::Watches,
+    under_way: crowd::UnderWay,
     fan_out: fanout::FanOut,
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
@@ -322,6 +324,7 @@ impl Inner {
             intake: intake::Intake::default(),
             quorum: quorum::QuorumReads::default(),
             watches: watch::Watches::default(),
+            under_way: crowd::UnderWay::default(),
             fan_out: fanout::FanOut::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),

@@ -12,6 +12,7 @@ use shard::route::Route;
 use shard::system::{Member, System};
 
 use super::backup;
+use super::crowd::Tally;
 use super::held::HeldCell;
 use super::mailbox::Mailbox;
 use super::message::Message;
@@ -41,6 +42,8 @@ pub(crate) struct Node {
     pub(super) mailboxes: Vec<Mailbox<Message>>,
     /// Per executor: it has watches over several executors, and wants to know when any of them has applied something.
     pub(super) spread: Vec<AtomicBool>,
+    /// Per executor: the events that wait for its watches.
+    pub(super) tallies: Vec<Tally>,
     /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
     pub(super) system: Mutex<Arc<System>>,
     /// The membership that this member was born with.
@@ -128,6 +131,7 @@ impl Node {
             clock,
             mailboxes: (0..cores).map(|_| Mailbox::new()).collect(),
             spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            tallies: (0..cores).map(|_| Tally::default()).collect(),
             system: Mutex::new(Arc::new(System::default())),
             founders: Arc::new(founding_system(birth)),
             strangers: Mutex::default(),

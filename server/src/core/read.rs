@@ -156,6 +156,7 @@ impl Inner {
         let top = self.shards.iter().map(|shard| shard.top().0).max().unwrap_or(0);
         metrics.sequence.set(top.max(self.frontier_heard.0).max(visible.0));
         metrics.watchers.set(self.watches.len());
+        metrics.watch_events_waiting.set(self.node.tallies[self.me].get() as u64);
         metrics.traffic.peers.values_mut().for_each(|peer| peer.lag.set(0));
         let mut lags: BTreeMap<u64, u64> = BTreeMap::new();
         for shard in &self.shards {

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use shard::event::Event;
 use shard::ids::Index;
 use shard::watch::Portion;
@@ -57,8 +58,19 @@ impl Inner {
     pub(super) fn emit_past(&mut self, ticket: Ticket, mut past: Past) {
         past.events.sort_by_key(|event| event.index);
         for event in past.events {
-            self.emit(ticket, event.index, encoded(&event));
+            self.metrics.watch_events.add(1);
+            let (index, body) = (event.index, encoded(&event));
+            match ticket.core() {
+                Some(core) if core == self.me => self.past_event(ticket, index, body),
+                Some(core) => self.send(core, Message::PastEvent(ticket, index, body)),
+                None => {}
+            }
         }
+    }
+
+    /// An event of the past has arrived for a watch of a connection of this executor.
+    pub(super) fn past_event(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+        self.event_into(ticket, |feed| feed.past_event(index, body));
     }
 
     /// A watch has taken what it had: the next portion of the shard that is farthest back.

@@ -10,6 +10,7 @@ use shard::ids::{Index, ShardId};
 use shard::regime::Report;
 use shard::shard::Shard;
 
+use super::crowd::Allowance;
 use super::deliver::{action, operation};
 use super::message::{Message, Proposal};
 use super::ticket::Ticket;
@@ -95,7 +96,7 @@ impl Inner {
             self.rest(begun.elapsed(), had_late.unwrap_or(0) + applied);
         }
         // While the log has something gathered, its progress brings the next turn.
-        let rest = rest && self.disk.pending_bytes() == 0;
+        let rest = self.may_go_on() || rest && self.disk.pending_bytes() == 0;
         Ok(self.tidy() || settled || rest || !shown && leads)
     }
 
@@ -122,6 +123,7 @@ impl Inner {
             Message::Replayed { ticket, from, upto } => self.replayed(ticket, from, upto),
             Message::Outrun(ticket) => self.outrun(ticket),
             Message::Event(ticket, index, body) => self.event(ticket, index, body),
+            Message::PastEvent(ticket, index, body) => self.past_event(ticket, index, body),
             Message::Report(report) => self.regime_report(report),
             Message::Confirm { round } => self.confirm_all(round),
             Message::Peer(from, frame) => self.frame(from, frame),
@@ -170,7 +172,9 @@ impl Inner {
             // A leadership was lost or given away in this turn; the regime ends with its `advance`.
             return false;
         }
-        let mut batches = self.number_queue();
+        let Some(mut allowance) = self.allowance() else { return false };
+        let mut batches = self.number_queue(&mut allowance);
+        self.used(&allowance);
         let count: usize = batches.iter().map(Vec::len).sum();
         if count == 0 {
             return false;
@@ -192,13 +196,14 @@ impl Inner {
     /// Per shard, the queued commands with their offsets in the order of arrival. Commands that cannot succeed, while
     /// nothing is under way, are answered here by a member that decides alone: they need no place in the log. Among others
     /// they do, for a refusal is an answer like any other, and there may be a newer primary that this one has not heard of.
-    fn number_queue(&mut self) -> Vec<Vec<Numbered>> {
+    fn number_queue(&mut self, events: &mut Allowance) -> Vec<Vec<Numbered>> {
         let mut batches: Vec<Vec<Numbered>> = self.shards.iter().map(|_| Vec::new()).collect();
         // With anything under way, an answer out of the log could show a lower index than the one before it.
         let settled = self.is_alone() && self.shards.iter().all(Shard::is_settled);
         let mut offset = 0;
         let mut bytes = 0;
         while bytes < BATCH_BYTES
+            && events.is_left()
             && let Some(Proposal { shard, ticket, process, command }) = self.queue.pop_front()
         {
             let size = command.size_bytes();
@@ -217,6 +222,7 @@ impl Inner {
             if let Some(operation) = operation(&command) {
                 self.metrics.writes[action(operation)].inc();
             }
+            events.take(&self.shards[seat], &command);
             batches[seat].push(Numbered { offset, command, process, origin: ticket.0 });
             offset += 1;
         }

@@ -10,7 +10,8 @@ use shard::event::Event;
 use shard::ids::{Index, ShardId};
 use shard::watch::{Cleared, Registered, Watch, WatcherId};
 
-use super::feed::{FEEDS_EVENTS_MAX, Feed, Next};
+use super::crowd::{CROWDED, share};
+use super::feed::{Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
 use super::replay::{Behind, PORTION, Past};
 use super::ticket::Ticket;
@@ -87,9 +88,10 @@ impl Core {
         let mut inner = self.inner.borrow_mut();
         inner.metrics.watch_requests.add(1);
         let shard = request.shard;
+        let tally = self.node.tallies[self.me].clone();
         let feed = Rc::new(match shard {
-            Some(_) => Feed::single(),
-            None => Feed::spread(self.node.cores(), inner.standing(), request.since == Index::ZERO),
+            Some(_) => Feed::single(tally),
+            None => Feed::spread(self.node.cores(), inner.standing(), request.since == Index::ZERO, tally),
         });
         let ticket = inner.waiting.add(Waiter::Feed(Rc::clone(&feed), shard)).ok()?;
         inner.watches.open += 1;
@@ -251,10 +253,10 @@ impl Inner {
                 events += feed.waiting_events();
             }
         }
-        (events > FEEDS_EVENTS_MAX).then(|| FEEDS_EVENTS_MAX / feeds)
+        (events > CROWDED).then(|| share(CROWDED, feeds))
     }
 
-    pub(super) fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+    fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
         self.metrics.watch_events.add(1);
         match ticket.core() {
             Some(core) if core == self.me => self.event(ticket, index, body),
@@ -265,9 +267,15 @@ impl Inner {
 
     /// An event has arrived for a watch of a connection of this executor.
     pub(super) fn event(&mut self, ticket: Ticket, index: Index, body: Bytes) {
+        let share = self.share_at_once();
+        self.event_into(ticket, |feed| feed.event(index, body, share));
+    }
+
+    /// Has an event put into the feed of a watch of this executor's connections, which may have ended by now.
+    pub(super) fn event_into(&mut self, ticket: Ticket, put: impl FnOnce(&Feed) -> bool) {
         let Some(Waiter::Feed(feed, shard)) = self.waiting.find(ticket) else { return };
         let shard = *shard;
-        if feed.event(index, body) {
+        if put(feed) {
             self.fan_out.announce(feed);
         } else {
             // Its connection learns of it when the client reads on; until then it costs nothing more.

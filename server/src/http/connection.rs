@@ -262,9 +262,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.session.core.count(|metrics| metrics.bytes_out.add(sent as u64));
             written += sent;
+            if written < self.session.out.len() && self.session.is_watching() {
+                // Thousands may stop reading, and it may be long before they go on.
+                self.session.out.drain(..std::mem::take(&mut written));
+                self.session.out.shrink_to_fit();
+            }
         }
-        self.session.core.count(|metrics| metrics.bytes_out.add(written as u64));
         self.session.out.clear();
         Ok(())
     }

@@ -66,6 +66,14 @@ fn store(page: &mut Page, total: &CoreMetrics) {
     }
     counter(page, "uetcd_watch_events_total", "Events handed to watchers.", total.watch_events.get());
     counter(page, "uetcd_watchers_cut_total", "Watches ended: the client did not keep up.", total.watchers_cut.get());
+    gauge(
+        page,
+        "uetcd_watch_events_waiting",
+        "Events that watchers have not been sent yet.",
+        total.watch_events_waiting,
+    );
+    let paused = "How often writes had to wait for watchers to take their events.";
+    counter(page, "uetcd_writes_paused_total", paused, total.writes_paused.get());
 }
 
 fn server(page: &mut Page, total: &CoreMetrics, process: &ProcessStats) {

@@ -49,6 +49,10 @@ pub(crate) struct CoreMetrics {
     pub(crate) watch_events: Counter,
     /// Watches ended by the server because the client did not keep up.
     pub(crate) watchers_cut: Counter,
+    /// Events that wait for watchers.
+    pub(crate) watch_events_waiting: Gauge,
+    /// How often writes had to wait until watchers had taken some of theirs.
+    pub(crate) writes_paused: Counter,
 
     /// How long a proposal took from the batch to its application.
     pub(crate) proposals: Timer,
@@ -139,6 +143,8 @@ impl Default for CoreMetrics {
             watchers: Gauge::default(),
             watch_events: Counter::default(),
             watchers_cut: Counter::default(),
+            watch_events_waiting: Gauge::default(),
+            writes_paused: Counter::default(),
             proposals: Timer::new(DISK_BOUNDS),
             proposals_failed: Counter::default(),
             leader_changes: Counter::default(),
@@ -209,6 +215,8 @@ impl CoreMetrics {
             watchers,
             watch_events,
             watchers_cut,
+            watch_events_waiting,
+            writes_paused,
             proposals,
             proposals_failed,
             leader_changes,
@@ -243,6 +251,8 @@ impl CoreMetrics {
         self.watchers.absorb(*watchers);
         self.watch_events.absorb(*watch_events);
         self.watchers_cut.absorb(*watchers_cut);
+        self.watch_events_waiting.absorb(*watch_events_waiting);
+        self.writes_paused.absorb(*writes_paused);
         self.proposals.absorb(proposals);
         self.proposals_failed.absorb(*proposals_failed);
         self.leader_changes.absorb(*leader_changes);

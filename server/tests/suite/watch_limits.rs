@@ -1,13 +1,29 @@
 //! Many watchers, and watchers that do not read.
 
-use std::time::Duration;
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Connection, Flavor, PATIENCE, Server, env_number, eventually};
+use crate::harness::{
+    Connection, Flavor, PATIENCE, Plan, Server, SetOnDrop, encode, env_number, eventually, uetcd_only,
+};
 
 /// Idle watchers of one node.
 const IDLE: usize = 10_000;
 /// What they may add to the server's resident memory.
 const IDLE_BYTES: u64 = 100 << 20;
+
+/// Streams of one key, half of which nobody reads; and how large its values are.
+const LAZY: usize = 300;
+const LAZY_VALUE_BYTES: usize = 8 << 10;
+/// Writes of that key that are under way at a time.
+const LAZY_WINDOW: usize = 32;
+/// Events that may wait for them, with those of what is under way.
+const LAZY_EVENTS: u64 = 640 << 10;
+/// How long they may hold up a write.
+const LAZY_HOLD_UP: Duration = Duration::from_secs(5);
 
 /// Lets this process, and the server it starts, have as many descriptors as the machine allows.
 pub(crate) fn raise_descriptor_limit(wanted: u64) {
@@ -93,4 +109,67 @@ fn a_stream_that_does_not_read_is_ended_not_buffered_for_ever() {
     assert!(expected < first + written, "everything arrived: the stream was not slow");
     stream.set_patience(Duration::from_millis(500));
     assert!(stream.rest().is_ok(), "the connection of a dropped stream stays open");
+}
+
+/// Takes an event or so from each stream now and then, until `stop`.
+fn sip(streams: &[Connection], stop: &AtomicBool) {
+    let mut sip = [0; LAZY_VALUE_BYTES];
+    while !stop.load(Ordering::SeqCst) {
+        for stream in streams {
+            // There may be nothing, or no more of it.
+            let _ = stream.socket().read(&mut sip);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Writes one key, a window at a time, until nobody watches any more: the slowest window, and the most events that waited.
+fn write_until_unwatched(server: &Server) -> (Duration, u64) {
+    let (mut client, mut writer) = (server.client(), Connection::open(server.address()).expect("the server accepts"));
+    let put = encode("PUT", "/v2/keys/lazy/k", Some(&format!("value={}", "v".repeat(LAZY_VALUE_BYTES))));
+    let window = put.repeat(LAZY_WINDOW);
+    let (mut slowest, mut most, begun) = (Duration::ZERO, 0, Instant::now());
+    while client.watchers() > 0 {
+        assert!(begun.elapsed() < 3 * PATIENCE, "{} watchers are left, {most} events waited", client.watchers());
+        let sent = Instant::now();
+        writer.send(window.as_bytes()).expect("the server reads");
+        for _ in 0..LAZY_WINDOW {
+            let answer = writer.response("PUT").expect("an answer");
+            assert!(answer.status == 200 || answer.status == 201, "{answer:?}");
+        }
+        slowest = slowest.max(sent.elapsed());
+        most = most.max(client.metric("uetcd_watch_events_waiting"));
+    }
+    (slowest, most)
+}
+
+#[test]
+fn watchers_that_read_little_or_nothing_are_cut_off_before_too_much_waits_for_all_of_them() {
+    uetcd_only!("etcd cuts off each that is a hundred events behind");
+    raise_descriptor_limit(3000);
+    let server = Plan::new().args(["--cores", "1"]).start();
+    let target = "/v2/keys/lazy?wait=true&stream=true&recursive=true";
+    let streams: Vec<Connection> = (0..LAZY).map(|_| open_watch(&server, target)).collect();
+    for stream in &streams {
+        let little: libc::c_int = 4096;
+        let (fd, length) = (stream.socket().as_raw_fd(), size_of_val(&little) as libc::socklen_t);
+        // SAFETY: `little` outlives the call, which only reads it.
+        let rc = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const little).cast(), length) };
+        assert_eq!(rc, 0, "the sockets must not take all events");
+        stream.socket().set_nonblocking(true).expect("a socket");
+    }
+    let stop = AtomicBool::new(false);
+    let (slowest, most) = thread::scope(|scope| {
+        let end = SetOnDrop(&stop);
+        scope.spawn(|| sip(&streams[..LAZY / 2], &stop));
+        let found = write_until_unwatched(&server);
+        drop(end);
+        found
+    });
+    let mut client = server.client();
+    println!("lazy: {most} events waited, the slowest window of writes took {slowest:?}");
+    assert!(client.metric("uetcd_writes_paused_total") > 0, "writes never had to wait");
+    assert!(most <= LAZY_EVENTS && slowest < LAZY_HOLD_UP, "{most} events waited, a window took {slowest:?}");
+    assert_eq!(client.metric("uetcd_watchers_cut_total"), LAZY as u64);
+    assert_eq!(client.metric("uetcd_watch_events_waiting"), 0);
 }
