@@ -51,8 +51,9 @@ pub(super) fn auth_disabled() -> Page {
     Page::of_cluster(200, b"{\"enabled\":false}\n".to_vec())
 }
 
+/// With etcd's status for what authentication refuses: etcdctl and Go's client take a 5xx for a broken member, and say so instead.
 pub(super) fn no_auth() -> Page {
-    Page::message(501, "uetcd: this version has no users and roles")
+    Page::message(409, "uetcd: this version has no users and roles")
 }
 
 pub(super) fn auth_invalid_path() -> Page {

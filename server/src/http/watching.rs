@@ -66,14 +66,8 @@ impl Session {
                         return self.finish(stream);
                     }
                 }
-                Some(Next::Cut) => {
-                    if stream.head_sent {
-                        self.finish(stream);
-                    }
-                    // Whoever was too slow for its events is not trusted with the connection's rest.
-                    self.after_stream(After::Close);
-                    return true;
-                }
+                // Whoever was too slow for its events is not trusted with the connection's rest.
+                Some(Next::Cut) => return self.break_off(stream),
             }
         }
         if self.is_ending() && !stream.is_ready() && !stream.watching.owes() {
@@ -82,14 +76,17 @@ impl Session {
             self.after_stream(After::Close);
             return true;
         }
-        if self.core.node.phase() == Phase::Stopping && !stream.is_ready() {
-            if stream.head_sent {
-                self.finish(stream);
-            }
-            self.after_stream(After::Close);
-            return true;
+        self.core.node.phase() == Phase::Stopping && !stream.is_ready() && self.break_off(stream)
+    }
+
+    /// Ends a watch that would go on, and the connection. A stream ends in order: it may have shown events, and what it lacks can be
+    /// asked for. An answer that was to be one event must not look whole without it: clients take it for that event.
+    fn break_off(&mut self, stream: &Watch) -> bool {
+        if stream.head_sent && stream.goes_on {
+            self.finish(stream);
         }
-        false
+        self.after_stream(After::Close);
+        true
     }
 
     fn finish(&mut self, stream: &Watch) -> bool {

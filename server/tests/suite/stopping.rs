@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Connection, PATIENCE, Plan, Server, eventually, load};
+use crate::harness::{Connection, Flavor, PATIENCE, Plan, Server, eventually, load};
 
 /// The longest that a stop may take.
 const STOP: Duration = Duration::from_secs(5);
@@ -140,6 +140,30 @@ fn idle_connections_are_closed_and_requests_sent_before_the_stop_are_answered() 
     }
     assert_eq!(server.wait().code(), 143);
     assert!(asked.elapsed() < STOP, "the stop took {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_stop_ends_streams_in_order_and_cuts_off_who_waits_for_one_event() {
+    let mut server = start();
+    let watch = |stream: bool, recursive: bool| {
+        let mut connection = Connection::open(server.address()).expect("accepted");
+        let target = format!("/v2/keys/?wait=true&recursive={recursive}&stream={stream}");
+        connection.request("GET", &target, None).expect("the server reads");
+        assert_eq!(connection.head().expect("the head comes at once").status, 200);
+        connection
+    };
+    let mut waiting = [watch(false, false), watch(false, true)];
+    let mut streams = [watch(true, false), watch(true, true)];
+    server.signal(libc::SIGTERM);
+    for connection in &mut waiting {
+        assert_eq!(connection.rest().expect("the connection is closed"), b"", "it looks whole, and has no event");
+    }
+    // etcd cuts them off as well (documented as stream-ends-at-stop).
+    let end: &[u8] = if server.flavor() == Flavor::Uetcd { b"0\r\n\r\n" } else { b"" };
+    for connection in &mut streams {
+        assert_eq!(connection.rest().expect("the connection is closed"), end);
+    }
+    server.wait();
 }
 
 #[test]
