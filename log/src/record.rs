@@ -14,7 +14,7 @@
 //! | 2 hard state | current term | commit | vote | |
 //! | 3 frontier | clock | 0 | visible | |
 //! | 4 snapshot mark | term of the last entry covered | its index | 0 | `type` 1: it replaced the log |
-//! | 5 end of the log | 0 | index of the last entry | 0 | |
+//! | 5 end of the log | term of the last entry, 0 if not known | its index | 0 | |
 
 use std::mem::{offset_of, size_of};
 

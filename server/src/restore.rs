@@ -45,7 +45,7 @@ pub(crate) fn restore(config: &Config, data: &DataDir, has_data: bool, file: &Pa
         });
         let about = about.map_err(|reason| {
             let file = file.display();
-            Fatal::Other(format!("-restore-backup: {file} can not be restored: {reason}. Nothing was changed"))
+            Fatal::Other(format!("-restore-backup: {file} can not be restored: {reason}. There is no data yet, and another backup can be tried"))
         })?;
         let birth = Birth {
             member: own.id,

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::DirBuilder;
 use std::future::poll_fn;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,6 +17,7 @@ use super::LogReader;
 use super::files::{Folder, learn_device, sync_dir, write_all};
 use super::{LogError, is_out_of_space};
 use crate::appender::{Appender, Closed, Start, WriteTicket};
+use crate::dir::DIR_MODE;
 use crate::groups::GroupLog;
 use crate::ids::{BatchSeq, CoreId, GroupId, LogIdentity, RaftIndex, SegmentSeq};
 use crate::record::Record;
@@ -94,7 +97,11 @@ impl LogWriter {
         options: LogOptions,
     ) -> Result<Self, LogError> {
         let path = core_dir(dir, resume.core);
-        std::fs::create_dir_all(&path).map_err(|error| LogError::prepare(&path, error))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIR_MODE)
+            .create(&path)
+            .map_err(|error| LogError::prepare(&path, error))?;
         match learn_device(&path).await {
             Err(error) if !is_out_of_space(&error) => return Err(LogError::prepare(&path, error)),
             // There was a start with more space: no file of its log is empty.

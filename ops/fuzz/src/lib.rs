@@ -18,6 +18,9 @@ mod mutate;
 mod run;
 mod seeds;
 
+use shard::history::HistoryLimits;
+use shard::store::Store;
+
 pub use memory::Counting;
 pub use run::{Budget, Done, fuzz};
 
@@ -27,13 +30,22 @@ pub struct Target {
     /// Its name, and that of its corpus.
     pub name: &'static str,
     /// What has to hold for any bytes.
-    pub check: fn(&[u8]),
+    check: fn(&[u8]),
     /// Inputs that are made rather than kept: the begin of the corpus.
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// What its inputs are made of.
     pub words: &'static [&'static [u8]],
     /// Bytes of memory that it may take whatever the input is: buffers of a fixed size.
     pub memory_bytes: usize,
+}
+
+impl Target {
+    /// Looks at one input; panics if it is not dealt with as it should be.
+    pub fn check(&self, input: &[u8]) {
+        (self.check)(input);
+        // What states leave in memory is freed in turns, as there are none here.
+        while Store::new(HistoryLimits::default()).tidy(usize::MAX) {}
+    }
 }
 
 /// Bytes of memory that a parser may take per byte of its input.

@@ -52,7 +52,7 @@ fn run(options: &Options) -> Result<(), String> {
     if let Some(file) = &options.input {
         let input = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         for target in targets {
-            (target.check)(&input);
+            target.check(&input);
         }
         return Ok(());
     }

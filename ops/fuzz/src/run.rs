@@ -6,8 +6,6 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use shard::history::HistoryLimits;
-use shard::store::Store;
 
 use crate::memory::Held;
 use crate::mutate::mutate;
@@ -69,27 +67,21 @@ pub fn fuzz(target: &'static Target, seed: u64, budget: Budget) -> Done {
     done
 }
 
-/// What states leave in memory is freed in turns, as there are none here.
-fn check(target: &Target, input: &[u8]) {
-    (target.check)(input);
-    while Store::new(HistoryLimits::default()).tidy(usize::MAX) {}
-}
-
 /// Returns the memory that it took.
 fn look(target: &'static Target, input: &[u8]) -> usize {
     UNDER_WAY.set(Some((target.name, input.to_vec())));
     let begun = Instant::now();
-    let Held { most: bytes, left } = Counting::held_by(|| check(target, input));
+    let Held { most: bytes, left } = Counting::held_by(|| target.check(input));
     if begun.elapsed() >= SLOW {
         // Or the machine stood still.
-        let again = std::iter::repeat_with(|| time(|| check(target, input)));
+        let again = std::iter::repeat_with(|| time(|| target.check(input)));
         let took = again.take(2).min().unwrap_or_default();
         assert!(took < SLOW, "{}: {} bytes took {took:?}", target.name, input.len());
     }
     let allowed = target.memory_bytes + MEMORY_PER_BYTE * input.len();
     assert!(bytes <= allowed, "{}: {} bytes took {bytes} bytes of memory", target.name, input.len());
     // What is kept for the next time does not grow, what is lost does.
-    let again = || Counting::held_by(|| (0..4).for_each(|_| check(target, input)));
+    let again = || Counting::held_by(|| (0..4).for_each(|_| target.check(input)));
     assert!(left == 0 || again().left < 3 * left, "{}: {} bytes leave memory behind", target.name, input.len());
     UNDER_WAY.set(None);
     bytes

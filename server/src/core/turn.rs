@@ -153,16 +153,17 @@ impl Inner {
     /// Numbers what is queued and hands each shard its part as one batch. True if it did, and there is more.
     pub(super) fn submit(&mut self) -> bool {
         self.drop_stale();
+        if self.disk.is_full() {
+            // Before the timelines are joined: a rebase must not get lost. Another member can not help either, as the answer comes
+            // when a command is applied here.
+            self.refuse_queue("etcdserver: no space left on device");
+            return false;
+        }
         if !self.node.order.is_open() {
             self.forward_queue();
             return false;
         }
         if self.disk.pending_bytes() > GATHERED_BYTES_MAX {
-            return false;
-        }
-        if self.disk.is_full() {
-            // Before the timelines are joined: a rebase must not get lost.
-            self.refuse_queue("etcdserver: no space left on device");
             return false;
         }
         if !self.join_timelines() || self.queue.is_empty() {
@@ -368,12 +369,15 @@ impl Inner {
         self.queued_bytes = self.queue.iter().map(|proposal| proposal.command.size_bytes()).sum();
     }
 
-    /// Answers everything that is queued with etcd's "raft internal error".
-    pub(super) fn refuse_queue(&mut self, cause: &str) {
+    /// Answers everything that is queued with etcd's "raft internal error". What another member has forwarded it forwards again to
+    /// the next primary: its tickets mean nothing here, or somebody else.
+    fn refuse_queue(&mut self, cause: &str) {
         self.queued_bytes = 0;
-        for Proposal { ticket, .. } in std::mem::take(&mut self.queue) {
-            self.metrics.proposals_failed.add(1);
-            self.deliver(ticket, super::deliver::raft_error(cause));
+        for Proposal { ticket, process, .. } in std::mem::take(&mut self.queue) {
+            if process == self.node.process {
+                self.metrics.proposals_failed.add(1);
+                self.deliver(ticket, super::deliver::raft_error(cause));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
 use net::document::{self, Kind, Value};
 use shard::command::{Command, SystemCommand};
 use shard::ids::{MemberId, ShardId};
@@ -16,6 +17,9 @@ use crate::page::Page;
 
 /// The shard that keeps the membership.
 const SYSTEM_SHARD: ShardId = ShardId(0);
+
+/// How often it is looked whether somebody is gone.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// What to do about a request.
 pub(super) enum Decision {
@@ -127,7 +131,7 @@ pub(super) fn remove(core: &Core, id: &[u8]) -> Decision {
 /// Proposes a change and waits until it is applied.
 pub(super) async fn change(core: &Rc<Core>, command: SystemCommand, done: Page) -> Page {
     let failed = || Page::message(500, "Internal Server Error");
-    match core.propose_and_wait(SYSTEM_SHARD, Command::System(command.clone())).await {
+    match carried_out(core, &command).await {
         Some(200) => {
             if let SystemCommand::RemoveMember { id } = command {
                 let_go(core, MemberId(id)).await;
@@ -139,11 +143,26 @@ pub(super) async fn change(core: &Rc<Core>, command: SystemCommand, done: Page) 
     }
 }
 
+/// The status of a change. One who has asked for the own removal may never apply it: when it is committed the others say so, and no more.
+async fn carried_out(core: &Rc<Core>, command: &SystemCommand) -> Option<u16> {
+    let applied = core.propose_and_wait(SYSTEM_SHARD, Command::System(command.clone()));
+    match command {
+        SystemCommand::RemoveMember { id } if *id == core.node.member => or(applied, told_to_leave(core)).await,
+        _ => applied.await,
+    }
+}
+
+async fn told_to_leave(core: &Rc<Core>) -> Option<u16> {
+    while !core.node.is_removed() {
+        glommio::timer::sleep(GLANCE).await;
+    }
+    Some(200)
+}
+
 /// Waits until no group of this member counts on one that was removed: whoever is told that it is gone may switch off
 /// another one in the next moment. No longer than any request waits, for what is decided is decided; and not for this member
 /// itself, which may not be told how it ends.
 async fn let_go(core: &Rc<Core>, removed: MemberId) {
-    const GLANCE: Duration = Duration::from_millis(5);
     let node = &core.node;
     let begun = Instant::now();
     while removed.0 != node.member && node.has_lingering() && begun.elapsed() < node.config.request_timeout() {

@@ -126,7 +126,15 @@ impl Registry<'_> {
     pub(super) fn next(&self, key: &str, index: u64) -> Result<Event, Trouble> {
         let recursive = key.is_empty();
         let target = format!("{}?recursive={recursive}&wait=true&waitIndex={index}", self.token.path(key));
-        Ok(self.ask(&Request { target, form: None, limit: NEWS })?.0)
+        let answer = self.send(&Request { target, form: None, limit: NEWS })?;
+        // So a proxy ends a watch whose server is gone.
+        if answer.status == 200 && answer.body.is_empty() {
+            return Err(Trouble::Unavailable(format!(
+                "client: etcd member {} has ended the watch",
+                self.token.service()
+            )));
+        }
+        Ok(self.understood(&answer)?.0)
     }
 
     fn read(&self, key: &str) -> Result<(Node, u64), Trouble> {
@@ -136,10 +144,17 @@ impl Registry<'_> {
     }
 
     fn ask(&self, request: &Request) -> Result<(Event, u64), Trouble> {
-        let answer = self.wire.send(request).map_err(|none| match none {
+        self.understood(&self.send(request)?)
+    }
+
+    fn send(&self, request: &Request) -> Result<Answer, Trouble> {
+        self.wire.send(request).map_err(|none| match none {
             NoAnswer::TimedOut => Trouble::TimedOut,
             NoAnswer::Failed(text) => Trouble::Unavailable(text),
-        })?;
+        })
+    }
+
+    fn understood(&self, answer: &Answer) -> Result<(Event, u64), Trouble> {
         match answer.status {
             200 | 201 => {
                 let event = serde_json::from_slice(&answer.body).map_err(|_| Trouble::NotEtcd)?;

@@ -28,6 +28,9 @@ impl Token {
         if authority.is_empty() {
             return Err("http: no Host in request URL".to_owned());
         }
+        if authority.contains('@') {
+            return Err("uetcd sends no user and password to a discovery service".to_owned());
+        }
         let path = behind.split(['?', '#']).next().unwrap_or("");
         let pieces = path.split('/').filter(|piece| !piece.is_empty());
         let path = pieces.fold(String::new(), |path, piece| path + "/" + &escaped(piece));
@@ -87,6 +90,7 @@ mod tests {
             ("h/v2/keys/t", "unsupported protocol scheme \"\""),
             ("ftp://h/t", "unsupported protocol scheme \"ftp\""),
             ("http:///v2/keys/t", "http: no Host in request URL"),
+            ("http://u:p@h/t", "uetcd sends no user and password to a discovery service"),
         ] {
             assert_eq!(Token::parse(text), Err(want.to_owned()), "{text}");
         }

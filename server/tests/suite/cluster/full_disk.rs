@@ -1,6 +1,6 @@
 //! One member has no space left. The others have, and are a majority.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,6 +13,9 @@ const DISK_BYTES: u64 = 160 << 20;
 const VALUE_BYTES: usize = 100_000;
 /// Until a primary without room has noticed, and another one leads.
 const HANDED_OVER: Duration = Duration::from_secs(20);
+
+/// Far less than a request may wait.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Three members, each with a small disk of its own below the directory.
 fn start() -> (TempDir, Vec<SmallDisk>, Cluster) {
@@ -56,6 +59,17 @@ fn a_primary_without_room_lets_another_member_lead() {
         assert_eq!(health(&cluster, other), 200);
     }
     assert_eq!(health(&cluster, full), 503);
+    // Who asks the one without room for something that its log can not take is told so at once, and can ask another.
+    let mut client = cluster.client(full);
+    let refused = (0..40).filter(|n| {
+        let asked = Instant::now();
+        let answer = client.put(&format!("/v2/keys/via-full{n}"), &[("value", "1")]);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}: {answer:?}", asked.elapsed());
+        let is_refused = answer.status == 500 && answer.text().contains("no space left on device");
+        assert!(is_refused || answer.status == 201, "{answer:?}");
+        is_refused
+    });
+    assert!(refused.count() > 0, "nothing was refused");
     kept.extend(write_until(&cluster, others[1], || true));
 
     disks[full].free();

@@ -87,6 +87,18 @@ fn a_removed_primary_makes_room_for_another_and_watchers_go_on() {
 }
 
 #[test]
+fn a_follower_that_is_asked_for_its_own_removal_answers_before_it_goes() {
+    uetcd_only!("etcd 3.4 logs it in other words");
+    for _ in 0..3 {
+        let mut cluster = start(3);
+        let gone = cluster.followers()[0];
+        let answer = remove(&cluster, gone, &cluster.id(gone, gone));
+        assert_eq!(answer.status, 204, "{answer:?}");
+        assert_bows_out(&cluster.wait_gone(gone));
+    }
+}
+
+#[test]
 fn a_member_that_is_down_can_be_removed_and_learns_of_it_when_it_comes_back() {
     uetcd_only!("etcd 3.4 logs it in other words");
     let mut cluster = start(3);

@@ -215,6 +215,8 @@ fn only_somebody_new_counts_as_a_peer() {
         "{}",
         told.log
     );
+    let told = join(start().chain([(NEWS, Ok(answer(200, 8, "")))]).chain(full()), false);
+    assert_eq!((told.result, told.pauses), (Ok(all(&["a=http://h:1", "c", "d"])), vec![2]), "a watch that was ended");
     let told = join(start().chain([event(NEWS, "delete", "a1", "", 8), size("3"), list(8, &[stale])]), false);
     assert_eq!(told.result, Err(Fault::Removed));
 }
