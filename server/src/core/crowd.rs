@@ -2,11 +2,9 @@
 //!
 //! A change that ten thousand watch is ten thousand events. Writers can be so much faster than as many connections can be written
 //! to that all memory is gone before any one watch holds too much. So the primary numbers nothing while too many events wait, on
-//! whichever executor, and has no more commands under way than such whose events find room. Who holds more than its share and does not
-//! read is cut off within a few rounds (see [`super::feed`]): nobody holds writers up for long.
-//!
-//! Another member applies what it is sent. There, and wherever more waits than the above allows, a watch with more than its
-//! share is cut off at once.
+//! whichever executor, and has no more commands under way than such whose events find room. Another member, which does not decide what it is sent,
+//! applies it in smaller parts, and none for a while, so that connections are written to in between. Who holds more than its share and does
+//! not read is cut off within a few rounds (see [`super::feed`]): nobody holds the others up for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +15,21 @@ use shard::command::{Command, CommandRef};
 use shard::shard::Shard;
 
 use super::Inner;
+use super::ticker::rounds_in;
 
 /// Events that may wait for all watches of an executor together, 32 or 40 bytes of memory each beside what they share. Beyond,
 /// changes wait, and clients that hold more than their share and do not read are not given a second.
 pub(super) const CROWDED: usize = 256 << 10;
 /// The same with those that may come of the commands under way: what 64 writers make of 10,000 watchers, for the more a connection is sent
-/// at a time the less an event costs. Where more wait, whoever holds more than its share is cut off.
+/// at a time the less an event costs.
 const EVENTS_MAX: usize = 640 << 10;
+/// Where changes could not wait: whoever holds more than the others then is cut off at once.
+const CEILING: usize = 4 * EVENTS_MAX;
+/// Rounds of the ticker for which another member applies nothing while too many events wait: as long as it takes to cut off who does not read,
+/// and no longer, for what it does not apply is kept.
+const HELD_ROUNDS_MAX: u64 = rounds_in(Duration::from_millis(500));
+/// Commands that it applies in a turn however many watch them.
+const APPLIED_MIN: u64 = 16;
 /// After which changes that wait look again whether they may go on.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -54,6 +60,8 @@ pub(super) struct UnderWay {
     is_paused: bool,
     /// A task will have them look again.
     will_look: bool,
+    /// The round since which too many events have waited, on a member that does not decide.
+    crowded_since: Option<u64>,
 }
 
 /// The events that commands may make that are numbered now.
@@ -65,9 +73,9 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// Whether another command may be numbered.
-    pub(super) fn is_left(&self) -> bool {
-        self.taken < self.events
+    /// Whether this command may be numbered. One without which time stands still always may.
+    pub(super) fn allows(&self, command: &Command) -> bool {
+        self.taken < self.events || matches!(command, Command::Rebase { .. })
     }
 
     /// A command for `shard` is numbered.
@@ -79,26 +87,47 @@ impl Allowance {
 }
 
 impl Inner {
-    /// What the commands may make that are numbered now; `None`: they wait.
-    pub(super) fn allowance(&mut self) -> Option<Allowance> {
-        if self.shards.iter().all(|shard| shard.hub().is_empty()) {
-            return Some(Allowance { events: usize::MAX, taken: 0, is_ample: true });
+    /// What the commands may make that are numbered now.
+    pub(super) fn allowance(&mut self) -> Allowance {
+        let widest = self.most_watchers();
+        if widest == 0 {
+            return Allowance { events: usize::MAX, taken: 0, is_ample: true };
         }
-        let waiting = self.node.tallies.iter().map(Tally::get).max().unwrap_or(0);
+        let waiting = self.waiting_events();
         let was_paused = std::mem::replace(&mut self.under_way.is_paused, waiting > CROWDED);
         if waiting > CROWDED {
             self.metrics.writes_paused.add(u64::from(!was_paused));
             self.look_again();
-            return None;
+            return Allowance { events: 0, taken: 0, is_ample: false };
         }
         if self.shards.iter().all(Shard::is_settled) {
             self.under_way.events = 0;
         }
         let events = (EVENTS_MAX - waiting).saturating_sub(self.under_way.events);
         self.under_way.is_full = events == 0;
-        let widest = self.shards.iter().map(|shard| shard.hub().len()).max().unwrap_or(0);
         let is_ample = self.queue.len().saturating_mul(widest) <= events;
-        (events > 0).then_some(Allowance { events, taken: 0, is_ample })
+        Allowance { events, taken: 0, is_ample }
+    }
+
+    /// How many of `most` commands a turn may apply. What the primary has under way finds room.
+    pub(super) fn appliable(&mut self, most: u64) -> u64 {
+        let widest = if self.node.order.is_open() { 0 } else { self.most_watchers() };
+        if widest == 0 || self.waiting_events() <= CROWDED {
+            self.under_way.crowded_since = None;
+        } else if self.rounds - *self.under_way.crowded_since.get_or_insert(self.rounds) < HELD_ROUNDS_MAX {
+            return 0;
+        }
+        (CROWDED as u64).checked_div(widest as u64).map_or(most, |some| some.clamp(APPLIED_MIN, most))
+    }
+
+    /// Watchers of the shard of this executor that has most.
+    fn most_watchers(&self) -> usize {
+        self.shards.iter().map(|shard| shard.hub().len()).max().unwrap_or(0)
+    }
+
+    /// Events that wait on the executor with most.
+    fn waiting_events(&self) -> usize {
+        self.node.tallies.iter().map(Tally::get).max().unwrap_or(0)
     }
 
     /// So much of it is under way.
@@ -130,11 +159,36 @@ impl Inner {
 
     /// How many events a watch may hold when another one arrives for it; none: as many as it likes.
     pub(super) fn share_at_once(&self) -> Option<usize> {
-        (self.node.tallies[self.me].get() >= EVENTS_MAX).then(|| share(EVENTS_MAX, self.watches.len()))
+        let watches = usize::try_from(self.watches.len()).unwrap_or(usize::MAX);
+        (self.node.tallies[self.me].get() >= CEILING).then(|| CEILING / watches.max(1))
     }
 }
 
-/// What each of `watches` may have of `events`.
-pub(super) fn share(events: usize, watches: u64) -> usize {
-    events / usize::try_from(watches).unwrap_or(usize::MAX).max(1)
+/// How many of `events` each may have of those who hold some, so that they are not more together: who holds less leaves the rest to the others.
+/// None: as many as they hold.
+pub(super) fn share_of(events: usize, mut held: Vec<usize>) -> Option<usize> {
+    held.sort_unstable();
+    let mut left = events;
+    for (nth, events) in held.iter().enumerate() {
+        let share = left / (held.len() - nth);
+        if *events > share {
+            return Some(share);
+        }
+        left -= events;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_little_leaves_its_share_to_those_who_hold_more() {
+        assert_eq!(share_of(10, vec![3, 3, 4]), None);
+        assert_eq!(share_of(10, vec![4, 4, 4]), Some(3));
+        assert_eq!(share_of(10, vec![9, 1, 1]), Some(8));
+        assert_eq!(share_of(10, vec![1, 7, 0, 5]), Some(4));
+        assert_eq!(share_of(10, Vec::new()), None);
+    }
 }

@@ -139,7 +139,9 @@ impl Inner {
             return;
         }
         let given_up: HashSet<Ticket> = over.iter().copied().collect();
-        self.queue.retain(|proposal| !given_up.contains(&proposal.ticket));
+        // Another member's tickets are others.
+        let own = self.node.process;
+        self.queue.retain(|proposal| proposal.process != own || !given_up.contains(&proposal.ticket));
         self.queued_bytes = self.queue.iter().map(|proposal| proposal.command.size_bytes()).sum();
         for ticket in over {
             self.metrics.proposals_failed.inc();

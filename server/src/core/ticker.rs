@@ -7,6 +7,7 @@ use futures_lite::future::zip;
 use shard::command::Command;
 use shard::ids::Index;
 use shard::order::Token;
+use shard::shard::Shard;
 
 use super::{Core, Inner};
 
@@ -23,13 +24,15 @@ pub(super) struct Expiry {
     asked_upto: Vec<Index>,
     /// More was overdue than one batch takes: the next one need not wait for a round.
     pub(super) behind: bool,
+    /// Some of what was asked for last waits to be numbered.
+    is_queued: bool,
     /// The regime for which the shards' timelines have been joined to this node's clock.
     joined: Option<Token>,
 }
 
 impl Expiry {
     pub(super) fn new(shards: usize) -> Self {
-        Self { asked_upto: vec![Index::ZERO; shards], behind: false, joined: None }
+        Self { asked_upto: vec![Index::ZERO; shards], behind: false, is_queued: false, joined: None }
     }
 }
 
@@ -96,6 +99,14 @@ impl Inner {
         if !self.node.order.is_open() || self.expiry.joined != Some(self.node.order.token()) {
             return;
         }
+        if self.expiry.is_queued {
+            // It would be asked for again.
+            if self.has_expiries_queued() {
+                return;
+            }
+            self.expiry.is_queued = false;
+            self.expiry.asked_upto = self.shards.iter().map(Shard::top).collect();
+        }
         let now = self.node.clock.now_ns();
         let behind = std::mem::take(&mut self.expiry.behind);
         for seat in 0..self.shards.len() {
@@ -116,7 +127,16 @@ impl Inner {
             }
             self.submit();
             self.expiry.asked_upto[seat] = self.shards[seat].top();
+            if self.has_expiries_queued() {
+                (self.expiry.is_queued, self.expiry.behind) = (true, true);
+                return;
+            }
         }
+    }
+
+    /// Not all that was asked for could be numbered: too many watch it.
+    fn has_expiries_queued(&self) -> bool {
+        self.queue.iter().any(|proposal| matches!(proposal.command, Command::Expire { .. }))
     }
 
     /// Joins the shards' timelines to this node's clock once per regime, before the first command of a client.
@@ -128,7 +148,7 @@ impl Inner {
         if self.expiry.joined == Some(token) {
             return true;
         }
-        if !self.shards.iter().all(shard::shard::Shard::is_settled) {
+        if !self.shards.iter().all(Shard::is_settled) {
             return false;
         }
         self.expiry.joined = Some(token);

@@ -173,7 +173,7 @@ impl Inner {
             // A leadership was lost or given away in this turn; the regime ends with its `advance`.
             return false;
         }
-        let Some(mut allowance) = self.allowance() else { return false };
+        let mut allowance = self.allowance();
         let mut batches = self.number_queue(&mut allowance);
         self.used(&allowance);
         let count: usize = batches.iter().map(Vec::len).sum();
@@ -204,7 +204,7 @@ impl Inner {
         let mut offset = 0;
         let mut bytes = 0;
         while bytes < BATCH_BYTES
-            && events.is_left()
+            && self.queue.front().is_some_and(|next| events.allows(&next.command))
             && let Some(Proposal { shard, ticket, process, command }) = self.queue.pop_front()
         {
             let size = command.size_bytes();
@@ -296,7 +296,7 @@ impl Inner {
             self.wake_holders(visible);
         }
         let visible = self.node.order.visible();
-        let mut budget = if self.rests() { 0 } else { APPLIED_PER_TURN };
+        let mut budget = if self.rests() { 0 } else { self.appliable(APPLIED_PER_TURN) };
         for seat in 0..self.shards.len() {
             self.apply_some(seat, visible, &mut budget);
         }

@@ -10,7 +10,7 @@ use shard::event::Event;
 use shard::ids::{Index, ShardId};
 use shard::watch::{Cleared, Registered, Watch, WatcherId};
 
-use super::crowd::{CROWDED, share};
+use super::crowd::{CROWDED, share_of};
 use super::feed::{Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
 use super::replay::{Behind, PORTION, Past};
@@ -246,14 +246,8 @@ impl Inner {
 
     /// How many waiting events all watches of this executor leave to one; none: as many as it likes.
     fn share_of_events(&self) -> Option<usize> {
-        let (mut feeds, mut events) = (0, 0);
-        for waiter in self.waiting.iter() {
-            if let Waiter::Feed(feed, _) = waiter {
-                feeds += 1;
-                events += feed.waiting_events();
-            }
-        }
-        (events > CROWDED).then(|| share(CROWDED, feeds))
+        let events = |waiter: &Waiter| if let Waiter::Feed(feed, _) = waiter { feed.waiting_events() } else { 0 };
+        share_of(CROWDED, self.waiting.iter().map(events).filter(|events| *events > 0).collect())
     }
 
     fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {

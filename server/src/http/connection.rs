@@ -264,8 +264,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.session.core.count(|metrics| metrics.bytes_out.add(sent as u64));
             written += sent;
-            if written < self.session.out.len() && self.session.is_watching() {
-                // Thousands may stop reading, and it may be long before they go on.
+            let left = self.session.out.len() - written;
+            if left > 0 && left <= written && self.session.is_watching() {
+                // Thousands may stop reading, and it may be long before they go on. No byte is moved twice for that.
                 self.session.out.drain(..std::mem::take(&mut written));
                 self.session.out.shrink_to_fit();
             }

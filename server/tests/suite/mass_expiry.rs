@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Flavor, PATIENCE, Plan, Server, env_number, eventually, load};
-use crate::watch_limits::open_watch;
+use crate::harness::{Flavor, PATIENCE, Plan, Server, env_number, eventually, load, uetcd_only};
+use crate::watch_limits::{open_watch, raise_descriptor_limit};
 
 /// Keys of a burst that a stream reads.
 const BURST: u64 = 5_000;
@@ -22,6 +22,10 @@ const CROWD: u64 = 10_000;
 const ENDS_PER_SECOND: u64 = 2_500;
 /// How late one of them may go, in milliseconds, unless `SUITE_LATE_MS` says otherwise: the machine may be busy.
 const LATE_MS: u64 = 2_000;
+
+/// Keys of one directory that expire at once, and how many watch it: the events of all are more than may be under way.
+const WATCHED: u64 = 1_500;
+const WATCHERS: u64 = 900;
 
 /// Sets keys whose lifetimes all end within the same second, `in_about` after now if that is enough to write them; that second's end.
 fn load_until(server: &Server, count: u64, in_about: Duration) -> Instant {
@@ -137,4 +141,21 @@ fn among_many_lifetimes_each_ends_in_time() {
     );
     let limit = Duration::from_millis(env_number("SUITE_LATE_MS", LATE_MS));
     assert!(most <= limit, "one was {most:?} late");
+}
+
+#[test]
+fn what_many_watch_expires_once() {
+    uetcd_only!("etcd drops watchers that are a hundred events behind");
+    raise_descriptor_limit(WATCHERS + 1000);
+    let server = Plan::new().args(["--cores", "1"]).start();
+    load(&server, WATCHED, |n| (format!("/m/k{n}"), "value=v&ttl=5".to_owned()));
+    let target = "/v2/keys/m?wait=true&recursive=true&stream=true";
+    let watches: Vec<_> = (0..WATCHERS).map(|_| open_watch(&server, target)).collect();
+    let mut client = server.client();
+    let before = client.set("/other", "1");
+    assert_eq!(client.metric("etcd_store_expires_total"), 0, "the machine is too slow for this");
+    eventually("all are gone", 2 * PATIENCE, || (client.metric("etcd_store_expires_total") == WATCHED).then_some(()));
+    let indices = client.set("/other", "2") - before;
+    assert!(indices < WATCHED + WATCHED / 10, "{WATCHED} expiries took {indices} indices");
+    drop(watches);
 }

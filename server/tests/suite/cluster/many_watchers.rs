@@ -10,7 +10,7 @@ use super::members::{Cluster, Setup};
 use super::netns::Net;
 use super::tail::{Seen, assert_contains, assert_grows};
 use super::watchers::Watcher;
-use crate::harness::{Rng, SetOnDrop, env_number};
+use crate::harness::{Connection, PATIENCE, Rng, SetOnDrop, encode, env_number, eventually, uetcd_only};
 use crate::watch_limits::raise_descriptor_limit;
 
 /// Watchers unless `SUITE_WATCHERS` says otherwise, and writes that they see unless `SUITE_WATCHED` does.
@@ -80,4 +80,38 @@ fn assert_all_of_its_own(watcher: &Watcher, number: u64, got: &[Seen], all: &[Se
         assert_eq!(Some(event), want.next(), "watcher {number}");
     }
     assert_eq!(want.next(), None, "watcher {number} missed it");
+}
+
+#[test]
+fn what_a_member_has_to_catch_up_with_cuts_nobody_off() {
+    /// Together more events than may wait for those who had the time to read.
+    const WATCHES: u64 = 700;
+    const BURST: usize = 1_100;
+    uetcd_only!("etcd drops watchers that are a hundred events behind");
+    raise_descriptor_limit(WATCHES + 1000);
+    let mut cluster = Setup::new().args(&["--cores", "1"]).start(3);
+    let follower = cluster.followers()[0];
+    let watches: Vec<_> = (0..WATCHES)
+        .map(|_| {
+            let mut connection = Connection::open(cluster.address(follower)).expect("it accepts");
+            let target = "/v2/keys/burst?wait=true&recursive=true&stream=true";
+            connection.request("GET", target, None).expect("it reads");
+            assert_eq!(connection.head().expect("the head comes at once").status, 200);
+            connection
+        })
+        .collect();
+    let mut writer = Connection::open(cluster.address(cluster.primary())).expect("it accepts");
+    // It takes part in none of it, and gets all at once.
+    cluster.pause(follower);
+    writer.send(encode("PUT", "/v2/keys/burst/k", Some("value=v")).repeat(BURST).as_bytes()).expect("it reads");
+    for _ in 0..BURST {
+        assert!(writer.response("PUT").expect("an answer").status < 300);
+    }
+    cluster.resume(follower);
+    let mut client = cluster.client(follower);
+    eventually("all has happened there", PATIENCE, || {
+        (client.metric("uetcd_watch_events_total") == WATCHES * BURST as u64).then_some(())
+    });
+    assert_eq!(client.metric("uetcd_watchers_cut_total"), 0);
+    drop(watches);
 }
