@@ -20,6 +20,10 @@ pub(crate) struct Endpoint {
     hung: AtomicBool,
     /// How often it was found hung: who waits for it gives up when this changes.
     found_hung: AtomicU64,
+    /// How often a connection to it was lost: what was made before that is not used again.
+    lost: AtomicU64,
+    /// How many of these there were when it showed last that it serves.
+    proven: AtomicU64,
     /// Exchanges that wait for it now.
     waiting: AtomicUsize,
     /// When something came from it last, or when the first of those began to wait.
@@ -35,6 +39,8 @@ impl Endpoint {
             marked_until: AtomicU64::new(0),
             hung: AtomicBool::new(false),
             found_hung: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            proven: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             heard: AtomicU64::new(0),
         }
@@ -107,6 +113,26 @@ impl Endpoint {
         self.found_hung.load(Relaxed)
     }
 
+    /// A connection to it has ended or failed: it may be about to die, or be dead.
+    pub(super) fn lose(&self) {
+        self.lost.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn times_lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Whether it has lost connections and not answered since; how many, to say that it has with [`Self::prove`].
+    pub(super) fn is_in_doubt(&self) -> Option<u64> {
+        let lost = self.times_lost();
+        (lost > self.proven.load(Relaxed)).then_some(lost)
+    }
+
+    /// It has answered after these losses.
+    pub(super) fn prove(&self, lost: u64) {
+        self.proven.fetch_max(lost, Relaxed);
+    }
+
     /// Something has come from it.
     pub(super) fn hear(&self) {
         self.heard.store(self.now(), Relaxed);
@@ -169,6 +195,19 @@ mod tests {
         assert!(!endpoint.is_available() && endpoint.times_hung() > before);
         endpoint.revive();
         assert!(endpoint.is_available());
+    }
+
+    #[test]
+    fn a_loss_is_a_doubt_until_an_answer_after_it() {
+        let endpoint = endpoint();
+        assert_eq!(endpoint.is_in_doubt(), None);
+        endpoint.lose();
+        let before = endpoint.is_in_doubt().expect("a loss");
+        endpoint.lose();
+        endpoint.prove(before);
+        let lost = endpoint.is_in_doubt().expect("one has come since");
+        endpoint.prove(lost);
+        assert_eq!(endpoint.is_in_doubt(), None);
     }
 
     #[test]

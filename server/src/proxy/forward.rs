@@ -4,6 +4,9 @@
 //! out of rotation, and the next is asked. One that may have got the request and does not answer is, too; but then the next
 //! is asked only what does no harm when it is done twice: etcd repeats everything. [`leader`] keeps writes from members that
 //! would lose them.
+//!
+//! A member that dies takes connections for a moment longer, and those that it has look sound. So after the loss of one no
+//! other that was made before is used again, and a write is sent on a new one only when the member has answered there.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,6 +24,7 @@ use super::endpoint::{Endpoint, Waiting};
 use super::front::{Front, Trouble};
 use super::leader;
 use super::plan::{self, Job};
+use super::probe;
 use super::upstream::Upstream;
 use crate::config::go_reason;
 use crate::http::allowed;
@@ -32,7 +36,7 @@ const OUT_KEPT: usize = 4 << 10;
 
 /// Why an endpoint has not answered.
 enum Fault {
-    /// It has not got the request.
+    /// No process has got the request.
     Unsent(io::Error),
     /// It may have got it. `kept`: on a connection that had been idle, which may have ended for that alone.
     Lost { error: io::Error, kept: bool },
@@ -88,6 +92,7 @@ where
 fn failed(front: &Front, job: &Job, endpoint: &Endpoint, error: &io::Error) {
     front.count(|metrics| metrics.dropped(job.method, Dropped::FailedSending));
     front.tell(Trouble::Failed, || format!("failed to direct request to {}: {}", endpoint.url(), go_reason(error)));
+    endpoint.lose();
     endpoint.mark(front.shared.config.proxying.failure_wait);
     front.shared.director.shake();
 }
@@ -118,14 +123,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(upstream) = front.pool.take(endpoint) {
-        match exchange(front, client, job, upstream).await {
-            Err(Fault::Unsent(_)) => {}
-            Err(Fault::Lost { .. }) if job.is_safe && !endpoint.is_hung() => {}
-            outcome => return outcome,
+        let outcome = exchange(front, client, job, upstream).await;
+        match outcome {
+            Err(Fault::Unsent(_)) => endpoint.lose(),
+            Err(Fault::Lost { .. }) if job.is_safe && !endpoint.is_hung() => endpoint.lose(),
+            Err(Fault::Lost { .. }) => {
+                endpoint.lose();
+                return outcome;
+            }
+            Ok(_) | Err(Fault::Abandoned) => return outcome,
         }
     }
-    let dialled = Upstream::dial(endpoint, front.shared.config.proxying.dial_timeout).await;
-    match dialled {
+    match connect(front, job, endpoint).await {
         Ok(upstream) => exchange(front, client, job, upstream).await,
         Err(error) => {
             if error.kind() == io::ErrorKind::TimedOut {
@@ -134,6 +143,22 @@ where
             Err(Fault::Unsent(error))
         }
     }
+}
+
+/// A new connection that can be used for a job.
+async fn connect(front: &Front, job: &Job, endpoint: &Arc<Endpoint>) -> io::Result<Upstream> {
+    let dial = || Upstream::dial(endpoint, front.shared.config.proxying.dial_timeout);
+    let mut upstream = dial().await?;
+    if !job.is_safe
+        && let Some(lost) = endpoint.is_in_doubt()
+    {
+        let stays = within(probe::PATIENCE, probe::prove(front, &mut upstream)).await?;
+        endpoint.prove(lost);
+        if !stays {
+            upstream = dial().await?;
+        }
+    }
+    Ok(upstream)
 }
 
 /// Sends the request and waits for the head of the answer.
@@ -171,6 +196,9 @@ where
         }
         match next_event(front, client, job, &mut upstream).await {
             Event::Bytes => {}
+            Event::Ended if upstream.has_ended_unread() => {
+                return Err(Fault::Unsent(io::ErrorKind::UnexpectedEof.into()));
+            }
             Event::Ended => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
             Event::Failed(error) => return Err(lost(error)),
             Event::Abandoned | Event::Stopped => return Err(Fault::Abandoned),

@@ -4,10 +4,8 @@
 //! whose request died with the member would fail twice, then. So when an endpoint has failed, the next one is asked who leads
 //! before it gets a write; if that is somebody who can not be reached, or nobody, it is asked again until an election is over.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -15,17 +13,14 @@ use serde::Deserialize;
 use super::endpoint::Endpoint;
 use super::front::Front;
 use super::probe;
-use super::upstream::Upstream;
 use crate::peer::within;
 
 /// How long a request waits at most: elections take a second or two with etcd's defaults. Then the members have the last word.
 const HOLD_MAX: Duration = Duration::from_secs(5);
 /// From one question to the next.
 const GLANCE: Duration = Duration::from_millis(50);
-/// How long a member has to say who leads, or to be connected to.
+/// How long a member has to say who leads, or anything at all.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A member with a great many URLs is still shorter.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Waits until `endpoint` follows a leader that is there, if some endpoint has failed since one was last seen. Of all the
 /// requests that wait on an executor one asks.
@@ -68,7 +63,7 @@ async fn leads(front: &Front, endpoint: &Arc<Endpoint>) -> bool {
             let leader = named.iter().find(|named| urls.iter().any(|url| url == named.url().as_str()));
             match leader {
                 // Whoever has just answered is there.
-                Some(leader) if !Arc::ptr_eq(leader, endpoint) => is_there(leader).await,
+                Some(leader) if !Arc::ptr_eq(leader, endpoint) => is_there(front, leader).await,
                 _ => true,
             }
         }
@@ -77,8 +72,9 @@ async fn leads(front: &Front, endpoint: &Arc<Endpoint>) -> bool {
     }
 }
 
-async fn is_there(leader: &Arc<Endpoint>) -> bool {
-    !leader.is_hung() && Upstream::dial(leader, Some(PATIENCE)).await.is_ok()
+/// That its port takes connections says nothing: the kernel still does that for a process that ends.
+async fn is_there(front: &Front, leader: &Arc<Endpoint>) -> bool {
+    !leader.is_hung() && within(PATIENCE, probe::ask(front, leader, "/version")).await.is_ok()
 }
 
 /// What a member says of the leader.
@@ -101,18 +97,7 @@ async fn ask(front: &Front, endpoint: &Arc<Endpoint>) -> io::Result<Said> {
     if head.status != 200 {
         return Ok(if head.status == 503 { Said::Election } else { Said::Nothing });
     }
-    let (mut decoder, mut body) = (head.body(), Vec::new());
-    while body.len() < ANSWER_BYTES_MAX {
-        let progress = decoder.decode(&upstream.input, &mut body).map_err(io::Error::other)?;
-        upstream.input.drain(..progress.consumed);
-        if progress.finished || poll_fn(|cx| read(front, &mut upstream, cx)).await? == 0 {
-            break;
-        }
-    }
+    let (body, _) = probe::body(front, &mut upstream, &head).await?;
     let leader = serde_json::from_slice(&body);
     Ok(leader.map_or(Said::Nothing, |Leader { client_urls }| Said::Leader(client_urls)))
-}
-
-fn read(front: &Front, upstream: &mut Upstream, cx: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
-    upstream.poll_read(cx, &mut front.scratch())
 }

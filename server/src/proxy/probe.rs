@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use net::http::client::{ResponseHead, decode_head};
@@ -22,7 +21,9 @@ use crate::peer::within;
 /// How long a member that is waited for may say nothing.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long it has for its version.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// A member with a great many URLs is still shorter.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// From one look to the next.
 const GLANCE: Duration = Duration::from_millis(500);
 
@@ -54,8 +55,20 @@ async fn probe(front: Rc<Front>, endpoint: Arc<Endpoint>) {
 /// Asks for a page on a connection of its own: the head of the answer, whatever it is, and where the body comes.
 pub(super) async fn ask(front: &Front, endpoint: &Arc<Endpoint>, path: &str) -> io::Result<(Upstream, ResponseHead)> {
     let mut upstream = Upstream::dial(endpoint, Some(PATIENCE)).await?;
-    let host = endpoint.url().host_port();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: uetcd\r\nConnection: close\r\n\r\n");
+    let head = request(front, &mut upstream, path, "Connection: close\r\n").await?;
+    Ok((upstream, head))
+}
+
+/// Has a member show on a new connection that it serves there; whether the connection can be used on.
+pub(super) async fn prove(front: &Front, upstream: &mut Upstream) -> io::Result<bool> {
+    let head = request(front, upstream, "/version", "").await?;
+    let (_, is_complete) = body(front, upstream, &head).await?;
+    Ok(is_complete && head.keep_alive && upstream.input.is_empty())
+}
+
+async fn request(front: &Front, upstream: &mut Upstream, path: &str, more: &str) -> io::Result<ResponseHead> {
+    let host = upstream.endpoint.url().host_port();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: uetcd\r\n{more}\r\n");
     let mut written = 0;
     while written < request.len() {
         written += upstream.write(&request.as_bytes()[written..], None).await?;
@@ -63,12 +76,30 @@ pub(super) async fn ask(front: &Front, endpoint: &Arc<Endpoint>, path: &str) -> 
     loop {
         if let Some((head, length)) = decode_head(&upstream.input, false).map_err(io::Error::other)? {
             upstream.input.drain(..length);
-            return Ok((upstream, head));
+            return Ok(head);
         }
-        let read = poll_fn(|cx| match upstream.poll_read(cx, &mut front.scratch()) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            read => read,
-        });
-        read.await?;
+        if read(front, upstream).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
+}
+
+/// The rest of an answer, and whether it is all of it.
+pub(super) async fn body(front: &Front, upstream: &mut Upstream, head: &ResponseHead) -> io::Result<(Vec<u8>, bool)> {
+    let (mut decoder, mut body) = (head.body(), Vec::new());
+    while body.len() < ANSWER_BYTES_MAX {
+        let progress = decoder.decode(&upstream.input, &mut body).map_err(io::Error::other)?;
+        upstream.input.drain(..progress.consumed);
+        if progress.finished {
+            return Ok((body, true));
+        }
+        if read(front, upstream).await? == 0 {
+            break;
+        }
+    }
+    Ok((body, false))
+}
+
+async fn read(front: &Front, upstream: &mut Upstream) -> io::Result<usize> {
+    poll_fn(|cx| upstream.poll_read(cx, &mut front.scratch())).await
 }

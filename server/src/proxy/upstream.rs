@@ -27,6 +27,8 @@ pub(super) struct Upstream {
     pub(super) endpoint: Arc<Endpoint>,
     /// How often the endpoint had been found hung when this exchange began.
     times_hung: u64,
+    /// How many connections to the endpoint had been lost when this one was made.
+    times_lost: u64,
     /// It has served an exchange before.
     pub(super) is_used: bool,
     /// Received and not consumed.
@@ -36,11 +38,11 @@ pub(super) struct Upstream {
 impl Upstream {
     /// Connects within `limit`.
     pub(super) async fn dial(endpoint: &Arc<Endpoint>, limit: Option<Duration>) -> io::Result<Self> {
-        let times_hung = endpoint.times_hung();
+        let (times_hung, times_lost) = (endpoint.times_hung(), endpoint.times_lost());
         let limit = limit.unwrap_or(FOR_EVER);
         let Dialled { stream, socket } = within(limit, connect(endpoint.url(), limit)).await?;
         let endpoint = Arc::clone(endpoint);
-        Ok(Self { stream, socket, endpoint, times_hung, is_used: false, input: Vec::new() })
+        Ok(Self { stream, socket, endpoint, times_hung, times_lost, is_used: false, input: Vec::new() })
     }
 
     /// Sends what the member takes of `bytes`; the number of bytes.
@@ -68,10 +70,33 @@ impl Upstream {
         self.endpoint.times_hung() != self.times_hung
     }
 
-    /// Nothing is known against using it once more.
-    fn is_good(&self) -> bool {
-        self.endpoint.is_listed() && !self.is_given_up() && !self.socket.is_some_and(is_gone)
+    /// Of a connection that the member has ended in good order: whether it did so without an answer, and before its kernel
+    /// had got all of the request, which no process has read, then. A reset would prove nothing: it is also what comes of a
+    /// machine that has started again after it had executed the request.
+    pub(super) fn has_ended_unread(&self) -> bool {
+        self.input.is_empty() && self.socket.is_some_and(is_unacknowledged)
     }
+
+    /// Nothing is known against using it once more. That it has ended puts the endpoint in doubt: a member that stops ends
+    /// idle connections first, and for a moment its port still takes new ones.
+    fn is_good(&self) -> bool {
+        if !self.endpoint.is_listed() || self.is_given_up() || self.endpoint.times_lost() != self.times_lost {
+            return false;
+        }
+        let is_gone = self.socket.is_some_and(is_gone);
+        if is_gone {
+            self.endpoint.lose();
+        }
+        !is_gone
+    }
+}
+
+/// Whether the other side's kernel has not acknowledged all that was sent.
+fn is_unacknowledged(socket: RawFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request, `SIOCOUTQ` by its older name, writes one integer.
+    let asked = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut bytes) };
+    asked == 0 && bytes > 0
 }
 
 /// The idle connections of one executor.
@@ -106,5 +131,44 @@ impl Pool {
     /// Closes those that can not be used again.
     pub(super) fn sweep(&self) {
         self.0.borrow_mut().retain(Upstream::is_good);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    /// Both ends of a connection.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        (near, listener.accept().expect("accepted").0)
+    }
+
+    fn read_to_end(near: &mut TcpStream) {
+        assert_eq!(near.read(&mut [0; 9]).expect("an orderly end"), 0);
+    }
+
+    #[test]
+    fn what_came_after_the_end_was_not_read() {
+        let (mut near, far) = pair();
+        drop(far);
+        near.write_all(b"too late").expect("the kernel takes it");
+        read_to_end(&mut near);
+        assert!(is_unacknowledged(near.as_raw_fd()));
+    }
+
+    #[test]
+    fn what_came_before_the_end_may_have_been_read() {
+        let (mut near, mut far) = pair();
+        near.write_all(b"in time").expect("it is taken");
+        far.read_exact(&mut [0; 7]).expect("it comes");
+        drop(far);
+        read_to_end(&mut near);
+        assert!(!is_unacknowledged(near.as_raw_fd()));
     }
 }

@@ -99,10 +99,28 @@ fn the_death_of_any_member_costs_a_connection_one_request_at_most() {
     }
 }
 
+/// A member that stops answers what it has read, but may end a connection on which the next request has just come.
+#[test]
+fn so_does_the_stop_of_the_member_that_is_asked() {
+    let mut cluster = Cluster::of(3);
+    let proxy = in_front_of_all(&cluster);
+    for _ in 0..3 {
+        let first = first_asked(&proxy, &cluster);
+        under_load("the one that is asked first", proxy.address(), |seen| {
+            seen.wait_for_more(MORE);
+            cluster.terminate(first);
+            seen.wait_for_more(MORE);
+        });
+        cluster.restart(first);
+        cluster.wait_writable();
+        eventually("it is asked again", PATIENCE, || (first_asked(&proxy, &cluster) == first).then_some(()));
+    }
+}
+
 /// A member of etcd that has not noticed that its leader is dead takes writes and loses them: so whoever was asked first must not
 /// be followed by such a one.
 #[test]
-fn so_does_the_death_of_etcds_leader() {
+fn and_the_death_of_etcds_leader() {
     uetcd_only!("proxy-leader: etcd's sends writes to members that lose them");
     need("etcd");
     let mut cluster = Setup::new().flavor(Flavor::Etcd).start(3);
@@ -132,8 +150,8 @@ fn under_load(who: &str, address: SocketAddr, happens: impl FnOnce(&Seen)) {
         seen.stop.store(true, Ordering::Relaxed);
     });
     let (answered, failed) = (seen.answered.into_inner(), seen.failed.into_inner().expect("no panic"));
-    println!("{who} died: {answered} answers, {failed:?}");
-    assert!(failed.iter().all(|failed| failed.len() <= 1), "{who} died: {failed:?}");
+    println!("{who} ended: {answered} answers, {failed:?}");
+    assert!(failed.iter().all(|failed| failed.len() <= 1), "{who} ended: {failed:?}");
 }
 
 /// Polls for every change of a key, in order, until they are from after this moment. Streams of etcd begin in no past.

@@ -1,60 +1,137 @@
 //! A proxy in front of something that is no member, but answers as is wanted: what exactly is sent on, and what becomes of broken answers.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use super::{plan, plan_of};
 use crate::harness::{Connection, Flavor, Plan, need, uetcd_only};
+
+/// Requests for `x-together` that are answered when all of them have come.
+const TOGETHER: usize = 4;
 
 /// A head as it came, and on which connection.
 type Heard = Arc<Mutex<Vec<(usize, String)>>>;
 
 struct Fake {
     address: SocketAddr,
+    state: Arc<State>,
+}
+
+/// What its connections share.
+struct State {
     heard: Heard,
+    /// The client URLs that it names.
+    urls: String,
+    streams: Mutex<Vec<TcpStream>>,
+    /// Connections before this one end when they are asked something.
+    doomed: AtomicUsize,
+    /// New connections are reset when they are asked something, as those are that nobody has accepted.
+    stopping: AtomicBool,
+    together: Barrier,
 }
 
 impl Fake {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let heard = Heard::default();
-        let shared = Arc::clone(&heard);
-        thread::spawn(move || {
-            for (nth, stream) in listener.incoming().enumerate() {
-                let (stream, heard) = (stream.expect("a connection"), Arc::clone(&shared));
-                thread::spawn(move || serve(nth, stream, address, &heard));
-            }
-        });
-        Self { address, heard }
+        Self::bind().serve(&[])
+    }
+
+    /// A port of a fake that is yet to be started.
+    fn bind() -> Bound {
+        Bound(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
     }
 
     fn proxy(&self) -> Plan {
         plan(&[format!("http://{}", self.address)])
     }
 
+    fn all_heard(&self) -> Vec<(usize, String)> {
+        self.state.heard.lock().expect("no panic").clone()
+    }
+
     /// The requests for keys so far.
     fn heard(&self) -> Vec<(usize, String)> {
-        let heard = self.heard.lock().expect("no panic");
-        heard.iter().filter(|(_, head)| head.contains(" /v2/keys/x")).cloned().collect()
+        self.all_heard().into_iter().filter(|(_, head)| head.contains(" /v2/keys/x")).collect()
+    }
+
+    /// As if its process had died, and its connections not yet.
+    fn doom(&self) {
+        self.state.doomed.store(self.state.streams.lock().expect("no panic").len(), Relaxed);
+    }
+
+    /// As a server does that stops: its idle connections end, while the kernel still takes new ones.
+    fn stop(&self) {
+        self.state.stopping.store(true, Relaxed);
+        for stream in &*self.state.streams.lock().expect("no panic") {
+            // The proxy may have ended it before.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// See [`Fake::bind`].
+struct Bound(TcpListener);
+
+impl Bound {
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("bound")
+    }
+
+    /// Serves as a member with client URLs at these addresses; none: its own.
+    fn serve(self, addresses: &[SocketAddr]) -> Fake {
+        let address = self.address();
+        let addresses = if addresses.is_empty() { &[address] } else { addresses };
+        let urls: Vec<String> = addresses.iter().map(|address| format!("\"http://{address}\"")).collect();
+        let state = Arc::new(State {
+            heard: Heard::default(),
+            urls: urls.join(","),
+            streams: Mutex::default(),
+            doomed: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            together: Barrier::new(TOGETHER),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for (nth, stream) in self.0.incoming().enumerate() {
+                let (stream, state) = (stream.expect("a connection"), Arc::clone(&shared));
+                let copy = stream.try_clone().expect("a socket can be cloned");
+                state.streams.lock().expect("no panic").push(copy);
+                thread::spawn(move || serve(nth, stream, address, &state));
+            }
+        });
+        Fake { address, state }
     }
 }
 
 /// Answers until the path says otherwise, or the client goes.
-fn serve(nth: usize, stream: TcpStream, address: SocketAddr, heard: &Heard) {
+fn serve(nth: usize, stream: TcpStream, address: SocketAddr, state: &State) {
+    if state.stopping.load(Relaxed) {
+        let _ = stream.peek(&mut [0]);
+        // With bytes that nobody has read it is reset, once it is closed: by its other descriptor, too.
+        state.streams.lock().expect("no panic").clear();
+        return;
+    }
     let mut writer = stream.try_clone().expect("a socket can be cloned");
     let mut reader = BufReader::new(stream);
     while let Some(head) = read_head(&mut reader) {
-        heard.lock().expect("no panic").push((nth, head.clone()));
-        let members =
-            format!(r#"[{{"id":1,"name":"f","peerURLs":["http://{address}"],"clientURLs":["http://{address}"]}}]"#);
+        state.heard.lock().expect("no panic").push((nth, head.clone()));
+        if nth < state.doomed.load(Relaxed) {
+            let _ = writer.shutdown(Shutdown::Both);
+            return;
+        }
+        let urls = &state.urls;
+        let members = format!(r#"[{{"id":1,"name":"f","peerURLs":["http://{address}"],"clientURLs":[{urls}]}}]"#);
         let answer = |more: &str, body: &str| format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 9\r\n{more}\r\n{body}");
         let sized = |body: &str| answer(&format!("X-Etcd-Cluster-Id: 1\r\nContent-Length: {}\r\n", body.len()), body);
         let path = head.split([' ', '?']).nth(1).unwrap_or_default();
         let (text, closes) = match path.rsplit('/').next().unwrap_or_default() {
             "members" => (sized(&members), false),
+            "x-together" => {
+                state.together.wait();
+                (sized("{}\n"), false)
+            }
             "x-short" => (answer("Content-Length: 100\r\n", "0123456789"), true),
             "x-in-chunk" => (answer("Transfer-Encoding: chunked\r\n", "5\r\n01"), true),
             "x-until-close" => (answer("", "all of it"), true),
@@ -67,6 +144,7 @@ fn serve(nth: usize, stream: TcpStream, address: SocketAddr, heard: &Heard) {
             _ => (sized("{}\n"), false),
         };
         if writer.write_all(text.as_bytes()).is_err() || closes {
+            let _ = writer.shutdown(Shutdown::Both);
             return;
         }
     }
@@ -178,4 +256,49 @@ fn a_write_is_sent_once_and_a_read_may_be_sent_again() {
             assert!(if method == "GET" { sent >= 1 } else { sent == 1 }, "{method} {path} was sent {sent} times");
         }
     }
+}
+
+/// A member that dies takes its connections with it, but not all at once.
+#[test]
+fn after_a_loss_no_write_is_sent_on_an_older_connection() {
+    uetcd_only!("proxy-repeats: etcd's repeats writes");
+    let fake = Fake::start();
+    let proxy = fake.proxy().uetcd_args(["--cores", "1"]).start();
+    let address = proxy.address();
+    let get = |path: &str| ask(address, &format!("GET /v2/keys/{path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    thread::scope(|scope| {
+        for _ in 0..TOGETHER {
+            scope.spawn(|| assert_eq!(get("x-together").expect("an answer").status, 200));
+        }
+    });
+    fake.doom();
+    let put = || ask(address, "PUT /v2/keys/x-w HTTP/1.1\r\nHost: x\r\n\r\n").expect("an answer").status;
+    assert_eq!([put(), put(), put()], [502, 200, 200]);
+    let writes = fake.heard().iter().filter(|(_, head)| head.contains("x-w")).count();
+    assert_eq!(writes, 3, "each was sent once");
+    // Where a write goes after a loss, somebody has answered before.
+    let doomed = fake.state.doomed.load(Relaxed);
+    let heard = fake.all_heard();
+    let asked: Vec<&str> = heard.iter().filter(|(nth, _)| *nth >= doomed).map(|(_, head)| head.as_str()).collect();
+    assert!(asked[0].starts_with("GET /version HTTP/1.1\r\n"), "{asked:?}");
+    assert_eq!(asked.iter().filter(|head| head.contains("/version")).count(), 1, "{asked:?}");
+}
+
+/// The kernel takes connections for a server until that has closed its port.
+#[test]
+fn no_write_fails_when_a_member_stops_that_has_ended_its_connections() {
+    let bound = [Fake::bind(), Fake::bind()];
+    let addresses = [bound[0].address(), bound[1].address()];
+    let fakes = bound.map(|bound| bound.serve(&addresses));
+    let proxy = fakes[0].proxy().uetcd_args(["--cores", "1"]).start();
+    let mut client = proxy.client();
+    assert_eq!(client.put("/v2/keys/x-w", &[]).status, 200);
+    let first = fakes.iter().find(|fake| !fake.heard().is_empty()).expect("one was asked");
+    first.stop();
+    for _ in 0..5 {
+        let answer = client.put("/v2/keys/x-w", &[]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let writes: usize = fakes.iter().map(|fake| fake.heard().len()).sum();
+    assert_eq!(writes, 6, "each was sent once");
 }
