@@ -147,7 +147,7 @@ where
 
 /// A new connection that can be used for a job.
 async fn connect(front: &Front, job: &Job, endpoint: &Arc<Endpoint>) -> io::Result<Upstream> {
-    let dial = || Upstream::dial(endpoint, front.shared.config.proxying.dial_timeout);
+    let dial = || Upstream::dial(&front.shared.own, endpoint, front.shared.config.proxying.dial_timeout);
     let mut upstream = dial().await?;
     if !job.is_safe
         && let Some(lost) = endpoint.is_in_doubt()

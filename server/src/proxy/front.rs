@@ -10,6 +10,7 @@ use net::http::date::{DateCache, DateStamp};
 
 use super::director::Director;
 use super::endpoint::Endpoint;
+use super::own::Own;
 use super::upstream::Pool;
 use crate::config::Config;
 use crate::http::Registry;
@@ -27,15 +28,16 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) director: Arc<Director>,
+    pub(super) own: Arc<Own>,
     /// The part of each executor, which alone bumps it: the lock is free but during a scrape.
     metrics: Vec<Mutex<ProxyMetrics>>,
     stopping: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, director: Arc<Director>) -> Self {
+    pub(super) fn new(config: Config, director: Arc<Director>, own: Arc<Own>) -> Self {
         let metrics = config.cores.iter().map(|_| Mutex::default()).collect();
-        Self { config, director, metrics, stopping: AtomicBool::new(false) }
+        Self { config, director, own, metrics, stopping: AtomicBool::new(false) }
     }
 
     /// The process stops.
@@ -76,7 +78,7 @@ pub(super) struct Front {
     /// When the idle connections were looked at last.
     swept: Cell<Instant>,
     /// When each trouble was told last.
-    told: RefCell<[Option<Instant>; 3]>,
+    told: RefCell<[Option<Instant>; 4]>,
 }
 
 /// Troubles that a flood of requests would tell as often.
@@ -85,6 +87,7 @@ pub(super) enum Trouble {
     NobodyToAsk,
     NobodyAnswers,
     Failed,
+    GoesRound,
 }
 
 impl Front {

@@ -1,9 +1,10 @@
 //! Proxy mode: no member, but a door to all of them.
 //!
 //! [`run`] is all that others need. It learns the cluster from peer URLs ([`refresh`], [`cluster_file`]), keeps its members in
-//! an order ([`director`], [`endpoint`]), and starts one executor per core; each accepts clients ([`connection`], [`client`]),
-//! decides what becomes of a request ([`plan`]), and sends on what is for a member ([`forward`], [`upstream`]). Who hangs is
-//! found out by [`probe`], and whether there is a leader after a member has died by [`leader`].
+//! an order ([`director`], [`endpoint`]) without what leads back to itself ([`own`]), and starts one executor per core; each
+//! accepts clients ([`connection`], [`client`]), decides what becomes of a request ([`plan`]), and sends on what is for a member
+//! ([`forward`], [`upstream`]). Who hangs is found out by [`probe`], and whether there is a leader after a member has died by
+//! [`leader`].
 //!
 //! A connection handles one request at a time. A request is read whole, within the limits that members have, and its answer
 //! passes as it comes, so that a connection holds no more of it than one read.
@@ -19,6 +20,7 @@ mod executor;
 mod forward;
 mod front;
 mod leader;
+mod own;
 mod plan;
 mod probe;
 mod refresh;
@@ -42,6 +44,7 @@ use cluster_file::ClusterFile;
 use director::Director;
 use executor::Seed;
 use front::Shared;
+use own::Own;
 use refresh::{Refresher, shown};
 
 /// Where a proxy without a cluster file learns of its cluster.
@@ -64,7 +67,8 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     let listening = prepare::proxy_ports(&config)?;
     prepare::proxy_directory(&config)?;
     let director = Arc::new(Director::new(Instant::now()));
-    let mut refresher = Refresher::new(Arc::clone(&director), &config, file, peers);
+    let own = Arc::new(Own::of(&config));
+    let mut refresher = Refresher::new(Arc::clone(&director), Arc::clone(&own), config.proxying, file, peers);
     refresher.refresh();
     let mut listeners = listen::bind_all(&config, Role::Proxy).map_err(Fatal::Other)?;
     listening.iter().for_each(logging::emit);
@@ -72,7 +76,7 @@ pub(crate) fn run(config: Config, source: Source) -> Result<Reason, End> {
     let cores = config.cores.len();
     // Each client may need a connection to a member.
     let connections = config.max_connections.unwrap_or(usize::MAX).min(descriptors as usize / 2).div_ceil(cores);
-    let shared = Arc::new(Shared::new(config, director));
+    let shared = Arc::new(Shared::new(config, director, own));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     ignore_stray_signals().map_err(|error| Fatal::Other(format!("no signals: {error}")))?;
     let (alive, ended) = channel();

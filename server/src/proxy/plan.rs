@@ -12,13 +12,15 @@ use net::keys_request::{self, Decoded, KeysRequest};
 use net::router::{self, Route};
 use net::target::{self, Redirect, Target};
 
-use super::front::Front;
+use super::front::{Front, Trouble};
 use crate::config::ProxyMode;
 use crate::http::{Grant, allowed, grant, message_body};
 use crate::listen::Side;
-use crate::metrics::proxy::method;
+use crate::metrics::proxy::{Dropped, method};
 use crate::page::{Kind, Page};
 
+/// Proxies that a request may have passed, by its `X-Forwarded-For`: what has passed more goes round.
+const HOPS_MAX: usize = 16;
 /// Bytes of an `OPTIONS *` that Go looks at; after more it closes.
 const OPTIONS_BODY_MAX: usize = 4 << 10;
 
@@ -85,6 +87,7 @@ pub(super) fn plan(front: &Front, asker: &Asker, request: &Request<'_>) -> Plan 
         return Plan::Answer(Answer { lingers: request.body.bytes().is_none(), ..answer });
     }
     match request.body {
+        Body::Bytes(_) if hops(request) > HOPS_MAX => Plan::Answer(gone_round(front, request, cors)),
         Body::Bytes(body) => Plan::Forward(job(front, asker, request, &path, body)),
         Body::TooLarge | Body::Unread => {
             let text = "proxy: failed to read request body: http: request body too large";
@@ -164,6 +167,27 @@ fn job(front: &Front, asker: &Asker, request: &Request<'_>, path: &[u8], body: &
         is_watch: matches!(decoded, Some(KeysRequest::Watch { .. })),
         cors: grant(&front.shared.config.cors, request.origin),
     }
+}
+
+/// The proxies that a request has passed. Each names who has asked it.
+fn hops(request: &Request<'_>) -> usize {
+    let fields = request.lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+        name.eq_ignore_ascii_case(b"x-forwarded-for").then_some(value)
+    });
+    fields.map(|value| value.split(|byte| *byte == b',').count()).sum()
+}
+
+/// A member advertises this proxy where that can not be seen, or another one that asks this one.
+fn gone_round(front: &Front, request: &Request<'_>, cors: Grant) -> Answer {
+    let text = "the request goes round: a member advertises the URL of a proxy";
+    let method = method(request.method);
+    front.count(|metrics| {
+        metrics.request(method);
+        metrics.dropped(method, Dropped::FailedGettingResponse);
+    });
+    front.tell(Trouble::GoesRound, || text.to_owned());
+    answer(front, &message(502, &format!("proxy: {text}")), request.exchange(), cors)
 }
 
 /// `*` is the server as such. Go answers `OPTIONS` before etcd sees it, and has nothing else to say.

@@ -54,7 +54,7 @@ async fn probe(front: Rc<Front>, endpoint: Arc<Endpoint>) {
 
 /// Asks for a page on a connection of its own: the head of the answer, whatever it is, and where the body comes.
 pub(super) async fn ask(front: &Front, endpoint: &Arc<Endpoint>, path: &str) -> io::Result<(Upstream, ResponseHead)> {
-    let mut upstream = Upstream::dial(endpoint, Some(PATIENCE)).await?;
+    let mut upstream = Upstream::dial(&front.shared.own, endpoint, Some(PATIENCE)).await?;
     let head = request(front, &mut upstream, path, "Connection: close\r\n").await?;
     Ok((upstream, head))
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::cluster_file::ClusterFile;
 use super::director::Director;
-use crate::config::{Config, Proxying, Url, Urls, fetch, running};
+use super::own::Own;
+use crate::config::{Proxying, Url, fetch, running};
 use crate::logging::{self, LogLine, Severity};
 
 /// How long each member may take to say who is in the cluster.
@@ -24,16 +25,20 @@ pub(super) struct Refresher {
     file: ClusterFile,
     /// Whom to ask.
     peers: Vec<Url>,
-    /// Where the proxy itself listens.
-    own: Urls,
+    own: Arc<Own>,
     /// What went wrong the last time, so that it is not said once a second.
     said: Vec<LogLine>,
 }
 
 impl Refresher {
-    /// Asks `peers` first; `config` says where the proxy itself listens.
-    pub(super) fn new(director: Arc<Director>, config: &Config, file: ClusterFile, peers: Vec<Url>) -> Self {
-        let (settings, own) = (config.proxying, config.listen_client.clone());
+    /// Asks `peers` first.
+    pub(super) fn new(
+        director: Arc<Director>,
+        own: Arc<Own>,
+        settings: Proxying,
+        file: ClusterFile,
+        peers: Vec<Url>,
+    ) -> Self {
         Self { director, settings, file, peers, own, said: Vec::new() }
     }
 
@@ -62,7 +67,7 @@ impl Refresher {
         } else {
             log.push(warning("proxy: could not retrieve cluster information from the given urls".to_owned()));
         }
-        clients.retain(|url| self.is_another(url, &mut log));
+        self.leave_own_out(&mut clients, &mut log);
         if !peers.is_empty() {
             self.remember(peers, &mut log);
         }
@@ -76,15 +81,13 @@ impl Refresher {
         self.said = log;
     }
 
-    /// Requests would go round, from the proxy to itself. It is the default of members to advertise `localhost`.
-    fn is_another(&self, url: &Url, log: &mut Vec<LogLine>) -> bool {
-        let is_own = self.own.iter().any(|own| own == url);
-        if is_own {
-            log.push(warning(format!(
-                "proxy: {url} is left out: a member advertises it, but this proxy listens there"
-            )));
-        }
-        !is_own
+    /// Requests would go round, from the proxy to itself.
+    fn leave_own_out(&self, clients: &mut Vec<Url>, log: &mut Vec<LogLine>) {
+        let own = self.own.led_to(clients);
+        clients.retain(|url| !own.contains(url));
+        log.extend(own.iter().map(|url| {
+            warning(format!("proxy: {url} is left out: a member advertises it, but this proxy listens there"))
+        }));
     }
 
     /// The members of tomorrow are found through those of today.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
 
 use super::endpoint::Endpoint;
+use super::own::Own;
 use crate::http::is_gone;
 use crate::peer::{Dialled, Stream, connect, within};
 
@@ -36,11 +37,14 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Connects within `limit`.
-    pub(super) async fn dial(endpoint: &Arc<Endpoint>, limit: Option<Duration>) -> io::Result<Self> {
+    /// Connects within `limit`, but not to what is the proxy's `own`.
+    pub(super) async fn dial(own: &Own, endpoint: &Arc<Endpoint>, limit: Option<Duration>) -> io::Result<Self> {
         let (times_hung, times_lost) = (endpoint.times_hung(), endpoint.times_lost());
         let limit = limit.unwrap_or(FOR_EVER);
         let Dialled { stream, socket } = within(limit, connect(endpoint.url(), limit)).await?;
+        if socket.is_some_and(|socket| own.is_at_the_end_of(socket)) {
+            return Err(io::Error::other("this proxy listens there"));
+        }
         let endpoint = Arc::clone(endpoint);
         Ok(Self { stream, socket, endpoint, times_hung, times_lost, is_used: false, input: Vec::new() })
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use super::{plan, plan_of};
-use crate::harness::{Connection, Flavor, Plan, need, uetcd_only};
+use crate::harness::{Client, Connection, Flavor, PATIENCE, Plan, eventually, need, uetcd_only};
 
 /// Requests for `x-together` that are answered when all of them have come.
 const TOGETHER: usize = 4;
@@ -301,4 +301,53 @@ fn no_write_fails_when_a_member_stops_that_has_ended_its_connections() {
     }
     let writes: usize = fakes.iter().map(|fake| fake.heard().len()).sum();
     assert_eq!(writes, 6, "each was sent once");
+}
+
+/// A proxy can not see that an address leads back to it when somebody on the way translates it.
+#[test]
+fn a_request_that_goes_round_comes_to_an_end() {
+    uetcd_only!("proxy-order: etcd's sends requests round and round");
+    let door = Plan::new().on_quiet_ports();
+    let relay = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let fake = Fake::bind().serve(&[relay.local_addr().expect("bound")]);
+    let (passed, back) = (Arc::new(AtomicUsize::new(0)), door.address());
+    let count = Arc::clone(&passed);
+    thread::spawn(move || {
+        for stream in relay.incoming() {
+            count.fetch_add(1, Relaxed);
+            let near = stream.expect("a connection");
+            // The test may be over.
+            let Ok(far) = TcpStream::connect(back) else { return };
+            let [far_back, near_back] = [&far, &near].map(|end| end.try_clone().expect("a socket can be cloned"));
+            for (from, to) in [(near, far), (far_back, near_back)] {
+                thread::spawn(move || pour(from, to));
+            }
+        }
+    });
+    let proxy = fake.proxy().args(["--listen-client-urls", &format!("http://{back}")]).launch();
+    let mut client = Client::new(back);
+    let answer = eventually("the proxy listens", PATIENCE, || client.attempt("GET", "/v2/keys/x", None).ok());
+    let want = r#"{"message":"proxy: the request goes round: a member advertises the URL of a proxy"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (502, want));
+    assert!(passed.load(Relaxed) <= 20, "it went round {} times", passed.load(Relaxed));
+    proxy.wait_for_log("the request goes round");
+}
+
+fn pour(mut from: TcpStream, mut to: TcpStream) {
+    // Whatever ends it ends both.
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_request_may_have_passed_as_many_proxies_as_there_ever_are() {
+    uetcd_only!("proxy-order: etcd's counts nothing");
+    let fake = Fake::start();
+    let proxy = fake.proxy().start();
+    for (passed, want) in [(16, 200), (17, 502)] {
+        let one = "X-Forwarded-For: 10.0.0.1\r\n";
+        let listed = format!("x-forwarded-for: {}\r\n", vec!["10.0.0.1"; passed - 1].join(", "));
+        let request = format!("GET /v2/keys/x HTTP/1.1\r\nHost: x\r\n{one}{listed}\r\n");
+        assert_eq!(ask(proxy.address(), &request).expect("an answer").status, want, "{passed}");
+    }
 }

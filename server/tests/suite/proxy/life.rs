@@ -133,3 +133,28 @@ fn a_url_that_is_its_own_is_left_out() {
     assert_eq!(listed.text(), format!("{{\"endpoints\":[\"{url}\"]}}\n"));
     client.set("/a", "1");
 }
+
+/// Members on other machines that advertise the default, and a proxy at its usual place.
+#[test]
+fn so_is_whatever_leads_to_where_it_listens() {
+    uetcd_only!("proxy-order: etcd's sends requests round and round");
+    for (listens, advertised) in [
+        ("127.0.0.1", &["localhost", "0.0.0.0", "[::ffff:127.0.0.1]"][..]),
+        ("localhost", &["127.0.0.1"]),
+        ("0.0.0.0", &["localhost", "127.0.0.1", "127.0.0.2"]),
+        ("[::]", &["localhost", "127.0.0.1"]),
+    ] {
+        let door = Plan::new().on_quiet_ports();
+        let port = door.address().port();
+        let urls: Vec<String> = advertised.iter().map(|host| format!("http://{host}:{port}")).collect();
+        let server = Plan::new().args(["--advertise-client-urls", &urls.join(",")]).start();
+        let listens = format!("http://{listens}:{port}");
+        let proxy = in_front_of(&server).args(["--listen-client-urls", &listens]).launch();
+        for url in &urls {
+            proxy.wait_for_log(&format!("{url} is left out: a member advertises it, but this proxy listens there"));
+        }
+        let mut client = crate::harness::Client::new(door.address());
+        let answer = eventually("the proxy listens", PATIENCE, || client.attempt("GET", "/v2/keys/", None).ok());
+        assert_eq!(answer.status, 503, "{listens}: {}", answer.text());
+    }
+}
