@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,11 @@ impl<T> Sender<T> {
         self.0.changed.notify_all();
         true
     }
+
+    /// Whether anybody is there to take something.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.0.lock().closed
+    }
 }
 
 impl<T> Drop for Sender<T> {
@@ -88,6 +94,13 @@ impl<T> Receiver<T> {
     pub(crate) fn recv(&self) -> Option<T> {
         let state = self.0.wait_while(|state| state.waiting.is_empty());
         self.take(state)
+    }
+
+    /// As `recv`, but waits no longer than this.
+    pub(crate) fn recv_within(&self, limit: Duration) -> Option<T> {
+        let is_empty = |state: &mut State<T>| !state.closed && state.waiting.is_empty();
+        let waited = self.0.changed.wait_timeout_while(self.0.lock(), limit, is_empty);
+        self.take(waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// The next, if it is there.
@@ -161,6 +174,12 @@ mod tests {
             drop(receiver);
             assert!(!waiting.join().expect("no panic"));
         });
+        let (sender, receiver) = bounded::<u8>(EVENTS);
+        assert_eq!(receiver.recv_within(Duration::from_millis(1)), None, "nothing comes in time");
+        assert!(sender.is_wanted() && sender.send(7, 1));
+        assert_eq!(receiver.recv_within(Duration::from_mins(1)), Some(7));
+        drop(receiver);
+        assert!(!sender.is_wanted());
         let (sender, receiver) = bounded::<u8>(EVENTS);
         thread::scope(|scope| {
             let waiting = scope.spawn(move || receiver.recv());

@@ -188,15 +188,25 @@ impl<'a> Keys<'a> {
 
     /// Waits for the first event with an index of at least `from`; 0 stands for the next one.
     pub(crate) fn wait(self, key: &(impl AsRef<[u8]> + ?Sized), recursive: bool, from: u64) -> Result<Response, Error> {
-        let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
-        let request = Request { query: Some(query), waits: true, ..Request::new(Method::Get, path(key.as_ref())) };
         loop {
-            match self.ask(request.clone(), Deadline::NEVER) {
+            match self.wait_until(key, recursive, from, Deadline::NEVER) {
                 // The server ended the wait without an event: it was stopped, or a proxy lost patience.
                 Err(Error::EmptyBody) => {}
                 other => return other,
             }
         }
+    }
+
+    /// As `wait`, for a limited time; a wait that the server ends is an empty body.
+    pub(crate) fn wait_until(
+        self,
+        key: &(impl AsRef<[u8]> + ?Sized),
+        recursive: bool,
+        from: u64,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
+        let query = format!("recursive={recursive}&wait=true&waitIndex={from}");
+        self.ask(Request { query: Some(query), waits: true, ..Request::new(Method::Get, path(key.as_ref())) }, deadline)
     }
 
     fn ask(self, request: Request, deadline: Deadline) -> Result<Response, Error> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::diff::{Change, Work};
 use super::event::Event;
+use super::lookout::Lookout;
 use super::progress::Progress;
 use super::refresh::Leases;
 use crate::client::{Client, Condition, Deadline, Error, Keys, Read, Response, Write};
@@ -30,13 +31,21 @@ pub(super) struct Applier<'a> {
     source: Keys<'a>,
     copy: Keys<'a>,
     leases: &'a Leases,
+    lookout: &'a Lookout,
     /// The highest that the copy has told.
     copy_index: AtomicU64,
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(plan: &'a Plan, source: &'a Client, copy: &'a Client, leases: &'a Leases) -> Self {
-        Self { plan, source: Keys::new(source), copy: Keys::new(copy), leases, copy_index: AtomicU64::new(0) }
+    pub(super) fn new(
+        plan: &'a Plan,
+        source: &'a Client,
+        copy: &'a Client,
+        leases: &'a Leases,
+        lookout: &'a Lookout,
+    ) -> Self {
+        let (source, copy) = (Keys::new(source), Keys::new(copy));
+        Self { plan, source, copy, leases, lookout, copy_index: AtomicU64::new(0) }
     }
 
     /// The copy's index after all changes so far.
@@ -44,13 +53,22 @@ impl<'a> Applier<'a> {
         self.copy_index.load(Relaxed)
     }
 
-    /// Notes that the copy is that far.
-    pub(super) fn note_copy_index(&self, index: u64) {
-        self.copy_index.fetch_max(index, Relaxed);
+    /// Begins to change a copy that is that far.
+    pub(super) fn begin(&self, copy_index: u64) {
+        self.copy_index.store(copy_index, Relaxed);
     }
 
-    fn made(&self, result: Result<Response, Error>) -> Result<(), Error> {
-        result.map(|response| self.note_copy_index(response.index))
+    /// Changes the copy. A change that does not come after all that was made before it was not made to the same copy.
+    fn send(&self, send: impl Fn() -> Result<Response, Error>) -> Result<Response, Error> {
+        let before = self.copy_index();
+        let result = patiently(send);
+        if let Ok(response) = &result {
+            if response.node.modified_index <= before {
+                self.lookout.suspect();
+            }
+            self.copy_index.fetch_max(response.index, Relaxed);
+        }
+        result
     }
 
     /// Makes all changes, files several at a time. `listed` is when the times to live were so.
@@ -138,20 +156,20 @@ impl<'a> Applier<'a> {
 
     fn remove(&self, key: &str) -> Result<(), Error> {
         let none = Condition::default();
-        match patiently(|| self.copy.delete(key, false, true, &none, Deadline::within(PATIENCE))) {
+        match self.send(|| self.copy.delete(key, false, true, &none, Deadline::within(PATIENCE))) {
             Err(Error::Api(error)) if [KEY_NOT_FOUND, NOT_A_DIRECTORY].contains(&error.code) => Ok(()),
-            other => self.made(other),
+            other => other.map(drop),
         }
     }
 
     /// Removes what is in the way: a directory where a file is to be, a file where a directory is to be.
     fn forced(&self, key: &str, write: impl Fn() -> Result<Response, Error>) -> Result<(), Error> {
-        match patiently(&write) {
+        match self.send(&write) {
             Err(Error::Api(error)) if error.code == NOT_A_FILE => self.remove(key)?,
             Err(Error::Api(error)) if error.code == NOT_A_DIRECTORY => self.remove(&error.cause)?,
-            other => return self.made(other),
+            other => return other.map(drop),
         }
-        self.made(patiently(write))
+        self.send(write).map(drop)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::life::Witness;
 use crate::client::{Node, Response};
 
 #[derive(Debug)]
@@ -40,13 +41,23 @@ impl Event {
 
     /// Whether it takes its node away.
     pub(super) fn is_removal(&self) -> bool {
-        matches!(self.response.action.as_str(), "delete" | "expire" | "compareAndDelete")
+        is_removal(&self.response.action)
+    }
+
+    /// What it tells of the source's life.
+    pub(super) fn witness(&self) -> Witness {
+        Witness::new(self.node(), self.is_removal())
     }
 
     /// Seconds that its node has to live, as far as this event knows; none are left when they are over. `None` without an end.
     pub(super) fn ttl(&self) -> Option<i64> {
         self.ttl.map(|ttl| ttl.saturating_sub(self.heard.elapsed().as_secs().cast_signed()))
     }
+}
+
+/// Whether an action takes its node away.
+pub(super) fn is_removal(action: &str) -> bool {
+    matches!(action, "delete" | "expire" | "compareAndDelete")
 }
 
 /// The answer to a watch begins when the watch does, so `date` may be long ago, but then the event is new.

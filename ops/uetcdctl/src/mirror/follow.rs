@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::sleep;
+use std::time::Duration;
 
 use super::apply::Applier;
 use super::event::Event;
 use super::identity::Place;
+use super::life::Life;
+use super::lookout::Lookout;
 use super::progress::Progress;
 use super::state::{Kept, State};
 use super::{Plan, RETRY_PAUSE, copy_failed, source_failed};
@@ -20,6 +23,9 @@ use crate::queue::{self, Receiver, Sender};
 
 /// Events that are repeated together, before it is noted how far the copy has got.
 const BATCH_EVENTS_MAX: usize = 512;
+
+/// How soon an alarm is noticed while no event comes.
+const ROUND: Duration = Duration::from_millis(500);
 
 const HISTORY_CLEARED: u64 = 401;
 
@@ -40,18 +46,23 @@ pub(super) fn follow(
     applier: &Applier<'_>,
     state: &State,
     progress: &Arc<Progress>,
-    kept: Kept,
+    lookout: &Arc<Lookout>,
+    kept: &Kept,
 ) -> Result<HistoryLost, Failed> {
     let (sender, receiver) = queue::bounded(queue::EVENTS);
     let key = if plan.from.is_empty() { "/".to_owned() } else { plan.from.clone() };
-    let (place, source, told) = (kept.source.clone(), Arc::clone(source), Arc::clone(progress));
+    let (place, source) = (kept.source.clone(), Arc::clone(source));
+    let (told, suspicious) = (Arc::clone(progress), Arc::clone(lookout));
     // Nobody waits for this thread: it may sit in a watch for as long as nothing happens.
-    std::thread::spawn(move || read(&key, &source, &sender, &told, &place));
-    repeat(plan, applier, &receiver, state, progress, kept)
+    std::thread::spawn(move || read(&key, &source, &sender, &told, &suspicious, &place));
+    lookout.begin();
+    let end = repeat(plan, applier, &receiver, state, progress, lookout);
+    lookout.end();
+    end
 }
 
 /// Reads events until none can be read any more, or nobody wants them.
-fn read(key: &str, source: &Client, sender: &Sender<Item>, progress: &Progress, after: &Place) {
+fn read(key: &str, source: &Client, sender: &Sender<Item>, progress: &Progress, lookout: &Lookout, after: &Place) {
     let mut from = after.index + 1;
     loop {
         let item = match Keys::new(source).wait(key, true, from) {
@@ -66,7 +77,11 @@ fn read(key: &str, source: &Client, sender: &Sender<Item>, progress: &Progress, 
                 Item::Lost(format!("the source has forgotten what came after index {}", from - 1))
             }
             Err(error @ (Error::Cluster(_) | Error::EmptyBody)) => {
+                if !sender.is_wanted() {
+                    return;
+                }
                 progress.away(&error);
+                lookout.suspect();
                 sleep(RETRY_PAUSE);
                 continue;
             }
@@ -88,12 +103,12 @@ fn repeat(
     receiver: &Receiver<Item>,
     state: &State,
     progress: &Progress,
-    mut kept: Kept,
+    lookout: &Lookout,
 ) -> Result<HistoryLost, Failed> {
     loop {
-        let mut end = None;
+        let mut end = lookout.alarm().map(|why| Ok(HistoryLost(why)));
         let mut batch = Vec::new();
-        let mut item = receiver.recv();
+        let mut item = if end.is_none() { receiver.recv_within(ROUND) } else { None };
         while let Some(next) = item {
             match next {
                 Item::Event(event) if plan.is_beyond_root(&event) => {
@@ -107,9 +122,8 @@ fn repeat(
         }
         if let Some(index) = batch.last().map(Event::index) {
             repeat_batch(plan, applier, &batch).map_err(copy_failed)?;
-            kept.source.index = index;
-            kept.copy.index = applier.copy_index();
-            state.advance(&kept);
+            let last = batch.len().saturating_sub(Life::CHANGES);
+            state.advance(index, applier.copy_index(), batch[last..].iter().map(Event::witness));
             state.save_now_and_then().map_err(Failed::said)?;
             progress.followed(batch.len(), index);
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::client::{Client, Condition, Deadline, Error, Keys, Method, Read, Request, Write};
+use crate::client::{Client, Condition, Deadline, Error, Keys, Method, Read, Reply, Request, Write};
+use crate::text::path_escape;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A mark that could not be removed vanishes by itself.
@@ -28,13 +29,24 @@ impl Place {
     }
 }
 
-/// Where a cluster is now.
-pub(super) fn place(client: &Client) -> Result<Place, Error> {
-    // Any answer tells it, a refusal too, and this one is short.
-    let request =
-        Request { query: Some("quorum=true".into()), ..Request::new(Method::Get, "/v2/keys/_uetcdctl-mirror") };
-    let reply = client.send(&request, Deadline::within(PATIENCE))?;
-    Ok(Place { cluster: reply.cluster_id, index: reply.index.unwrap_or(0) })
+/// The id of a cluster.
+pub(super) fn cluster(client: &Client) -> Result<String, Error> {
+    Ok(ask(client, "")?.cluster_id)
+}
+
+/// Whether a cluster has the history that led to a place, as far as id and index tell it. It is asked for a directory that this user may read.
+pub(super) fn is_beyond(client: &Client, directory: &str, place: &Place) -> Result<bool, Error> {
+    let reply = ask(client, directory)?;
+    // Some refusals name no index.
+    let index = reply.index.unwrap_or(place.index);
+    Ok(place.is_past_of(&Place { cluster: reply.cluster_id, index }))
+}
+
+/// Any answer tells where a cluster is, and this one is short: most likely there is nothing.
+fn ask(client: &Client, directory: &str) -> Result<Reply, Error> {
+    let path = format!("/v2/keys{}/_uetcdctl-mirror", path_escape(directory.as_bytes()));
+    let request = Request { query: Some("quorum=true".into()), ..Request::new(Method::Get, path) };
+    client.send(&request, Deadline::within(PATIENCE))
 }
 
 /// What is known about two clusters.

@@ -1,14 +1,18 @@
 //! `mirror`: copies a running cluster's keys into another, and follows its changes.
 //!
 //! One round is: list the source, list the copy, make good what differs, then apply every event from the listing's index on. When the source has
-//! forgotten events that were not read yet, or is another cluster than before, the next round begins. Hidden keys (`_name`) are in no listing and
-//! in no recursive watch, though in the history that a watch may begin with: they are left alone, unless their directory is the one to copy.
+//! forgotten events that were not read yet, or one of the two is another cluster than before or has begun anew, the next round begins. Hidden keys
+//! (`_name`) are in no listing and in no recursive watch, though in the history that a watch may begin with: they are left alone, unless their
+//! directory is the one to copy.
 
 mod apply;
 mod diff;
 mod event;
 mod follow;
 mod identity;
+mod life;
+mod lookout;
+mod mark;
 mod progress;
 mod refresh;
 mod state;
@@ -23,7 +27,10 @@ use crate::failed::{Code, Failed};
 use apply::Applier;
 use event::Event;
 use follow::HistoryLost;
-use identity::{Kinship, Place, kinship, place};
+use identity::{Kinship, Place, cluster, kinship};
+use life::Life;
+use lookout::Lookout;
+use mark::Mark;
 use progress::Progress;
 use refresh::Leases;
 use state::{Kept, State};
@@ -92,7 +99,9 @@ pub(crate) fn run(call: &Call) -> Result<(), Failed> {
     let state = State::open(path, &plan.from, &plan.to).map_err(Failed::said)?;
     state.save_on_signals().map_err(Failed::said)?;
     let progress = Arc::new(Progress::new());
-    let session = Session { plan: &plan, source: &source, copy: &copy, state: &state, progress: &progress };
+    let lookout = Arc::new(Lookout::default());
+    let session =
+        Session { plan: &plan, source: &source, copy: &copy, state: &state, progress: &progress, lookout: &lookout };
     session.run()
 }
 
@@ -131,18 +140,23 @@ struct Session<'a> {
     copy: &'a Client,
     state: &'a State,
     progress: &'a Arc<Progress>,
+    lookout: &'a Arc<Lookout>,
 }
 
 impl Session<'_> {
     fn run(&self) -> Result<(), Failed> {
         self.refuse_itself()?;
         let leases = Leases::default();
-        let applier = Applier::new(self.plan, self.source, self.copy, &leases);
+        let applier = Applier::new(self.plan, self.source, self.copy, &leases, self.lookout);
         std::thread::scope(|scope| {
             let keeper = scope.spawn(|| refresh::keep_alive(self.plan, self.source, self.copy, &leases));
+            let watch =
+                scope.spawn(|| lookout::keep_watch(self.plan, self.source, self.copy, self.lookout, self.state));
             let result = self.rounds(&applier, &leases);
             leases.close();
+            self.lookout.close();
             keeper.join().expect("panics abort");
+            watch.join().expect("panics abort");
             result
         })
     }
@@ -151,8 +165,8 @@ impl Session<'_> {
         if !self.plan.overlaps() {
             return Ok(());
         }
-        let id = self.of_source(|| place(self.source))?.cluster;
-        if id != place(self.copy).map_err(copy_failed)?.cluster {
+        let id = self.of_source(|| cluster(self.source))?;
+        if id != cluster(self.copy).map_err(copy_failed)? {
             return Ok(());
         }
         let why = match kinship(self.plan, self.source, self.copy).map_err(copy_failed)? {
@@ -182,24 +196,37 @@ impl Session<'_> {
             if self.plan.once {
                 return Ok(());
             }
-            let HistoryLost(why) = follow::follow(self.plan, self.source, applier, self.state, self.progress, kept)?;
+            self.state.begin(&kept);
+            let HistoryLost(why) =
+                follow::follow(self.plan, self.source, applier, self.state, self.progress, self.lookout, &kept)?;
             self.progress.say(&format!("{why}: compares everything again"));
         }
     }
 
     /// Whether an earlier run's place is one in the history of what the source is now, and that run wrote to what the copy is now.
-    fn resume(&self, kept: Kept, applier: &Applier<'_>, leases: &Leases) -> Result<Option<Kept>, Failed> {
+    fn resume(&self, mut kept: Kept, applier: &Applier<'_>, leases: &Leases) -> Result<Option<Kept>, Failed> {
+        let goes_on = self.of_source(|| {
+            let mut life = kept.life.clone();
+            Ok(life.goes_on(self.source, &self.plan.from, &kept.source, true)?.then_some(life))
+        })?;
+        let is_marked = match &kept.mark {
+            Some(mark) => mark.stands(self.copy).map_err(copy_failed)?,
+            None => false,
+        };
         let begun = Instant::now();
         let (tree, now) = self.of_source(|| listing(self.source, &self.plan.from))?;
         let (here, copy) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
-        for (which, then, now) in [("source", &kept.source, &now), ("copy", &kept.copy, &copy)] {
-            if !then.is_past_of(now) {
+        for (which, is_known, then, now) in
+            [("source", goes_on.is_some(), &kept.source, &now), ("copy", is_marked, &kept.copy, &copy)]
+        {
+            if !is_known || !then.is_past_of(now) {
                 self.progress.say(&format!("the {which} is not what it was: compares everything again"));
                 return Ok(None);
             }
         }
+        kept.life = goes_on.unwrap_or_default();
         self.progress.say(&format!("goes on at index {}", kept.source.index));
-        applier.note_copy_index(copy.index);
+        applier.begin(copy.index);
         // Refreshes meanwhile are in no history, and the copy may have let go what the source has kept. Nor are directories that
         // came with a hidden key.
         let work = diff::differences(self.plan, &diff::unheard(&tree), &here, true);
@@ -210,8 +237,11 @@ impl Session<'_> {
 
     /// Makes the copy equal to what the source is now.
     fn copy_all(&self, applier: &Applier<'_>, leases: &Leases) -> Result<Kept, Failed> {
+        let running = if self.plan.once { Vec::new() } else { life::processes(self.source) };
         let begun = Instant::now();
         let (there, source) = self.of_source(|| listing(self.source, &self.plan.from))?;
+        // Before the copy is listed: the mark would not tell of a new beginning that it came after.
+        let mark = if self.plan.once { None } else { self.mark(&there).map_err(copy_failed)? };
         let (here, copy) = listing(self.copy, &self.plan.to).map_err(copy_failed)?;
         if self.plan.to.is_empty() && !there.dir {
             let from = &self.plan.from;
@@ -221,21 +251,34 @@ impl Session<'_> {
         }
         let work = diff::differences(self.plan, &there, &here, self.plan.keep);
         self.progress.begin(work.len());
-        applier.note_copy_index(copy.index);
+        applier.begin(copy.index);
         applier.make_good(work, begun, self.progress).map_err(copy_failed)?;
         leases.load(self.plan, &there);
-        let kept = Kept { source, copy: Place { index: applier.copy_index(), ..copy } };
-        self.state.advance(&kept);
+        let mut life = Life::of(running, &there);
+        if !self.plan.once {
+            life.note_index(self.source, source.index);
+        }
+        let kept = Kept { source, copy: Place { index: applier.copy_index(), ..copy }, life, mark };
+        self.state.begin(&kept);
         self.state.save().map_err(Failed::said)?;
         self.progress.copied(kept.source.index);
         Ok(kept)
+    }
+
+    /// Marks the copy: outside of what is copied if that may be, since what is removed in the source takes along all that is below it.
+    fn mark(&self, tree: &Node) -> Result<Option<Mark>, Error> {
+        let last = self.state.kept().and_then(|kept| kept.mark);
+        // Where a file comes, nothing can be below it.
+        let directories = ["", &self.plan.to];
+        let directories = if tree.dir && !self.plan.to.is_empty() { &directories[..] } else { &directories[..1] };
+        Mark::set(self.copy, directories, last, self.state.is_kept())
     }
 
     /// Asks the source until it answers; only a copy that is made once does not wait for it.
     fn of_source<T>(&self, ask: impl Fn() -> Result<T, Error>) -> Result<T, Failed> {
         loop {
             match ask() {
-                Err(error @ Error::Cluster(_)) if !self.plan.once => {
+                Err(error @ (Error::Cluster(_) | Error::EmptyBody)) if !self.plan.once => {
                     self.progress.away(&error);
                     std::thread::sleep(RETRY_PAUSE);
                 }
@@ -252,7 +295,7 @@ fn listing(client: &Client, key: &str) -> Result<(Node, Place), Error> {
         Ok(response) => Ok((response.node, Place { index: response.index, cluster: response.cluster_id })),
         Err(Error::Api(error)) if error.code == 100 => {
             let nothing = Node { dir: true, ..Node::default() };
-            Ok((nothing, Place { index: error.index, cluster: place(client)?.cluster }))
+            Ok((nothing, Place { index: error.index, cluster: cluster(client)? }))
         }
         Err(error) => Err(error),
     }

@@ -11,6 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::identity::Place;
+use super::life::{Life, Witness};
+use super::mark::Mark;
 
 /// The file is at most so much behind; what lies between is repeated after a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +26,12 @@ pub(super) struct Kept {
     /// Where the copy was when that had been written. Older files do not say so.
     #[serde(default)]
     pub(super) copy: Place,
+    /// What tells whether the source still is what was copied.
+    #[serde(default)]
+    pub(super) life: Life,
+    /// The same for the copy, if it may have a mark.
+    #[serde(default)]
+    pub(super) mark: Option<Mark>,
 }
 
 /// The file. What is mirrored to where stands in it, so that it is not used for anything else.
@@ -68,9 +76,30 @@ impl State {
         self.lock().0.kept.clone()
     }
 
-    /// Notes that everything up to here is in the copy.
-    pub(super) fn advance(&self, kept: &Kept) {
+    /// Notes what was copied, or is gone on with.
+    pub(super) fn begin(&self, kept: &Kept) {
         self.lock().0.kept = Some(kept.clone());
+    }
+
+    /// Notes that everything up to the last of these changes is in the copy, and where that is now.
+    pub(super) fn advance(&self, source: u64, copy: u64, last: impl Iterator<Item = Witness>) {
+        if let Some(kept) = &mut self.lock().0.kept {
+            (kept.source.index, kept.copy.index) = (source, copy);
+            last.for_each(|witness| kept.life.note(witness));
+        }
+    }
+
+    /// Notes by what source and copy will be known, now that they were known. Whether that is news.
+    pub(super) fn prove(&self, life: &Life, mark: Option<Mark>) -> bool {
+        let Some(kept) = &mut self.lock().0.kept else { return false };
+        let is_marked_anew = kept.mark != mark;
+        kept.mark = mark;
+        kept.life.take(life) || is_marked_anew
+    }
+
+    /// Whether the next run can know of it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Saves, unless that was done a moment ago.
@@ -163,6 +192,7 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Node;
 
     #[test]
     fn what_was_saved_is_found_again_and_only_by_the_same_mirror() {
@@ -173,8 +203,13 @@ mod tests {
         let kept = Kept {
             source: Place { index: 7, cluster: "cdf8".into() },
             copy: Place { index: 9, cluster: "b66e".into() },
+            life: Life::of(vec!["a since then".into()], &Node { key: "/a/k".into(), ..Node::default() }),
+            mark: Some(Mark::default()),
         };
-        state.advance(&kept);
+        state.begin(&Kept { source: Place { index: 5, ..kept.source.clone() }, ..Kept::default() });
+        state.begin(&Kept { life: Life::default(), mark: None, ..kept.clone() });
+        state.advance(7, 9, std::iter::empty());
+        assert!(state.prove(&kept.life, kept.mark.clone()) && !state.prove(&kept.life, kept.mark.clone()));
         state.save().expect("saved");
         let error = State::open(path.clone(), "/a", "/b").expect_err("it is in use");
         assert!(error.ends_with("another mirror uses it; name another file for each"), "{error}");
@@ -185,6 +220,7 @@ mod tests {
         fs::write(file, r#"{"from":"/a","to":"/b","index":7,"cluster":"cdf8"}"#).expect("written");
         let old = State::open(path.clone(), "/a", "/b").expect("read").kept().expect("a place");
         assert_eq!((old.source.index, old.copy), (7, Place::default()), "written before the copy was in it");
+        assert_eq!((old.life, old.mark), (Life::default(), None));
         fs::write(file, "{").expect("written");
         assert!(State::open(path, "/a", "/b").is_err());
     }

@@ -2,6 +2,7 @@
 //!
 //! `SUITE_MIRROR_KEYS` sets the size of the source.
 
+mod anew;
 mod clusters;
 mod resume;
 mod root;
