@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use net::http::reject::Reject;
@@ -25,6 +25,9 @@ const INPUT_KEPT: usize = 16 << 10;
 /// Bytes read at most after the last answer, so that the client sees it instead of a reset: somewhat more than the
 /// longest body that is accepted.
 const LINGER_BYTES: usize = 32 << 20;
+
+/// For how long an idle connection is still listened to when the process stops.
+const LAST_LOOK: Duration = Duration::from_millis(1);
 
 /// A connection in its executor.
 struct Connection<S> {
@@ -94,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.flush().await?;
                 continue;
             }
-            if self.is_done() {
+            if self.is_done() && !self.hears_last().await? {
                 return self.linger().await;
             }
             self.rest();
@@ -165,6 +168,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Nothing is left to be answered, and nothing more will be asked.
     fn is_done(&self) -> bool {
         self.session.is_closed() || (self.session.is_idle() && (self.input_ended || self.is_stopped()))
+    }
+
+    /// Before an idle connection is ended since the process stops: whether something has come meanwhile. A request that has and is not
+    /// answered may have been executed, for all that its client knows.
+    async fn hears_last(&mut self) -> io::Result<bool> {
+        if self.session.is_closed() || self.input_ended {
+            return Ok(false);
+        }
+        // So that the executor learns of what is there.
+        glommio::timer::sleep(LAST_LOOK).await;
+        poll_fn(|cx| match self.poll_input(cx) {
+            Poll::Ready(read) => Poll::Ready(read.map(|()| true)),
+            Poll::Pending => Poll::Ready(Ok(false)),
+        })
+        .await
     }
 
     /// The process stops, and nothing that comes is waited for: part of a request, for a moment.
