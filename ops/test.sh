@@ -13,17 +13,25 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing.
-readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish)
+# Programs and the Debian packages that bring them: the living reference, the clients, and what builds liburing. `python3/x` is a module of
+# Debian's Python.
+readonly NEEDED=(etcd:etcd-server etcdctl:etcd-client curl:curl openssl:openssl setpriv:util-linux ip:iproute2 nft:nftables mkfs.ext4:e2fsprogs cc:gcc make:make dnsmasq:dnsmasq-base script:bsdutils fish:fish python3/etcd:python3-etcd)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+is_there() {
+    case $1 in
+        python3/*) /usr/bin/python3 -c "import ${1#python3/}" ;;
+        *) command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+
 install_packages() {
     local missing=()
     for pair in "${NEEDED[@]}"; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+        is_there "${pair%%:*}" || missing+=("${pair#*:}")
     done
     [ ${#missing[@]} -eq 0 ] && return
     echo "installing: ${missing[*]}"
@@ -34,7 +42,7 @@ install_packages() {
 
 check_programs() {
     for pair in "${NEEDED[@]}"; do
-        command -v "${pair%%:*}" >/dev/null || { echo "${pair%%:*} is missing: apt-get install ${pair#*:}" >&2; exit 1; }
+        is_there "${pair%%:*}" || { echo "${pair%%:*} is missing: apt-get install ${pair#*:}" >&2; exit 1; }
     done
     etcd --help 2>&1 | grep -q -- --enable-v2 || { echo "this etcd has no v2 API; the tests compare with 3.4 (or 3.5)" >&2; exit 1; }
     cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest

@@ -16,6 +16,7 @@ mod harness;
 mod backup;
 mod bodies;
 mod bootstrap;
+mod clients;
 mod cluster;
 mod differential;
 mod discovery;

@@ -33,7 +33,8 @@ impl Flavor {
         }
     }
 
-    fn program(self) -> OsString {
+    /// The program that is run.
+    pub(crate) fn program(self) -> OsString {
         match self {
             Self::Etcd => {
                 need("etcd");

@@ -28,6 +28,14 @@ pub(crate) fn need(program: &str) {
     assert!(found, "{program} is missing; install it with: apt-get install {package} (ops/test.sh does)");
 }
 
+/// Fails the test, naming the command that installs it, unless Debian's Python has this module.
+pub(crate) fn need_python_module(module: &str) {
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", &format!("import {module}")]).stdin(Stdio::null()).stderr(Stdio::null());
+    let found = python.status().is_ok_and(|status| status.success());
+    assert!(found, "python3-{module} is missing; install it with: apt-get install python3-{module} (ops/test.sh does)");
+}
+
 /// Copies a directory as it is to a place where nothing is.
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp can be run");
