@@ -113,13 +113,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.look_at_the_clock()
         };
         self.reject_when_idle();
+        let stops = self.session.core.node.phase() == Phase::Stopping;
         let mut consumed = 0;
         while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
             let input = &self.input[consumed..];
             if input.is_empty() {
                 break;
             }
-            let (request, bytes) = match self.decoder.decode(input) {
+            let (mut request, bytes) = match self.decoder.decode(input) {
                 Ok(Progress::Partial) => break,
                 Ok(Progress::Complete { request, consumed }) => (request, consumed),
                 // `100 Continue` must not overtake the answers before it.
@@ -138,6 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     break;
                 }
             };
+            // A client that is told so sends nothing that would not be read.
+            request.keep_alive &= !(stops && bytes == input.len());
             match self.session.handle(&request) {
                 Handled::Taken => {
                     debug::note(&request, self.socket);
@@ -173,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Before an idle connection is ended since the process stops: whether something has come meanwhile. A request that has and is not
     /// answered may have been executed, for all that its client knows.
     async fn hears_last(&mut self) -> io::Result<bool> {
-        if self.session.is_closed() || self.input_ended {
+        if self.session.is_closed() || self.input_ended || self.place.hears_no_more() {
             return Ok(false);
         }
         // So that the executor learns of what is there.
