@@ -189,7 +189,8 @@ def statistics():
     show("version", lambda: (client.version, client.cluster_version))
     show("machines", lambda: client.machines)
     for identity, member in client.members.items():
-        say("member", len(identity), sorted(member), member["name"], member["clientURLs"])
+        # In hexadecimal, without zeros in front.
+        say("member", 0 < int(identity, 16) < 1 << 64, sorted(member), member["name"], member["clientURLs"])
     show("leader", lambda: client.leader["name"])
     show("stats", lambda: sorted(client.stats))
     show("stats.leaderInfo", lambda: sorted(client.stats["leaderInfo"]))

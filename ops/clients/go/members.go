@@ -3,10 +3,18 @@ package main
 import (
 	"fmt"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/client"
 )
+
+// A member's id in hexadecimal, without zeros in front.
+func isID(text string) bool {
+	id, err := strconv.ParseUint(text, 16, 64)
+	return err == nil && id > 0
+}
 
 func checkMembers(c client.Client) {
 	version, err := c.GetVersion(background)
@@ -16,13 +24,18 @@ func checkMembers(c client.Client) {
 	must(err)
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	for _, one := range all {
-		say("member", len(one.ID), one.Name, anonymous(fmt.Sprint(one.PeerURLs, one.ClientURLs)))
+		say("member", isID(one.ID), one.Name, anonymous(fmt.Sprint(one.PeerURLs, one.ClientURLs)))
 	}
 	leader, err := m.Leader(background)
 	say("leader", err, leader != nil && leader.ID != "")
 
 	own := all[0]
 	_, err = m.Add(background, own.PeerURLs[0])
+	// For a while after their start members of etcd 3.4 take their cluster for an unhealthy one.
+	for tries := 0; tries < 20 && err != nil && strings.Contains(err.Error(), "no leader"); tries++ {
+		time.Sleep(500 * time.Millisecond)
+		_, err = m.Add(background, own.PeerURLs[0])
+	}
 	showError("add existing", err)
 	_, err = m.Add(background, "foo")
 	showError("add bad", err)
