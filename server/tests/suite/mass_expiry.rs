@@ -148,7 +148,7 @@ fn what_many_watch_expires_once() {
     uetcd_only!("etcd drops watchers that are a hundred events behind");
     raise_descriptor_limit(WATCHERS + 1000);
     let server = Plan::new().args(["--cores", "1"]).start();
-    load(&server, WATCHED, |n| (format!("/m/k{n}"), "value=v&ttl=5".to_owned()));
+    load(&server, WATCHED, |n| (format!("/m/k{n}"), "value=v&ttl=8".to_owned()));
     let target = "/v2/keys/m?wait=true&recursive=true&stream=true";
     let watches: Vec<_> = (0..WATCHERS).map(|_| open_watch(&server, target)).collect();
     let mut client = server.client();

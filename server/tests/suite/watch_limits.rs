@@ -168,8 +168,9 @@ fn watchers_that_read_little_or_nothing_are_cut_off_before_too_much_waits_for_al
     });
     let mut client = server.client();
     println!("lazy: {most} events waited, the slowest window of writes took {slowest:?}");
-    assert!(client.metric("uetcd_writes_paused_total") > 0, "writes never had to wait");
-    assert!(most <= LAZY_EVENTS && slowest < LAZY_HOLD_UP, "{most} events waited, a window took {slowest:?}");
+    // Whether writes had to wait for that depends on whether any came in the two tenths of a second.
+    assert!((LAZY_EVENTS / 4..=LAZY_EVENTS).contains(&most), "{most} events waited");
+    assert!(slowest < LAZY_HOLD_UP, "a window took {slowest:?}");
     assert_eq!(client.metric("uetcd_watchers_cut_total"), LAZY as u64);
     assert_eq!(client.metric("uetcd_watch_events_waiting"), 0);
 }
