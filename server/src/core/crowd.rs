@@ -167,6 +167,9 @@ impl Inner {
 /// How many of `events` each may have of those who hold some, so that they are not more together: who holds less leaves the rest to the others.
 /// None: as many as they hold.
 pub(super) fn share_of(events: usize, mut held: Vec<usize>) -> Option<usize> {
+    if held.iter().sum::<usize>() <= events {
+        return None;
+    }
     held.sort_unstable();
     let mut left = events;
     for (nth, events) in held.iter().enumerate() {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Connection, Flavor, PATIENCE, Plan, Server, eventually, load};
+use crate::watch_limits::open_watch;
 
 /// The longest that a stop may take.
 const STOP: Duration = Duration::from_secs(5);
@@ -146,11 +147,7 @@ fn idle_connections_are_closed_and_requests_sent_before_the_stop_are_answered() 
 fn a_stop_ends_streams_in_order_and_cuts_off_who_waits_for_one_event() {
     let mut server = start();
     let watch = |stream: bool, recursive: bool| {
-        let mut connection = Connection::open(server.address()).expect("accepted");
-        let target = format!("/v2/keys/?wait=true&recursive={recursive}&stream={stream}");
-        connection.request("GET", &target, None).expect("the server reads");
-        assert_eq!(connection.head().expect("the head comes at once").status, 200);
-        connection
+        open_watch(&server, &format!("/v2/keys/?wait=true&recursive={recursive}&stream={stream}"))
     };
     let mut waiting = [watch(false, false), watch(false, true)];
     let mut streams = [watch(true, false), watch(true, true)];

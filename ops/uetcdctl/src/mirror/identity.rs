@@ -12,7 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A mark that could not be removed vanishes by itself.
 const MARK_SECONDS: i64 = 30;
 
-const KEY_NOT_FOUND: u64 = 100;
+/// etcd's code for a key that is not there.
+pub(super) const KEY_NOT_FOUND: u64 = 100;
 
 /// A place in a cluster's history.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::patiently;
+use super::identity::KEY_NOT_FOUND;
 use crate::client::{Client, Condition, Deadline, Error, Keys, Read, Write};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Where the next run does not know of it, it does not stay for ever.
 const SECONDS: i64 = 3600;
 
-const KEY_NOT_FOUND: u64 = 100;
 const COMPARE_FAILED: u64 = 101;
 /// A file stands where its directory was.
 const NOT_A_DIRECTORY: u64 = 104;

@@ -11,7 +11,7 @@ use super::netns::Net;
 use super::tail::{Seen, assert_contains, assert_grows};
 use super::watchers::Watcher;
 use crate::harness::{Connection, PATIENCE, Rng, SetOnDrop, encode, env_number, eventually, uetcd_only};
-use crate::watch_limits::raise_descriptor_limit;
+use crate::watch_limits::{open_watch, raise_descriptor_limit};
 
 /// Watchers unless `SUITE_WATCHERS` says otherwise, and writes that they see unless `SUITE_WATCHED` does.
 const WATCHERS: u64 = 60;
@@ -91,15 +91,8 @@ fn what_a_member_has_to_catch_up_with_cuts_nobody_off() {
     raise_descriptor_limit(WATCHES + 1000);
     let mut cluster = Setup::new().args(&["--cores", "1"]).start(3);
     let follower = cluster.followers()[0];
-    let watches: Vec<_> = (0..WATCHES)
-        .map(|_| {
-            let mut connection = Connection::open(cluster.address(follower)).expect("it accepts");
-            let target = "/v2/keys/burst?wait=true&recursive=true&stream=true";
-            connection.request("GET", target, None).expect("it reads");
-            assert_eq!(connection.head().expect("the head comes at once").status, 200);
-            connection
-        })
-        .collect();
+    let target = "/v2/keys/burst?wait=true&recursive=true&stream=true";
+    let watches: Vec<_> = (0..WATCHES).map(|_| open_watch(cluster.server(follower), target)).collect();
     let mut writer = Connection::open(cluster.address(cluster.primary())).expect("it accepts");
     // It takes part in none of it, and gets all at once.
     cluster.pause(follower);

@@ -23,7 +23,7 @@ mod tools;
 pub(crate) use canned::Canned;
 pub(crate) use http::Client;
 pub(crate) use process::{Flavor, Plan, Server};
-pub(crate) use tools::{env_number, need, shell};
+pub(crate) use tools::{copy_dir, env_number, need, shell};
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

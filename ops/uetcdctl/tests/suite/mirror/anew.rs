@@ -1,12 +1,12 @@
 //! Clusters that begin anew, without their data and with the same flags, so with the same ids; and those that only restart.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use serde_json::Value;
 
 use super::{Mirror, PATIENCE, same};
-use crate::harness::{Client, Flavor, Plan, Server, eventually, signal};
+use crate::harness::{Client, Flavor, Plan, Server, copy_dir, eventually, signal};
 
 const PAIRS: [(Flavor, Flavor); 2] = [(Flavor::Etcd, Flavor::Uetcd), (Flavor::Uetcd, Flavor::Etcd)];
 
@@ -22,6 +22,22 @@ fn start((source, copy): (Flavor, Flavor)) -> (Server, Server, tempfile::TempDir
 fn mirror(source: &Server, copy: &Server, home: &tempfile::TempDir) -> Mirror {
     let state = state_in(home);
     Mirror::start(source, copy, &["--state", state.to_str().expect("UTF-8")])
+}
+
+/// The same once it is copied, and the mirror that follows.
+fn follow(pair: (Flavor, Flavor)) -> (Server, Server, tempfile::TempDir, Mirror) {
+    let (source, copy, home) = start(pair);
+    let mirror = mirror(&source, &copy, &home);
+    same(&source, &copy);
+    (source, copy, home, mirror)
+}
+
+/// The same when the mirror was ended.
+fn followed(pair: (Flavor, Flavor)) -> (Server, Server, tempfile::TempDir) {
+    let (source, copy, home, mirror) = follow(pair);
+    eventually("the state is kept", PATIENCE, || state_in(&home).exists().then_some(()));
+    mirror.interrupt();
+    (source, copy, home)
 }
 
 fn state_in(home: &tempfile::TempDir) -> PathBuf {
@@ -54,9 +70,7 @@ fn assert_noticed(said: &str, which: &str) {
 #[test]
 fn a_source_that_begins_anew_is_noticed_while_it_is_behind() {
     for pair in PAIRS {
-        let (source, copy, home) = start(pair);
-        let mirror = mirror(&source, &copy, &home);
-        same(&source, &copy);
+        let (source, copy, _home, mirror) = follow(pair);
         let source = begin_anew(source);
         source.client().set("/anew", "1");
         same(&source, &copy);
@@ -69,9 +83,7 @@ fn a_source_that_begins_anew_is_noticed_while_it_is_behind() {
 #[test]
 fn a_source_that_begins_anew_is_noticed_when_it_has_come_further() {
     for pair in PAIRS {
-        let (source, copy, home) = start(pair);
-        let first = mirror(&source, &copy, &home);
-        same(&source, &copy);
+        let (source, copy, home, first) = follow(pair);
         source.client().set("/old/followed", "1");
         same(&source, &copy);
         // It hears nothing of what happens, as if it were cut off.
@@ -97,9 +109,7 @@ fn a_source_that_begins_anew_is_noticed_when_it_has_come_further() {
 fn a_copy_that_begins_anew_is_noticed_while_it_is_followed() {
     for pair in PAIRS {
         for next in [None, Some("/event")] {
-            let (source, copy, home) = start(pair);
-            let mirror = mirror(&source, &copy, &home);
-            same(&source, &copy);
+            let (source, copy, _home, mirror) = follow(pair);
             let copy = begin_anew(copy);
             if let Some(key) = next {
                 source.client().set(key, "1");
@@ -113,11 +123,7 @@ fn a_copy_that_begins_anew_is_noticed_while_it_is_followed() {
 #[test]
 fn a_copy_that_began_anew_is_noticed_when_it_has_come_further() {
     for pair in PAIRS {
-        let (source, copy, home) = start(pair);
-        let first = mirror(&source, &copy, &home);
-        same(&source, &copy);
-        eventually("the state is kept", PATIENCE, || state_in(&home).exists().then_some(()));
-        first.interrupt();
+        let (source, copy, home) = followed(pair);
         let before = index(&copy);
         let copy = begin_anew(copy);
         pass(&copy, before);
@@ -131,14 +137,10 @@ fn a_copy_that_began_anew_is_noticed_when_it_has_come_further() {
 #[test]
 fn a_copy_that_came_back_from_a_backup_is_noticed_when_it_has_come_further() {
     for pair in PAIRS {
-        let (source, copy, home) = start(pair);
-        let first = mirror(&source, &copy, &home);
-        same(&source, &copy);
-        eventually("the state is kept", PATIENCE, || state_in(&home).exists().then_some(()));
-        first.interrupt();
+        let (source, copy, home) = followed(pair);
         let plan = copy.kill();
         let backup = plan.data().with_extension("backup");
-        copy_directory(plan.data(), &backup);
+        copy_dir(plan.data(), &backup);
         let copy = plan.start();
 
         let marked = mark(&home);
@@ -155,11 +157,6 @@ fn a_copy_that_came_back_from_a_backup_is_noticed_when_it_has_come_further() {
         same(&source, &copy);
         assert_noticed(&third.interrupt(), "copy");
     }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().expect("cp starts");
-    assert!(copied.success());
 }
 
 /// The index of the copy's mark, as the state says it.
@@ -189,9 +186,7 @@ fn assert_followed_on(said: &str) {
 #[test]
 fn a_restart_is_no_new_beginning() {
     for pair in PAIRS {
-        let (source, copy, home) = start(pair);
-        let first = mirror(&source, &copy, &home);
-        same(&source, &copy);
+        let (source, copy, home, first) = follow(pair);
         for (key, ttl) in [("/old/followed", None), ("/old/leased", Some(("ttl", "5000"))), ("/dir?dir=true", None)] {
             source
                 .client()
