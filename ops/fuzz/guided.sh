@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 
 readonly GOAL=${1:?"seconds of CPU per target"} HOME_DIR=$PWD/target/guided ROUND=300
 readonly SPENT=$HOME_DIR/spent TRIPLE=x86_64-unknown-linux-gnu
-readonly TARGETS=(request keys peer archive segment snapshot discovery)
+readonly TARGETS=(request keys peer archive segment snapshot discovery flags)
 # What cargo-fuzz passes to the compiler, without a sanitizer: there is no unsafe code in what is looked at.
 readonly COVERAGE="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table

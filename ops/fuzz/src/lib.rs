@@ -5,13 +5,40 @@
 //! Checksums would keep mutations from getting any further than to them. So the formats that have some are looked at as the
 //! bytes are, and once more with every checksum made good.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "what answers of discovery services go through is private to the configuration"
+)]
+
 mod archive;
 mod discovery;
+mod flags;
 mod keys;
 mod peer;
 mod request;
 mod segment;
 mod snapshot;
+
+/// The server is a program and no library: what it reads its configuration with is compiled here once more.
+#[path = "../../../server/src/config/mod.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the server uses more of its files than is looked at here"
+)]
+mod config;
+#[path = "../../../server/src"]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "as of the configuration, which uses them")]
+mod server {
+    pub(crate) mod core {
+        pub(crate) mod ticket;
+    }
+    pub(crate) mod identity;
+    pub(crate) mod logging;
+}
+// The server's files know each other by these names.
+use server::{core, identity, logging};
 
 mod memory;
 mod mutate;
@@ -74,6 +101,8 @@ pub const TARGETS: &[Target] = &[
         words: discovery::WORDS,
         memory_bytes: 256 << 10,
     },
+    // A table of all flags, for every command line.
+    Target { name: "flags", check: flags::check, seeds: seeds::flags, words: flags::WORDS, memory_bytes: 256 << 10 },
 ];
 
 /// The target of this name.

@@ -170,6 +170,46 @@ fn segment(batches: &[&[Record<'_>]]) -> Vec<u8> {
     bytes.split_off(BLOCK)
 }
 
+pub(crate) fn flags() -> Vec<Vec<u8>> {
+    let parts = |args: &[&str], env: &[&str], file: &str| {
+        [args.join("\0").as_bytes(), env.join("\0").as_bytes(), file.as_bytes()].join(&0xff)
+    };
+    vec![
+        parts(
+            &[
+                "-name",
+                "m1",
+                "--listen-client-urls=http://127.0.0.1:2379,unix://localhost:4001",
+                "--advertise-client-urls=http://m1:2379",
+                "--initial-cluster=m1=http://m1:2380,m2=http://[::1]:2380",
+                "--initial-advertise-peer-urls=http://m1:2380",
+                "--heartbeat-interval=0x64",
+                "-election-timeout",
+                "1_000",
+                "--cores=0,2-3",
+                "--shards=8",
+                "--cors=*,http://a.b",
+                "--debug=T",
+                "--log-package-levels=a=DEBUG,*=INFO",
+            ],
+            &["ETCD_SNAPSHOT_COUNT=5", "ETCD_NAME=x", "ETCD_UNKNOWN=1", "PATH=/bin"],
+            "",
+        ),
+        parts(&["--discovery=https://d/t", "--discovery-fallback=exit", "--auto-compaction-retention=1h"], &[], ""),
+        parts(&["-addr=10.0.0.1:4001", "-peer-bind-addr=10.0.0.1:7001", "-snapshot", "-proxy", "readonly"], &[], ""),
+        parts(&["--mend-from=a,b", "--mend-dry-run", "--scrub-rate=0", "--spin-us=7"], &["ETCD_CORES=2"], ""),
+        parts(&["--version"], &[], ""),
+        parts(&["--name=a", "-h"], &[], ""),
+        parts(
+            &[],
+            &["ETCD_CONFIG_FILE=c.yml"],
+            "# a comment\nname: 'm'\nshards: 0x10\ndebug: yes\ncors:\n  - http://a\n  - http://b\npeer-transport-security: {auto-tls: off}\n\
+             client-transport-security:\n  cert-file: |\n    c\ninitial-cluster: &c m=http://m:2380\ninitial-cluster-token: *c\n",
+        ),
+        parts(&["--config-file=c"], &[], include_str!("../../uetcd.yml")),
+    ]
+}
+
 /// Whole files, and the chunks of their states alone.
 pub(crate) fn snapshots() -> Vec<Vec<u8>> {
     let mut store = Store::new(HistoryLimits::default());

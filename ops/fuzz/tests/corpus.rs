@@ -53,3 +53,8 @@ fn snapshots() {
 fn replies_of_a_discovery_service() {
     look_at("discovery");
 }
+
+#[test]
+fn flags_variables_and_configuration_files() {
+    look_at("flags");
+}
