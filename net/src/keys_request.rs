@@ -80,6 +80,11 @@ impl From<FormError> for FieldError {
 /// A request whose body is no form succeeds even if the body was too large; the connection must still be closed after
 /// it.
 pub fn decode<'a>(request: &Request<'a>) -> Result<Decoded<'a>, FieldError> {
+    if request.query.is_none() && matches!(request.method, Method::Get | Method::Head) {
+        // Most reads, and there is nothing to be read of them.
+        let request = KeysRequest::Get { recursive: false, sorted: false, quorum: false };
+        return Ok(Decoded { request, recursive: false, no_value_on_success: false });
+    }
     let fields = Fields::read(request)?;
     let checked = Checked::new(request.method, fields)?;
     let (recursive, no_value_on_success) = (checked.read.recursive, checked.no_value);

@@ -66,8 +66,11 @@ fn a_read_and_a_write_do_not_allocate() {
     let mut decoder = Decoder::new(Limits::default());
     let (mut body, mut out) = (Vec::with_capacity(4096), Vec::with_capacity(65_536));
     let date = DateStamp::at(1_795_502_721);
+    let mut serve_all = || [READ, WRITE, READ].map(|input| serve(&mut decoder, input, &mut body, &mut out, &date));
+    // From the second request on, a connection has room for the field lines that it may see again.
+    assert_eq!(serve_all(), [true; 3]);
     let before = ALLOCATIONS.get();
-    let served = [READ, WRITE, READ].map(|input| serve(&mut decoder, input, &mut body, &mut out, &date));
+    let served = serve_all();
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert_eq!(served, [true; 3]);
 }

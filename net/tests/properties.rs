@@ -105,6 +105,19 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// A head without a body, good or bad, whose field lines are likely to be those of another one.
+    fn repetitive()(
+        line in proptest::sample::select(&["GET /a HTTP/1.1\r\n", "HEAD /b?c HTTP/1.0\r\n", "PUT /d HTTP/1.1\r\n"][..]),
+        fields in proptest::sample::subsequence(
+            vec!["Host: h\r\n", "Accept: a\r\n", "Connection: close\r\n", "Content-Length: 0\r\n", "Origin:\t o \r\n", "A b\r\n"],
+            0..4,
+        ),
+    ) -> Vec<u8> {
+        [&[line], &fields[..], &["\r\n"]].concat().concat().into_bytes()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -114,6 +127,29 @@ proptest! {
             prop_assert_eq!(&feed(&raw, &[cut]), std::slice::from_ref(&want));
         }
         prop_assert_eq!(feed(&raw, &(0..raw.len()).collect::<Vec<_>>()), [want]);
+    }
+
+    /// Whatever was read before on the same connection, and however much of it comes again.
+    #[test]
+    fn field_lines_that_come_again_are_read_alike(
+        heads in proptest::collection::vec(repetitive(), 1..8),
+        cut in 0..200usize,
+    ) {
+        let mut decoder = Decoder::new(Limits::default());
+        for head in &heads {
+            let mut alone = Decoder::new(Limits::default());
+            let want = alone.decode(head).map(|progress| format!("{progress:?}"));
+            // Part of it first, now and then.
+            if head.len() > cut && decoder.decode(&head[..cut]).is_err() {
+                prop_assert!(want.is_err());
+                break;
+            }
+            let got = decoder.decode(head).map(|progress| format!("{progress:?}"));
+            prop_assert_eq!(&got, &want);
+            if got.is_err() {
+                break;
+            }
+        }
     }
 
     #[test]

@@ -47,17 +47,15 @@ pub(crate) struct Head<'a> {
     pub(crate) lines: &'a [u8],
 }
 
-/// Parses `head`: a request line, field lines, and the empty line, which is the first in it. Every line ends in CRLF.
-pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
-    let (method, uri, version, mut rest) = parse_request_line(head)?;
-    let lines = rest.strip_suffix(LINE_END).unwrap_or(rest);
-    let mut fields = Fields::default();
-    while rest != LINE_END {
-        rest = fields.take(rest)?;
-    }
+/// Parses `head`: a request line, field lines, and the empty line, which is the first in it. Every line ends in CRLF. `last` are
+/// the fields of the head before it on the same connection.
+pub(crate) fn parse<'a>(head: &'a [u8], last: &mut LastFields) -> Result<Head<'a>, Reject> {
+    let (method, uri, version, rest) = parse_request_line(head)?;
+    let fields = last.read(rest)?;
     fields.check_host(method, version)?;
     let framing = fields.framing(version)?;
     let may_wait = version == Version::Http11 && framing != Framing::Sized(0);
+    let value = |place: Option<Place>| place.map(|place| &rest[place.start as usize..place.end as usize]);
     Ok(Head {
         method,
         uri,
@@ -65,13 +63,47 @@ pub(crate) fn parse(head: &[u8]) -> Result<Head<'_>, Reject> {
         framing,
         expects_continue: fields.expects_continue()? && may_wait,
         keep_alive: fields.connection.keeps_alive(version),
-        content_type: fields.content_type,
-        origin: fields.origin,
-        authorization: fields.authorization,
-        accept: fields.accept,
-        accept_encoding: fields.accept_encoding,
-        lines,
+        content_type: value(fields.content_type),
+        origin: value(fields.origin),
+        authorization: value(fields.authorization),
+        accept: value(fields.accept),
+        accept_encoding: value(fields.accept_encoding),
+        lines: rest.strip_suffix(LINE_END).unwrap_or(rest),
     })
+}
+
+/// The field lines that a connection has sent last, and what they say: most clients send the same ones with every request, and
+/// comparing them takes much less time than reading them.
+#[derive(Debug, Default)]
+pub(crate) struct LastFields {
+    /// With the empty line behind them; none yet if empty.
+    lines: Vec<u8>,
+    fields: Fields,
+    /// A head was read. Before the second one nothing is remembered: many connections see only one.
+    is_used: bool,
+}
+
+/// Bytes of field lines that are remembered at most: an idle connection holds them.
+const REMEMBERED_MAX: usize = 512;
+
+impl LastFields {
+    /// The length of the field lines, and of the empty line behind them, that `input` begins with if they are the same again.
+    pub(crate) fn again(&self, input: &[u8]) -> Option<usize> {
+        (!self.lines.is_empty() && input.starts_with(&self.lines)).then_some(self.lines.len())
+    }
+
+    fn read(&mut self, lines: &[u8]) -> Result<Fields, Reject> {
+        if self.lines == lines {
+            return Ok(self.fields);
+        }
+        let fields = Fields::read(lines)?;
+        if std::mem::replace(&mut self.is_used, true) && lines.len() <= REMEMBERED_MAX {
+            self.lines.clear();
+            self.lines.extend_from_slice(lines);
+            self.fields = fields;
+        }
+        Ok(fields)
+    }
 }
 
 const LINE_END: &[u8] = b"\r\n";
@@ -130,9 +162,16 @@ impl Connection {
     }
 }
 
+/// The place of a value among the field lines, which are shorter than 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    end: u32,
+}
+
 /// The fields seen so far. Of a field that may be given once, the first counts, as in Go.
-#[derive(Default)]
-struct Fields<'a> {
+#[derive(Clone, Copy, Debug, Default)]
+struct Fields {
     has_host: bool,
     content_length: Option<u64>,
     is_chunked: bool,
@@ -140,18 +179,27 @@ struct Fields<'a> {
     trails_framing: bool,
     expect: Expect,
     connection: Connection,
-    content_type: Option<&'a [u8]>,
-    origin: Option<&'a [u8]>,
-    authorization: Option<&'a [u8]>,
-    accept: Option<&'a [u8]>,
-    accept_encoding: Option<&'a [u8]>,
+    content_type: Option<Place>,
+    origin: Option<Place>,
+    authorization: Option<Place>,
+    accept: Option<Place>,
+    accept_encoding: Option<Place>,
 }
 
-impl<'a> Fields<'a> {
-    /// Takes the field line at the start of `text`, and returns what follows it.
+impl Fields {
+    /// Reads field lines and the empty line behind them, which is the first.
+    fn read(lines: &[u8]) -> Result<Self, Reject> {
+        let (mut fields, mut at) = (Self::default(), 0);
+        while &lines[at..] != LINE_END {
+            at += fields.take(&lines[at..], at)?;
+        }
+        Ok(fields)
+    }
+
+    /// Takes the field line at the start of `text`, which stands at `at`, and returns its length.
     ///
     /// A line that begins with a blank would continue the previous one (obs-fold); here it only has a bad name.
-    fn take(&mut self, text: &'a [u8]) -> Result<&'a [u8], Reject> {
+    fn take(&mut self, text: &[u8], at: usize) -> Result<usize, Reject> {
         let (name, rest) = text.split_at(syntax::token_len(text));
         let rest = rest.strip_prefix(b":").filter(|_| !name.is_empty()).ok_or_else(|| bad_name(text))?;
         let (value, rest) = rest.split_at(syntax::field_value_len(rest));
@@ -159,22 +207,24 @@ impl<'a> Fields<'a> {
         let is_bare_cr = rest.starts_with(b"\r");
         let bad_value = if is_bare_cr { Reject::Malformed } else { Reject::InvalidHeaderValue };
         let rest = rest.strip_prefix(LINE_END).ok_or(bad_value)?;
-        self.note(name, syntax::trim(value))?;
-        Ok(rest)
+        let (trimmed, value_at) = (syntax::trimmed(value), at + name.len() + 1);
+        let place = Place { start: (value_at + trimmed.start) as u32, end: (value_at + trimmed.end) as u32 };
+        self.note(name, &value[trimmed], place)?;
+        Ok(text.len() - rest.len())
     }
 
-    fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Reject> {
+    fn note(&mut self, name: &[u8], value: &[u8], place: Place) -> Result<(), Reject> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.note_host(value)?,
-            6 if name.eq_ignore_ascii_case(b"accept") => _ = self.accept.get_or_insert(value),
+            6 if name.eq_ignore_ascii_case(b"accept") => _ = self.accept.get_or_insert(place),
             6 if name.eq_ignore_ascii_case(b"expect") => self.note_expect(value),
-            6 if name.eq_ignore_ascii_case(b"origin") => _ = self.origin.get_or_insert(value),
+            6 if name.eq_ignore_ascii_case(b"origin") => _ = self.origin.get_or_insert(place),
             7 if name.eq_ignore_ascii_case(b"trailer") => self.note_trailer(value),
             10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
-            12 if name.eq_ignore_ascii_case(b"content-type") => _ = self.content_type.get_or_insert(value),
-            13 if name.eq_ignore_ascii_case(b"authorization") => _ = self.authorization.get_or_insert(value),
+            12 if name.eq_ignore_ascii_case(b"content-type") => _ = self.content_type.get_or_insert(place),
+            13 if name.eq_ignore_ascii_case(b"authorization") => _ = self.authorization.get_or_insert(place),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value)?,
-            15 if name.eq_ignore_ascii_case(b"accept-encoding") => _ = self.accept_encoding.get_or_insert(value),
+            15 if name.eq_ignore_ascii_case(b"accept-encoding") => _ = self.accept_encoding.get_or_insert(place),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value)?,
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Requests, decoded in place from one connection's input.
 
-use super::head::{self, Head};
+use super::head::{self, Head, LastFields};
 use super::incoming::{Found, Incoming, Verdict};
 use super::reject::Reject;
 use super::syntax;
@@ -211,6 +211,7 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub struct Decoder {
     limits: Limits,
     phase: Phase,
+    last: LastFields,
     /// Data of a chunked body.
     body: Vec<u8>,
 }
@@ -243,8 +244,8 @@ struct HeadSearch {
 
 impl Decoder {
     /// A decoder for a new connection.
-    pub const fn new(limits: Limits) -> Self {
-        Self { limits, phase: Phase::Head(HeadSearch { start: 0, line: 0, scanned: 0 }), body: Vec::new() }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, phase: Phase::Head(HeadSearch::default()), last: LastFields::default(), body: Vec::new() }
     }
 
     /// Looks for a request at the start of `input`, which must begin with all the bytes of the previous call if that
@@ -290,7 +291,7 @@ impl Decoder {
         let Some(verdict) = body.advance(span.end, input, &mut self.body, &self.limits)? else {
             return Ok(None);
         };
-        let head = if let Some(head) = parsed { head } else { span.parse(input)? };
+        let head = if let Some(head) = parsed { head } else { span.parse(input, &mut self.last)? };
         Ok(Some((head, verdict)))
     }
 
@@ -299,11 +300,11 @@ impl Decoder {
         if search.scanned == 0 && self.body.capacity() > BUFFER_KEPT_BYTES {
             self.body = Vec::new();
         }
-        let Some(span) = search.find_end(input, self.limits.head_bytes)? else {
+        let Some(span) = search.find_end(input, self.limits.head_bytes, &self.last)? else {
             self.phase = Phase::Head(search);
             return Ok(None);
         };
-        let head = span.parse(input)?;
+        let head = span.parse(input, &mut self.last)?;
         self.body.clear();
         let body = Incoming::new(&head, span.end, &self.limits);
         self.phase = Phase::Body { head: span, body };
@@ -312,15 +313,15 @@ impl Decoder {
 }
 
 impl Span {
-    fn parse(self, input: &[u8]) -> Result<Head<'_>, Reject> {
-        head::parse(&input[self.start..self.end])
+    fn parse<'i>(self, input: &'i [u8], last: &mut LastFields) -> Result<Head<'i>, Reject> {
+        head::parse(&input[self.start..self.end], last)
     }
 }
 
 impl HeadSearch {
     /// Looks for the empty line that ends the head. Bytes that can begin no request, and lines that end in a bare LF,
     /// are refused as soon as they are seen.
-    fn find_end(&mut self, input: &[u8], head_bytes: usize) -> Result<Option<Span>, Reject> {
+    fn find_end(&mut self, input: &[u8], head_bytes: usize, last: &LastFields) -> Result<Option<Span>, Reject> {
         if self.scanned == self.start && !self.skip_empty_lines(input)? {
             return Ok(None);
         }
@@ -331,7 +332,12 @@ impl HeadSearch {
                 return Err(Reject::Malformed);
             }
             let is_empty = line_feed == self.line + 1;
+            let is_first = self.line == self.start;
             self.line = line_feed + 1;
+            if is_first && let Some(length) = last.again(&window[self.line..]) {
+                // The lines that follow were looked at before.
+                return Ok(Some(Span { start: self.start, end: self.line + length }));
+            }
             self.scanned = self.line;
             if is_empty {
                 return Ok(Some(Span { start: self.start, end: self.line }));

@@ -1,5 +1,7 @@
 //! Which bytes may stand where in a message head.
 
+use std::ops::Range;
+
 use crate::swar;
 
 /// True for the bytes of an RFC 9110 token: methods and header names.
@@ -35,10 +37,15 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
 
 /// `value` without spaces and tabs at its ends.
 pub(crate) fn trim(value: &[u8]) -> &[u8] {
+    &value[trimmed(value)]
+}
+
+/// Where that is.
+pub(crate) fn trimmed(value: &[u8]) -> Range<usize> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
-    &value[start..end]
+    start..end
 }
 
 /// True if the comma-separated list `value` has the item `token`, in any case.

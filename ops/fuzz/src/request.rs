@@ -60,20 +60,26 @@ struct Heard {
     refused: Option<Reject>,
 }
 
-/// However a stream is cut: the same requests, and the same refusal at the same place. What is passed on of a request is
-/// understood as that request.
+/// However a stream is cut: the same requests, and the same refusal at the same place. Every request means what it would mean
+/// alone, whatever came before it, and what is passed on of it is understood as that request.
 pub(crate) fn check(input: &[u8]) {
-    let whole = listen(input, &[], &mut pass_on);
+    let whole = listen(input, &[], &mut |request, bytes| {
+        if request.body.bytes().is_some() {
+            let alone = listen(bytes, &[], &mut |_, _| {});
+            assert_eq!(alone, Heard { requests: vec![Seen::of(request)], refused: None });
+        }
+        pass_on(request);
+    });
     let each: Vec<usize> = (1..input.len().min(400)).collect();
     let step = 1 + input.len() / 3;
     let few: Vec<usize> = (step..input.len()).step_by(step).collect();
     for cuts in [each, few] {
-        let cut = listen(input, &cuts, &mut |_| {});
+        let cut = listen(input, &cuts, &mut |_, _| {});
         assert_eq!(cut, whole, "cut at {cuts:?}");
     }
 }
 
-fn listen(input: &[u8], cuts: &[usize], also: &mut dyn FnMut(&Request<'_>)) -> Heard {
+fn listen(input: &[u8], cuts: &[usize], also: &mut dyn FnMut(&Request<'_>, &[u8])) -> Heard {
     let mut decoder = Decoder::new(LIMITS);
     let (mut heard, mut start) = (Heard::default(), 0);
     for &end in cuts.iter().chain([&input.len()]) {
@@ -83,7 +89,7 @@ fn listen(input: &[u8], cuts: &[usize], also: &mut dyn FnMut(&Request<'_>)) -> H
                 Ok(Progress::Undecided { .. }) => decoder.read_body(),
                 Ok(Progress::Complete { request, consumed }) => {
                     assert!(0 < consumed && consumed <= end - start, "{consumed} bytes of {}", end - start);
-                    also(&request);
+                    also(&request, &input[start..start + consumed]);
                     heard.requests.push(Seen::of(&request));
                     let goes_on = request.keep_alive && request.body.bytes().is_some();
                     start += consumed;

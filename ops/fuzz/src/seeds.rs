@@ -28,6 +28,8 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         "PUT /v2/keys/a HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\nvalue=1GET / HTTP/1.0\r\n\r\n",
         "POST /v2/keys/q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n\
          5;x=y\r\nvalue\r\n2\r\n=1\r\n0\r\nTrailer: t\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\nGET /b HTTP/1.0\r\nHost: h\r\nAccept: */*\r\n\r\n\
+         PUT /c HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\nPUT /c HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nContent-Length: 1\r\n\r\nx",
         "\r\nOPTIONS * HTTP/1.1\r\nHost: [::1]:4001\r\nConnection: keep-alive, close\r\n\r\n",
         "GET http://user@h:1/p%20q?x#y HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nCONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
     ])
