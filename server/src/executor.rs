@@ -1,5 +1,6 @@
 //! One executor, from its shards' state on disk to the last connection.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -11,6 +12,7 @@ use log::{GroupId, LogOptions, LogWriter, Resume};
 use shard::group::{GroupSeed, TAIL_BYTES, Vote};
 use shard::ids::{Index, MemberId, ShardId};
 use shard::shard::Shard;
+use shard::store::RecentRoom;
 
 use crate::allocator;
 use crate::birth::Birth;
@@ -29,6 +31,8 @@ use crate::slice::{self, Slice};
 const PEER_CONNECTIONS: usize = 4096;
 /// Connections on the ports for metrics, not counted with those of clients either.
 const METRICS_CONNECTIONS: usize = 64;
+/// Files that were read lately and are found without a walk down the tree, of all shards together: 64 MiB.
+const RECENT_FILES: usize = 1 << 20;
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the rest of a request is waited for then. Whoever was sending it has sent it by now.
@@ -177,10 +181,15 @@ async fn open(
     let mut snapshots = Vec::with_capacity(seeds.len());
     let noted =
         seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), Index(seed.log.frontier?.visible)))).collect();
+    // Of the operating system's randomness, whatever is known of the process.
+    let secret = RandomState::new();
+    let (room, key) = (RecentRoom::new(RECENT_FILES / node.cores()), (secret.hash_one(0), secret.hash_one(1)));
     let lost: Vec<_> = seeds.iter().filter_map(|seed| Some((ShardId(seed.shard), seed.lost?))).collect();
     for seed in seeds {
         snapshots.push(seed.snapshots.clone());
-        shards.push(restore(node, birth, seed)?);
+        let mut shard = restore(node, birth, seed)?;
+        shard.remember_reads(Rc::clone(&room), key);
+        shards.push(shard);
         glommio::yield_if_needed().await;
     }
     let core = Core::new(me, Arc::clone(node), shards, &snapshots, CoreDisk::new(writer, noted));

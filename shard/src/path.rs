@@ -8,7 +8,10 @@ pub const ROOT: &[u8] = b"/";
 
 /// Whether `path` has the one accepted form.
 pub fn is_clean(path: &[u8]) -> bool {
-    path == ROOT || (path.first() == Some(&b'/') && path.last() != Some(&b'/') && !path.windows(2).any(|w| w == b"//"))
+    // Without a branch for each byte: every write asks.
+    let doubled =
+        |path: &[u8]| path.iter().zip(&path[1..]).fold(0, |found, (a, b)| found | u8::from(*a == b'/' && *b == b'/'));
+    path == ROOT || (path.first() == Some(&b'/') && path.last() != Some(&b'/') && doubled(path) == 0)
 }
 
 /// The names from the root down to the node; nothing for the root itself.

@@ -4,6 +4,7 @@
 //! the shard go through the same states. Semantics are etcd 2.3's; where they differ on purpose, the place says so.
 
 mod check;
+mod recent;
 mod write;
 
 use crate::command::{Command, CommandRef};
@@ -20,6 +21,8 @@ use crate::system::{Member, MemberRefusal, System};
 use crate::tree::{self, Cursor, Lookup, Node, Place, Tree};
 use crate::ttl::{Deadlines, Due, Timeline};
 use crate::view::NodeHandle;
+pub use recent::RecentRoom;
+use recent::{Recent, Spot};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -42,10 +45,13 @@ pub enum Outcome {
 /// One shard's state.
 ///
 /// Invariants: indices of commands strictly grow; every node's `modified` is at most `applied`; every node with a
-/// deadline is in `deadlines`; a directory's `changed` is at least that of every directory in it.
+/// deadline is in `deadlines`; a directory's `changed` is at least that of every directory in it; what is in `recent` is in the
+/// tree.
 #[derive(Debug)]
 pub struct Store {
     tree: Tree,
+    /// What of the tree was read or written lately.
+    recent: Recent,
     timeline: Timeline,
     deadlines: Deadlines,
     /// Removed subtrees whose deadlines are still to be taken out of `deadlines`.
@@ -98,8 +104,8 @@ impl Store {
 
     pub(crate) fn from_parts(parts: Parts) -> Self {
         let Parts { tree, timeline, deadlines, history, system, stats, members, clock, applied } = parts;
-        let purges = VecDeque::new();
-        Self { tree, timeline, deadlines, purges, history, system, stats, members, clock, applied }
+        let (purges, recent) = (VecDeque::new(), Recent::default());
+        Self { tree, recent, timeline, deadlines, purges, history, system, stats, members, clock, applied }
     }
 
     /// Carries out one command, or refuses it and changes nothing but [`applied`](Self::applied) and the counters.
@@ -136,8 +142,9 @@ impl Store {
             }
             _ => {}
         }
-        self.check(command)?;
-        Ok(self.write(index, now, command))
+        let spot = command.path().and_then(|path| self.recent.spot(path));
+        self.check_at(command, spot)?;
+        Ok(self.write(index, now, command, spot))
     }
 
     /// The last index applied, refused commands included.
@@ -147,11 +154,36 @@ impl Store {
 
     /// The node at `path`, which a later write does not change.
     pub fn get(&self, path: &[u8]) -> Result<NodeHandle, Refusal> {
-        let node = match self.find(path)? {
-            Found::File(file) => Node::File(file.clone()),
-            Found::Dir(dir) => Node::Dir(Rc::clone(dir)),
-        };
-        Ok(NodeHandle::new(node, self.timeline))
+        Ok(check::find(&self.tree, path)?.handle(self.timeline))
+    }
+
+    /// As [`get`](Self::get), and remembers a file for the next time, if it is told to.
+    pub fn read(&mut self, path: &[u8]) -> Result<NodeHandle, Refusal> {
+        let spot = self.recent.spot(path);
+        if let Some(file) = self.remembered(path, spot) {
+            return Ok(NodeHandle::new(Node::File(file.clone()), self.timeline));
+        }
+        let found = check::find(&self.tree, path)?;
+        if let (Found::File(file), Some(spot)) = (&found, spot)
+            && path::is_clean(path)
+        {
+            self.recent.remember(spot, file);
+        }
+        Ok(found.handle(self.timeline))
+    }
+
+    /// Remembers files that are read and written from now on. What is remembered can not be seen: reads are only faster. `key` is different
+    /// in every process, and nobody else's to know.
+    pub fn remember_reads(&mut self, room: Rc<RecentRoom>, key: (u64, u64)) {
+        self.recent = Recent::new(room, key);
+    }
+
+    /// Takes another state, and goes on remembering reads.
+    pub(crate) fn replace(&mut self, store: Self) {
+        let mut recent = std::mem::take(&mut self.recent);
+        // What is remembered is of the old state.
+        recent.forget_all();
+        *self = Self { recent, ..store };
     }
 
     /// The expiries that are due at `now` (primary's clock, Unix nanoseconds), oldest deadline first, then by path.
@@ -197,7 +229,8 @@ impl Store {
                 }
             }
         }
-        tree::drop_some(left) || !self.purges.is_empty()
+        let left = self.recent.tidy(left);
+        tree::drop_some(left) || !self.purges.is_empty() || !self.recent.is_tidy()
     }
 
     /// The shard's timeline against the primary's clock.
@@ -292,6 +325,16 @@ impl Store {
         }
     }
 
+    /// The file at `path`, whose spot this is, if it is remembered.
+    fn remembered(&self, path: &[u8], spot: Option<Spot>) -> Option<&tree::File> {
+        let file = self.recent.get(spot?)?;
+        debug_assert!(
+            matches!(self.tree.lookup(path), Lookup::File(known) if known == file),
+            "an old file is remembered"
+        );
+        Some(file)
+    }
+
     fn is_current(&self, due: &Due) -> bool {
         let (deadline, created) = match self.tree.lookup(&due.path) {
             Lookup::File(file) => (file.deadline, file.created),
@@ -306,6 +349,16 @@ impl Store {
 enum Found<'a> {
     File(&'a tree::File),
     Dir(&'a Rc<tree::Dir>),
+}
+
+impl Found<'_> {
+    fn handle(&self, timeline: Timeline) -> NodeHandle {
+        let node = match self {
+            Self::File(file) => Node::File((*file).clone()),
+            Self::Dir(dir) => Node::Dir(Rc::clone(dir)),
+        };
+        NodeHandle::new(node, timeline)
+    }
 }
 
 /// The entry of the deadlines for the node a cursor stands on.

@@ -11,7 +11,7 @@ use shard::event::Event;
 use shard::history::HistoryLimits;
 use shard::ids::Index;
 use shard::snapshot::Restore;
-use shard::store::{Outcome, Store};
+use shard::store::{Outcome, RecentRoom, Store};
 use shard::view::{NodeHandle, Step};
 use shard::watch::{Hub, Portion, Watch, WatcherId};
 use std::rc::Rc;
@@ -31,6 +31,9 @@ enum Op {
     },
     Tidy {
         budget: usize,
+    },
+    Read {
+        path: String,
     },
     /// Go on with what a snapshot of the store restores.
     Restore,
@@ -97,6 +100,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0_u64..3000).prop_map(|ms| Op::Pass { ms }),
         3 => (1_usize..20).prop_map(|budget| Op::ExpireDue { budget }),
         2 => (0_usize..20).prop_map(|budget| Op::Tidy { budget }),
+        12 => path().prop_map(|path| Op::Read { path }),
         1 => Just(Op::Restore),
         1 => Just(Op::Hold),
         6 => (path(), any::<bool>(), any::<bool>(), 0_u64..60, 0_u64..4).prop_map(
@@ -127,14 +131,9 @@ struct Session {
 
 impl Session {
     fn new() -> Self {
-        Self {
-            store: Store::default(),
-            naive: Naive::default(),
-            hub: Hub::new(),
-            watchers: Vec::new(),
-            held: Vec::new(),
-            now: NOW,
-        }
+        let mut store = Store::default();
+        store.remember_reads(RecentRoom::new(0), (1, 2));
+        Self { store, naive: Naive::default(), hub: Hub::new(), watchers: Vec::new(), held: Vec::new(), now: NOW }
     }
 
     fn step(&mut self, op: Op) {
@@ -144,6 +143,7 @@ impl Session {
             Op::Pass { ms } => self.now += ms * (SECOND / 1000),
             Op::ExpireDue { budget } => self.expire_due(budget),
             Op::Tidy { budget } => drop(self.store.tidy(budget)),
+            Op::Read { path } => self.read(&path),
             Op::Restore => self.restore(),
             Op::Hold => {
                 let root = self.store.get(b"/").expect("the root exists");
@@ -240,6 +240,14 @@ impl Session {
         }
     }
 
+    /// Whether or not what is read was read before, it is what is there.
+    fn read(&mut self, path: &str) {
+        let read = self.store.read(path.as_bytes()).map(|node| node.view(path.as_bytes(), self.now).to_view());
+        let got = self.store.get(path.as_bytes()).map(|node| node.view(path.as_bytes(), self.now).to_view());
+        assert_eq!(read, got, "{path}");
+        assert_eq!(read.is_ok(), path == "/" || self.naive.items.contains_key(path), "{path}");
+    }
+
     fn restore(&mut self) {
         let restored = restored(&self.store, HistoryLimits::default());
         assert_eq!(restored.digest(), self.store.digest());
@@ -248,6 +256,7 @@ impl Session {
         assert!(restored.history().iter().eq(self.store.history().iter()));
         assert_eq!(restored.snapshot().collect::<Vec<_>>(), self.store.snapshot().collect::<Vec<_>>());
         self.store = restored;
+        self.store.remember_reads(RecentRoom::new(0), (1, 2));
     }
 
     fn check(&self) {

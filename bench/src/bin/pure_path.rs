@@ -20,7 +20,7 @@ use shard::command::{Batch, Command, Numbered};
 use shard::history::HistoryLimits;
 use shard::ids::Index;
 use shard::route::{Route, route};
-use shard::store::{Outcome, Store};
+use shard::store::{Outcome, RecentRoom, Store};
 
 // The server's allocator.
 #[global_allocator]
@@ -87,6 +87,7 @@ impl Node {
             body: Vec::new(),
             out: Vec::new(),
         };
+        node.store.remember_reads(RecentRoom::new(1 << 16), (1, 2));
         (0..KEYS).for_each(|key| node.serve(&put(key)));
         node
     }
@@ -123,7 +124,7 @@ impl Node {
     }
 
     fn read(&mut self, key: &[u8]) {
-        let Ok(found) = self.store.get(key) else { panic!("the key was written") };
+        let Ok(found) = self.store.read(key) else { panic!("the key was written") };
         body::file(&found, key, NOW, &mut self.body);
     }
 

@@ -67,6 +67,7 @@ mutants! {
     LossUnnoticed: "a leader does not hear that a member lost what it had acknowledged",
     // Commands, answers, watches.
     ComparesStaleValue: "a compare-and-swap compares with the value before the last change",
+    RemembersTheRemoved: "a file that was read is shown after it has gone",
     ForwardedTwice: "a forwarded command can come twice",
     RefusedUnsettled: "a refusal is made up from a state with changes under way",
     EventSkipped: "every fiftieth event is delivered to nobody",

@@ -13,7 +13,7 @@ use shard::order::Order;
 use shard::regime::Regimes;
 use shard::shard::{Shard, validate};
 use shard::snapshot::Restore;
-use shard::store::Store;
+use shard::store::{RecentRoom, Store};
 use shard::system::System;
 
 use crate::checkers::{Mirror, Watcher};
@@ -174,6 +174,7 @@ impl Node {
         let started = Shard::start(ShardId(seed.shard), store, group, start.process);
         let mut shard = started.expect("what was recovered makes sense");
         shard.note_clock(Index(frontier.visible), frontier.clock);
+        shard.remember_reads(RecentRoom::new(0), (start.process, u64::from(seed.shard)));
         shard
     }
 }

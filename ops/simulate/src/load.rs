@@ -2,7 +2,9 @@
 
 use shard::command::Command;
 use shard::ids::{Index, ShardId};
+use shard::refusal::Refusal;
 use shard::store::Outcome;
+use shard::view::NodeHandle;
 
 use crate::checkers::{Answered, Past, Read};
 use crate::core::{Asked, READS, Turn};
@@ -99,12 +101,12 @@ impl World {
         let nth = self.load.below(shards.len());
         let id = shards[nth].id();
         let path = self.path(id);
-        let Some(running) = &self.nodes[at].running else { return };
-        let shard = &running.cores[core].shards[nth];
+        let Some(running) = &mut self.nodes[at].running else { return };
+        let shard = &mut running.cores[core].shards[nth];
         if !shard.shows(visible) || shard.oldest_unapplied().is_some_and(|first| first <= visible) {
             return;
         }
-        let found = found(shard.store(), &path);
+        let found = found(shard.store_mut().read(&path));
         self.counts.count(Happened::PlainRead);
         self.history.read(visible.0, Read { path, found });
     }
@@ -175,14 +177,14 @@ impl World {
     }
 }
 
-/// The value and index of what is at a path.
-pub(crate) fn found(store: &shard::store::Store, path: &[u8]) -> Option<(Vec<u8>, u64)> {
-    let node = store.get(path).ok()?;
-    let view = node.view(path, 0);
+/// The value and index of a file.
+pub(crate) fn found(node: Result<NodeHandle, Refusal>) -> Option<(Vec<u8>, u64)> {
+    let node = node.ok()?;
+    let view = node.view(b"", 0);
     Some((view.value?.to_vec(), view.modified.0))
 }
 
-fn answered(result: &Result<Outcome, shard::refusal::Refusal>) -> Answered {
+fn answered(result: &Result<Outcome, Refusal>) -> Answered {
     match result {
         Ok(Outcome::Event { event, .. }) => {
             let prev = event.prev.as_ref().and_then(|prev| prev.value.as_ref());

@@ -126,7 +126,7 @@ impl World {
             assert!(!node.is_forgetful(), "node {} never remembers: {}", node.id, self.describe());
             running.watcher.check_whole(running.visible, &self.truth);
             for path in model.paths() {
-                let held = running.shards().find_map(|shard| found(shard.store(), path));
+                let held = running.shards().find_map(|shard| found(shard.store().get(path)));
                 let text = String::from_utf8_lossy(path);
                 assert_eq!(held.as_ref(), model.get(path), "lost: {text} on node {}", node.id);
             }

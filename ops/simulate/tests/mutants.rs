@@ -46,6 +46,7 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::SpoiledRegimeOpens
         | Mutant::OneConfirmationIsEnough
         | Mutant::ComparesStaleValue
+        | Mutant::RemembersTheRemoved
         | Mutant::EventSkipped
         | Mutant::EventTwice
         | Mutant::WatchBeginsLate

@@ -57,8 +57,9 @@ impl Inner {
         if !shard.shows(visible) {
             return Err((Refusal::new(Code::RaftInternal, CATCHING_UP), visible));
         }
-        let found = shard.store().get(path);
-        shard.store_mut().count(Operation::Get, found.is_ok());
+        let store = shard.store_mut();
+        let found = store.read(path);
+        store.count(Operation::Get, found.is_ok());
         let (raft_index, term) = shard.applied();
         match found {
             Ok(node) => Ok(Found { node, standing: Standing { index: visible, raft_index, term } }),

@@ -1,10 +1,11 @@
 //! What is refused, and in which order the reasons are looked for: etcd 2.3's.
 
+use super::recent::Spot;
 use super::{Found, Store};
 use crate::command::CommandRef;
 use crate::path::ROOT;
 use crate::refusal::{Code, Refusal};
-use crate::tree::{File, Lookup};
+use crate::tree::{File, Lookup, Tree};
 use mutant::Mutant;
 use std::rc::Rc;
 
@@ -21,35 +22,35 @@ impl Store {
     /// An in-order create whose name happens to be taken is found out only when it is applied; so are the refusals of
     /// system commands, for which there is `System::check`.
     pub fn check(&self, command: &CommandRef<'_>) -> Result<(), Refusal> {
+        self.check_at(command, None)
+    }
+
+    /// [`check`](Self::check); `spot` is where the file of the command's path may be remembered.
+    pub(super) fn check_at(&self, command: &CommandRef<'_>, spot: Option<Spot>) -> Result<(), Refusal> {
         match *command {
-            CommandRef::Set { path, refresh, .. } => self.check_set(path, refresh),
-            CommandRef::Create { path, in_order, .. } => self.check_create(path, in_order),
-            CommandRef::Update { path, value, .. } => self.check_update(path, value),
+            CommandRef::Set { path, refresh, .. } => self.check_set(path, spot, refresh),
+            CommandRef::Create { path, in_order, .. } => self.check_create(path, spot, in_order),
+            CommandRef::Update { path, value, .. } => self.check_update(path, spot, value),
             CommandRef::CompareAndSwap { path, prev_value, prev_index, .. } => {
                 not_root(path)?;
-                self.check_compare(path, Expected { value: prev_value.unwrap_or_default(), index: prev_index })
+                self.check_compare(path, spot, Expected { value: prev_value.unwrap_or_default(), index: prev_index })
             }
-            CommandRef::Delete { path, dir, recursive } => self.check_delete(path, dir, recursive),
+            CommandRef::Delete { path, dir, recursive } => self.check_delete(path, spot, dir, recursive),
             CommandRef::CompareAndDelete { path, prev_value, prev_index } => {
-                self.check_compare(path, Expected { value: prev_value.unwrap_or_default(), index: prev_index })
+                self.check_compare(path, spot, Expected { value: prev_value.unwrap_or_default(), index: prev_index })
             }
             CommandRef::Expire { .. } | CommandRef::Rebase { .. } | CommandRef::System(_) => Ok(()),
         }
     }
 
-    /// The node at `path`; the cause of a refusal is the path up to where the way ended.
-    pub(super) fn find(&self, path: &[u8]) -> Result<Found<'_>, Refusal> {
-        match self.tree.lookup(path) {
-            Lookup::File(file) => Ok(Found::File(file)),
-            Lookup::Dir(dir) => Ok(Found::Dir(dir)),
-            Lookup::Missing { at, .. } => Err(Refusal::new(Code::KeyNotFound, &path[..at])),
-            Lookup::Blocked { at, .. } => Err(Refusal::new(Code::NotADirectory, &path[..at])),
-        }
+    /// The node at `path`.
+    fn find(&self, path: &[u8], spot: Option<Spot>) -> Result<Found<'_>, Refusal> {
+        self.remembered(path, spot).map_or_else(|| find(&self.tree, path), |file| Ok(Found::File(file)))
     }
 
-    fn check_set(&self, path: &[u8], refresh: bool) -> Result<(), Refusal> {
+    fn check_set(&self, path: &[u8], spot: Option<Spot>, refresh: bool) -> Result<(), Refusal> {
         not_root(path)?;
-        match self.find(path) {
+        match self.find(path, spot) {
             Ok(Found::File(_)) => Ok(()),
             Ok(Found::Dir(_)) => Err(Refusal::new(Code::NotAFile, path)),
             Err(missing) if missing.code == Code::KeyNotFound && !refresh => Ok(()),
@@ -57,11 +58,11 @@ impl Store {
         }
     }
 
-    fn check_create(&self, path: &[u8], in_order: bool) -> Result<(), Refusal> {
+    fn check_create(&self, path: &[u8], spot: Option<Spot>, in_order: bool) -> Result<(), Refusal> {
         if !in_order {
             not_root(path)?;
         }
-        match self.find(path) {
+        match self.find(path, spot) {
             Ok(Found::Dir(_)) if in_order => Ok(()),
             Ok(Found::File(_)) if in_order => Err(Refusal::new(Code::NotADirectory, path)),
             Ok(_) => Err(Refusal::new(Code::KeyExists, path)),
@@ -70,16 +71,16 @@ impl Store {
         }
     }
 
-    fn check_update(&self, path: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    fn check_update(&self, path: &[u8], spot: Option<Spot>, value: &[u8]) -> Result<(), Refusal> {
         not_root(path)?;
-        match self.find(path)? {
+        match self.find(path, spot)? {
             Found::Dir(_) if !value.is_empty() => Err(Refusal::new(Code::NotAFile, path)),
             _ => Ok(()),
         }
     }
 
-    fn check_compare(&self, path: &[u8], expected: Expected<'_>) -> Result<(), Refusal> {
-        match self.find(path)? {
+    fn check_compare(&self, path: &[u8], spot: Option<Spot>, expected: Expected<'_>) -> Result<(), Refusal> {
+        match self.find(path, spot)? {
             Found::File(file) if mutant::is(Mutant::ComparesStaleValue) => {
                 let before = self.history().iter().filter(|event| *event.node.key == *path).last();
                 let before = before.and_then(|event| event.prev.as_ref()?.value.clone());
@@ -92,15 +93,25 @@ impl Store {
         }
     }
 
-    fn check_delete(&self, path: &[u8], dir: bool, recursive: bool) -> Result<(), Refusal> {
+    fn check_delete(&self, path: &[u8], spot: Option<Spot>, dir: bool, recursive: bool) -> Result<(), Refusal> {
         not_root(path)?;
-        match self.find(path)? {
+        match self.find(path, spot)? {
             Found::Dir(_) if !dir && !recursive => Err(Refusal::new(Code::NotAFile, path)),
             Found::Dir(node) if !node.children.is_empty() && !recursive => {
                 Err(Refusal::new(Code::DirectoryNotEmpty, path))
             }
             Found::File(_) | Found::Dir(_) => Ok(()),
         }
+    }
+}
+
+/// The node at `path`; the cause of a refusal is the path up to where the way ended.
+pub(super) fn find<'a>(tree: &'a Tree, path: &[u8]) -> Result<Found<'a>, Refusal> {
+    match tree.lookup(path) {
+        Lookup::File(file) => Ok(Found::File(file)),
+        Lookup::Dir(dir) => Ok(Found::Dir(dir)),
+        Lookup::Missing { at, .. } => Err(Refusal::new(Code::KeyNotFound, &path[..at])),
+        Lookup::Blocked { at, .. } => Err(Refusal::new(Code::NotADirectory, &path[..at])),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a command does once nothing speaks against it.
 
+use super::recent::{Recent, Spot};
 use super::{Outcome, Store};
 use crate::command::CommandRef;
 use crate::event::{Action, Event, NodeView};
@@ -17,6 +18,8 @@ struct Change<'a> {
     index: Index,
     lens: Lens,
     path: &'a [u8],
+    /// Where the file of this path may be remembered.
+    spot: Option<Spot>,
     value: &'a [u8],
     dir: bool,
     ttl: Option<u64>,
@@ -26,9 +29,9 @@ struct Change<'a> {
 
 impl Store {
     /// Carries out a client's command that [`check`](Self::check) has just passed.
-    pub(super) fn write(&mut self, index: Index, now: u64, command: &CommandRef<'_>) -> Outcome {
+    pub(super) fn write(&mut self, index: Index, now: u64, command: &CommandRef<'_>, spot: Option<Spot>) -> Outcome {
         let lens = Lens { timeline: self.timeline, now };
-        let change = |action, path| Change::at(action, index, lens, path);
+        let change = |action, path| Change { spot, ..Change::at(action, index, lens, path) };
         match *command {
             CommandRef::Set { path, value, dir, ttl, refresh } => {
                 self.put(&Change { value, dir, ttl, refresh, ..change(Action::Set, path) })
@@ -56,13 +59,14 @@ impl Store {
         let due = Deadline::from_ns(deadline)
             .filter(|deadline| self.timeline.is_due(*deadline, now))
             .map(|deadline| Due { deadline, path: path.into(), created: Index(created) });
-        let anything = mutant::is(Mutant::ExpiresTheNewer) && self.find(path).is_ok();
+        let anything = mutant::is(Mutant::ExpiresTheNewer) && self.get(path).is_ok();
         if !due.is_some_and(|due| self.is_current(&due)) && !anything {
             return Outcome::Nothing;
         }
         self.stats.count_expired();
         let lens = Lens { timeline: self.timeline, now };
-        self.remove(&Change::at(Action::Expire, index, lens, path))
+        let spot = self.recent.spot(path);
+        self.remove(&Change { spot, ..Change::at(Action::Expire, index, lens, path) })
     }
 
     /// Puts a new node where nothing or a file is. Missing directories above it are made.
@@ -73,6 +77,7 @@ impl Store {
         let mut event = None;
         let old = siblings.put(name, |old| {
             let node = change.new_node(deadline, old);
+            change.remember(&mut self.recent, &node);
             event = Some(change.event(&key, &node));
             node
         });
@@ -101,6 +106,7 @@ impl Store {
                 dir.told = if change.refresh { dir.told } else { change.index };
             }
         }
+        change.remember(&mut self.recent, node);
         let event = Event { prev: Some(prev), ..change.event(&key, node) };
         self.forget_deadline(&key, old, created);
         self.note_deadline(&key, deadline, created);
@@ -111,6 +117,11 @@ impl Store {
     fn remove(&mut self, change: &Change<'_>) -> Outcome {
         let key = Rc::<[u8]>::from(change.path);
         let node = self.tree.remove(change.path, change.index);
+        match &node {
+            Node::File(_) if mutant::is(Mutant::RemembersTheRemoved) => {}
+            Node::File(_) => change.forget(&mut self.recent),
+            Node::Dir(_) => self.recent.forget_all(),
+        }
         self.forget_deadline(&key, node.deadline(), node.created());
         if let Node::Dir(dir) = &node
             && !dir.children.is_empty()
@@ -148,7 +159,25 @@ impl Store {
 
 impl<'a> Change<'a> {
     fn at(action: Action, index: Index, lens: Lens, path: &'a [u8]) -> Self {
-        Self { action, index, lens, path, value: &[], dir: false, ttl: None, refresh: false }
+        Self { action, index, lens, path, spot: None, value: &[], dir: false, ttl: None, refresh: false }
+    }
+
+    /// Has the node remembered that is at the path now: a file, or nothing.
+    fn remember(&self, recent: &mut Recent, node: &Node) {
+        match (node, self.spot) {
+            (Node::File(file), Some(spot)) if path::is_clean(self.path) => recent.remember(spot, file),
+            _ => self.forget(recent),
+        }
+    }
+
+    /// There is no file at the path any more.
+    fn forget(&self, recent: &mut Recent) {
+        match self.spot {
+            Some(spot) if path::is_clean(self.path) => recent.forget(spot),
+            // It may have been read under another name.
+            Some(_) => recent.forget_all(),
+            None => {}
+        }
     }
 
     fn deadline(&self) -> Option<Deadline> {
