@@ -180,7 +180,11 @@ impl Block {
 
 /// Which child of a branch `name` belongs to: the first one takes what is before all bounds.
 fn slot(children: &Sorted<Child>, name: Sought<'_>) -> usize {
-    children.find(name).unwrap_or_else(|next| next.saturating_sub(1))
+    slot_of(children.find(name))
+}
+
+fn slot_of(found: Result<usize, usize>) -> usize {
+    found.unwrap_or_else(|next| next.saturating_sub(1))
 }
 
 /// `rightmost`: nothing is to the right of this block.
@@ -202,9 +206,11 @@ fn put_into(
             }
         },
         Block::Branch(children) => {
-            let at = slot(children, name);
+            let found = children.find(name);
+            let at = slot_of(found);
             let last = at + 1 == children.len();
-            if name.is_before(&children[at].from) {
+            if found == Err(0) {
+                // It is before all of them.
                 let block = Rc::clone(&children[at].block);
                 children.replace(at, Child { from: name.to_name(), block });
             }

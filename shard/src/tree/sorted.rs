@@ -41,10 +41,6 @@ impl<'a> Sought<'a> {
         Rc::from(self.bytes)
     }
 
-    pub(super) fn is_before(self, name: &[u8]) -> bool {
-        self.bytes < name
-    }
-
     /// How a name with the same number compares to this one. Two short ones differ in their lengths at most.
     fn compare_rest(self, name: &[u8]) -> Ordering {
         match (name.get(START..), self.bytes.get(START..)) {
