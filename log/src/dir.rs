@@ -29,8 +29,14 @@ use crate::sector::BLOCK;
 use crate::segment::SegmentHeader;
 
 /// Only the owner reads what clients stored.
-pub(crate) const DIR_MODE: u32 = 0o700;
+const DIR_MODE: u32 = 0o700;
+/// See [`DIR_MODE`].
 pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// Makes a directory for what clients stored, with what is missing above it; one that is there stays as it is.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
+}
 
 /// Why the data directory cannot be used.
 #[derive(Debug, Error)]
@@ -78,7 +84,7 @@ impl DataDir {
         let member = data.join("member");
         let dirs = [member.clone(), member.join("snap")];
         for dir in &dirs {
-            DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(at(dir))?;
+            make_dir(dir).map_err(at(dir))?;
         }
         let lock = lock(&member.join("lock"))?;
         for dir in [data, &member] {
@@ -151,7 +157,7 @@ impl DataDir {
     pub fn stage(&self) -> Result<PathBuf, DirError> {
         self.drop_staged()?;
         let staged = self.staged();
-        DirBuilder::new().mode(DIR_MODE).create(&staged).map_err(at(&staged))?;
+        make_dir(&staged).map_err(at(&staged))?;
         sync_dir(&self.member).map_err(at(&self.member))?;
         Ok(staged)
     }
@@ -160,7 +166,7 @@ impl DataDir {
     /// `log`: where the logs are. If there is none yet, the folder of the first is made: snapshots without a log look lost.
     pub fn adopt_staged(&self, log: &Path) -> Result<(), DirError> {
         let first = core_dir(log, CoreId::new(0));
-        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&first).map_err(at(&first))?;
+        make_dir(&first).map_err(at(&first))?;
         sync_dir(log).map_err(at(log))?;
         let (staged, snap) = (self.staged(), self.snap());
         let names = match staged.read_dir() {
@@ -211,7 +217,7 @@ impl DataDir {
     pub fn begin_mended(&self, log: &Path) -> Result<PathBuf, DirError> {
         self.drop_mended(log)?;
         let mended = log.join(MENDED);
-        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&mended).map_err(at(&mended))?;
+        make_dir(&mended).map_err(at(&mended))?;
         sync_dir(log).map_err(at(log))?;
         Ok(mended)
     }

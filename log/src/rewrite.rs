@@ -1,13 +1,13 @@
 //! Writing a log anew where there is no executor: before a start, beside the one whose place it is to take.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::appender::{Appender, Start};
-use crate::dir::{DIR_MODE, FILE_MODE, sync_dir};
+use crate::dir::{FILE_MODE, make_dir, sync_dir};
 use crate::floors::Floors;
 use crate::groups::GroupLog;
 use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, SegmentSeq};
@@ -43,7 +43,7 @@ pub fn rewrite(
 ) -> io::Result<()> {
     let core = CoreId::new(0);
     let folder = core_dir(dir, core);
-    DirBuilder::new().recursive(true).mode(DIR_MODE).create(&folder)?;
+    make_dir(&folder)?;
     let resume = Resume {
         core,
         cores: 1,

@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::DirBuilder;
 use std::future::poll_fn;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +15,7 @@ use super::LogReader;
 use super::files::{Folder, learn_device, sync_dir, write_all};
 use super::{LogError, is_out_of_space};
 use crate::appender::{Appender, Closed, Start, WriteTicket};
-use crate::dir::DIR_MODE;
+use crate::dir::make_dir;
 use crate::groups::GroupLog;
 use crate::ids::{BatchSeq, CoreId, GroupId, LogIdentity, RaftIndex, SegmentSeq};
 use crate::record::Record;
@@ -97,11 +95,7 @@ impl LogWriter {
         options: LogOptions,
     ) -> Result<Self, LogError> {
         let path = core_dir(dir, resume.core);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIR_MODE)
-            .create(&path)
-            .map_err(|error| LogError::prepare(&path, error))?;
+        make_dir(&path).map_err(|error| LogError::prepare(&path, error))?;
         match learn_device(&path).await {
             Err(error) if !is_out_of_space(&error) => return Err(LogError::prepare(&path, error)),
             // There was a start with more space: no file of its log is empty.
