@@ -31,7 +31,7 @@ use crate::slice::{self, Slice};
 const PEER_CONNECTIONS: usize = 4096;
 /// Connections on the ports for metrics, not counted with those of clients either.
 const METRICS_CONNECTIONS: usize = 64;
-/// Files that were read lately and are found without a walk down the tree, of all shards together: 64 MiB.
+/// Files that were read lately and are found without a walk down the tree, of all shards together: 66 MiB.
 const RECENT_FILES: usize = 1 << 20;
 /// How long connections are given to finish what they have begun when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);

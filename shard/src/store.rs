@@ -50,7 +50,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Store {
     tree: Tree,
-    /// What of the tree was read or written lately.
+    /// What of the tree was read lately.
     recent: Recent,
     timeline: Timeline,
     deadlines: Deadlines,
@@ -142,7 +142,7 @@ impl Store {
             }
             _ => {}
         }
-        let spot = command.path().and_then(|path| self.recent.spot(path));
+        let spot = command.path().and_then(|path| self.recent.spot_to_renew(path));
         self.check_at(command, spot)?;
         Ok(self.write(index, now, command, spot))
     }
@@ -172,7 +172,7 @@ impl Store {
         Ok(found.handle(self.timeline))
     }
 
-    /// Remembers files that are read and written from now on. What is remembered can not be seen: reads are only faster. `key` is different
+    /// Remembers files that are read from now on. What is remembered can not be seen: reads are only faster. `key` is different
     /// in every process, and nobody else's to know.
     pub fn remember_reads(&mut self, room: Rc<RecentRoom>, key: (u64, u64)) {
         self.recent = Recent::new(room, key);
@@ -229,7 +229,8 @@ impl Store {
                 }
             }
         }
-        let left = self.recent.tidy(left);
+        let half = left / 2;
+        let left = half + self.recent.tidy(left - half);
         tree::drop_some(left) || !self.purges.is_empty() || !self.recent.is_tidy()
     }
 

@@ -79,7 +79,7 @@ pub(crate) struct LastFields {
     /// With the empty line behind them; none yet if empty.
     lines: Vec<u8>,
     fields: Fields,
-    /// A head was read. Before the second one nothing is remembered: many connections see only one.
+    /// A head was read. Nothing is remembered before one is read for the second time: many connections see only one.
     is_used: bool,
 }
 
@@ -99,6 +99,7 @@ impl LastFields {
         let fields = Fields::read(lines)?;
         if std::mem::replace(&mut self.is_used, true) && lines.len() <= REMEMBERED_MAX {
             self.lines.clear();
+            self.lines.reserve_exact(lines.len());
             self.lines.extend_from_slice(lines);
             self.fields = fields;
         }

@@ -68,6 +68,7 @@ mutants! {
     // Commands, answers, watches.
     ComparesStaleValue: "a compare-and-swap compares with the value before the last change",
     RemembersTheRemoved: "a file that was read is shown after it has gone",
+    RemembersWhatWasBelow: "a file that was read is shown after its directory has gone",
     ForwardedTwice: "a forwarded command can come twice",
     RefusedUnsettled: "a refusal is made up from a state with changes under way",
     EventSkipped: "every fiftieth event is delivered to nobody",

@@ -47,6 +47,7 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::OneConfirmationIsEnough
         | Mutant::ComparesStaleValue
         | Mutant::RemembersTheRemoved
+        | Mutant::RemembersWhatWasBelow
         | Mutant::EventSkipped
         | Mutant::EventTwice
         | Mutant::WatchBeginsLate

@@ -1,40 +1,40 @@
-//! Files that were read or written lately, found by a hash of their whole paths: where a walk down the tree waits for some
-//! twenty lines of memory that nobody has asked for lately, this waits for two or three.
+//! Files that were read lately, found by a hash of their whole paths: where a walk down the tree waits for some twenty lines
+//! of memory that nobody has asked for lately, this waits for two or three.
 //!
 //! It is a cache, and never knows better than the tree: a write of a file renews what is remembered of it, and when a
-//! directory goes, everything is forgotten. What it holds are copies, which share the values with the tree.
+//! directory goes that was not empty, everything is forgotten. What it holds are copies, which share the values with the
+//! tree. Only reads fill it: who writes and never reads pays nothing for it.
 //!
-//! Paths are told apart by 128 bits of `SipHash` under a key that differs from process to process: who can not see the key can
-//! not make two paths that collide, and by chance two of a million do with a probability of 10^-27.
+//! Paths are told apart by 128 bits of `SipHash` under a key that differs from process to process: who can not see the key
+//! can not make two paths that collide, and by chance two of a million do with a probability of 10^-27.
 
 use crate::tree::File;
 use siphasher::sip128::SipHasher13;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Files of a set, which push each other out. As many as have a mark in half a line of memory: so nearly all places are taken
-/// before that happens.
+/// Files of a set, which push each other out: so many that nearly all places are taken before that happens.
 const WAYS: usize = 16;
 
-/// Sets that a table may always have, whatever others take: 64 KiB.
+/// Sets that may always be filled, whatever others take: 64 KiB.
 const SETS_FREE: usize = 64;
 
-/// Room for the files that the shards of one thread remember: who needs it takes it.
+/// Room for the files that the shards of one thread remember. Who comes first takes it, and keeps it while it is in use.
 #[derive(Debug)]
 pub struct RecentRoom {
     sets_left: Cell<usize>,
 }
 
 impl RecentRoom {
-    /// For so many files together. Each takes 66 bytes; values are not counted, they are the tree's. Every shard can remember
-    /// 1024 files beside these.
+    /// For so many files together. Each takes 66 bytes; values are not counted, they are the tree's. Every shard can
+    /// remember 1024 files beside these.
     pub fn new(files: usize) -> Rc<Self> {
         Rc::new(Self { sets_left: Cell::new(files / WAYS) })
     }
 
-    fn take(&self, sets: usize) -> bool {
-        let left = self.sets_left.get().checked_sub(sets);
-        self.sets_left.set(left.unwrap_or(self.sets_left.get()));
+    fn take(&self) -> bool {
+        let left = self.sets_left.get().checked_sub(1);
+        self.sets_left.set(left.unwrap_or(0));
         left.is_some()
     }
 
@@ -51,12 +51,18 @@ pub(super) struct Recent {
     room: Option<Rc<RecentRoom>>,
     /// None, or a power of two.
     sets: Vec<Set>,
-    /// Files in them.
+    /// Sets of an earlier one count as empty.
+    epoch: u64,
+    /// Files in the sets of this epoch.
     len: usize,
+    /// Sets that have places, whatever is in them.
+    filled: usize,
     /// Files that had to make room for others since the table is there.
     crowded_out: usize,
-    /// Earlier tables: freed a few sets at a time.
-    retired: Vec<Vec<Set>>,
+    /// The next set to be looked at for files of an earlier epoch, and how many such looks are due.
+    sweep: (usize, usize),
+    /// Of smaller tables: freed a few at a time.
+    retired: Vec<Set>,
 }
 
 /// A hash of a path.
@@ -67,7 +73,8 @@ pub(super) struct Spot(u128);
 struct Set {
     /// Some bits of the hashes of the files in the same places, never 0; 0 where there is none.
     marks: [u8; WAYS],
-    /// There once something is in it.
+    epoch: u64,
+    /// There while something is in it.
     places: Option<Box<[Option<Known>; WAYS]>>,
 }
 
@@ -88,59 +95,74 @@ impl Recent {
             hasher: SipHasher13::new_with_keys(key.0, key.1),
             room: Some(room),
             sets: Vec::new(),
+            epoch: 0,
             len: 0,
+            filled: 0,
             crowded_out: 0,
+            sweep: (0, 0),
             retired: Vec::new(),
         }
     }
 
-    /// Where a file of this path would be; none if nothing is remembered.
+    /// Where a file of this path would be; none if nothing is remembered at all.
     pub(super) fn spot(&self, path: &[u8]) -> Option<Spot> {
         self.room.is_some().then(|| Spot(self.hasher.hash(path).as_u128()))
     }
 
+    /// [`spot`](Self::spot) for who remembers nothing himself: none also while there is nothing.
+    pub(super) fn spot_to_renew(&self, path: &[u8]) -> Option<Spot> {
+        if self.len == 0 { None } else { self.spot(path) }
+    }
+
     /// The file, if it is remembered.
     pub(super) fn get(&self, spot: Spot) -> Option<&File> {
-        let set = self.sets.get(self.set_of(spot))?;
+        let set = self.sets.get(self.set_of(spot)).filter(|set| set.epoch == self.epoch)?;
         let known = set.places.as_ref()?[set.find(spot)?].as_ref()?;
         Some(&known.file)
     }
 
-    /// Remembers a file that was read, or written.
+    /// Remembers a file that was read, which [`get`](Self::get) has not found, if there is room.
     pub(super) fn remember(&mut self, spot: Spot, file: &File) {
-        if self.is_crowded() && self.takes_room() {
-            self.replace_table((2 * self.sets.len()).max(1));
+        if self.is_crowded() && self.may_grow() {
+            self.grow();
         }
         let at = self.set_of(spot);
+        if self.sets[at].epoch != self.epoch {
+            self.sets[at].begin(self.epoch);
+        }
+        if self.sets[at].places.is_none() && !self.takes_room() {
+            return;
+        }
         let set = &mut self.sets[at];
-        let way = set.find(spot).unwrap_or_else(|| {
-            let free = set.marks.iter().position(|mark| *mark == 0);
-            match free {
-                Some(_) => self.len += 1,
-                None => self.crowded_out += 1,
-            }
-            free.unwrap_or(self.crowded_out % WAYS)
-        });
-        set.put(way, Known { spot, file: file.clone() });
+        let free = set.marks.iter().position(|mark| *mark == 0);
+        match free {
+            Some(_) => self.len += 1,
+            None => self.crowded_out += 1,
+        }
+        set.put(free.unwrap_or(self.crowded_out % WAYS), Known { spot, file: file.clone() });
     }
 
-    /// The file there is no more.
-    pub(super) fn forget(&mut self, spot: Spot) {
-        let at = self.set_of(spot);
-        if let Some(set) = self.sets.get_mut(at)
-            && let Some(way) = set.find(spot)
-        {
-            set.clear(way);
-            self.len -= 1;
+    /// The file there was written, or is no more (`None`).
+    pub(super) fn renew(&mut self, spot: Spot, file: Option<&File>) {
+        let (at, epoch) = (self.set_of(spot), self.epoch);
+        let Some(set) = self.sets.get_mut(at).filter(|set| set.epoch == epoch) else { return };
+        let Some(way) = set.find(spot) else { return };
+        if let Some(file) = file {
+            set.put(way, Known { spot, file: file.clone() });
+            return;
+        }
+        self.len -= 1;
+        if set.clear(way) {
+            self.give_room_back(1);
         }
     }
 
-    /// A directory went, and anything that is remembered may have been in it. The table is a small one then, so that this
-    /// takes no time, however often directories go.
+    /// A directory went, and anything that is remembered may have been in it.
     pub(super) fn forget_all(&mut self) {
         if self.len > 0 {
-            self.give_back_room();
-            self.replace_table(self.sets.len().min(SETS_FREE));
+            (self.len, self.crowded_out) = (0, 0);
+            self.epoch += 1;
+            self.sweep.1 = self.sets.len();
         }
     }
 
@@ -148,20 +170,29 @@ impl Recent {
     pub(super) fn tidy(&mut self, budget: usize) -> usize {
         let mut left = budget;
         while left > 0
-            && let Some(sets) = self.retired.last_mut()
+            && let Some(set) = self.next_to_free()
         {
-            match sets.pop() {
-                Some(Set { places: Some(_), .. }) => left = left.saturating_sub(WAYS),
-                Some(_) => left -= 1,
-                None => drop(self.retired.pop()),
-            }
+            left = left.saturating_sub(if set.places.is_some() { WAYS } else { 1 });
+            self.give_room_back(usize::from(set.places.is_some()));
         }
         left
     }
 
     /// Nothing is left to be freed.
     pub(super) fn is_tidy(&self) -> bool {
-        self.retired.is_empty()
+        self.retired.is_empty() && self.sweep.1 == 0
+    }
+
+    /// What the next set holds that nobody will ask for again: nothing, often.
+    fn next_to_free(&mut self) -> Option<Set> {
+        if let Some(set) = self.retired.pop() {
+            return Some(set);
+        }
+        let (next, due) = &mut self.sweep;
+        *due = due.checked_sub(1)?;
+        *next = (*next + 1) & (self.sets.len() - 1);
+        let (set, epoch) = (&mut self.sets[*next], self.epoch);
+        Some(if set.epoch == epoch { Set::default() } else { std::mem::replace(set, Set { epoch, ..Set::default() }) })
     }
 
     /// A larger table would keep more of what is read: this one is nearly full, and files push each other out.
@@ -170,24 +201,33 @@ impl Recent {
         self.len >= places / 4 * 3 && self.crowded_out >= places / 8
     }
 
-    /// Takes what a table of twice the size needs more than this one, if it is there.
-    fn takes_room(&self) -> bool {
-        let more = charged(2 * self.sets.len()) - charged(self.sets.len());
-        self.room.as_ref().is_some_and(|room| room.take(more))
-    }
-
-    fn give_back_room(&self) {
-        if let Some(room) = &self.room {
-            room.give_back(charged(self.sets.len()));
-        }
+    /// There is room for a table of twice the size.
+    fn may_grow(&self) -> bool {
+        let more = self.sets.len();
+        2 * more <= SETS_FREE || self.room.as_ref().is_some_and(|room| room.sets_left.get() >= more)
     }
 
     /// Begins anew. What was remembered comes back by being read.
-    fn replace_table(&mut self, sets: usize) {
+    fn grow(&mut self) {
         let mut table = Vec::new();
-        table.resize_with(sets, Set::default);
-        self.retired.push(std::mem::replace(&mut self.sets, table));
-        (self.len, self.crowded_out) = (0, 0);
+        table.resize_with((2 * self.sets.len()).max(1), || Set { epoch: self.epoch, ..Set::default() });
+        self.retired.append(&mut std::mem::replace(&mut self.sets, table));
+        (self.len, self.crowded_out, self.sweep) = (0, 0, (0, 0));
+    }
+
+    /// For one more set with places.
+    fn takes_room(&mut self) -> bool {
+        let taken = self.filled < SETS_FREE || self.room.as_ref().is_some_and(|room| room.take());
+        self.filled += usize::from(taken);
+        taken
+    }
+
+    fn give_room_back(&mut self, sets: usize) {
+        let charged = |filled: usize| filled.saturating_sub(SETS_FREE);
+        if let Some(room) = &self.room {
+            room.give_back(charged(self.filled) - charged(self.filled - sets));
+        }
+        self.filled -= sets;
     }
 
     fn set_of(&self, spot: Spot) -> usize {
@@ -197,13 +237,8 @@ impl Recent {
 
 impl Drop for Recent {
     fn drop(&mut self) {
-        self.give_back_room();
+        self.give_room_back(self.filled);
     }
-}
-
-/// What a table of so many sets takes of the room.
-const fn charged(sets: usize) -> usize {
-    if sets > SETS_FREE { sets } else { 0 }
 }
 
 impl Spot {
@@ -232,10 +267,24 @@ impl Set {
         self.places.get_or_insert_default()[way] = Some(known);
     }
 
-    fn clear(&mut self, way: usize) {
+    /// Frees a place; true if it was the last one, and they went.
+    fn clear(&mut self, way: usize) -> bool {
         self.marks[way] = 0;
+        if self.marks == [0; WAYS] {
+            self.places = None;
+            return true;
+        }
         if let Some(places) = &mut self.places {
             places[way] = None;
+        }
+        false
+    }
+
+    /// Empties it, and keeps the places.
+    fn begin(&mut self, epoch: u64) {
+        (self.marks, self.epoch) = ([0; WAYS], epoch);
+        if let Some(places) = &mut self.places {
+            places.fill_with(|| None);
         }
     }
 }
@@ -253,7 +302,6 @@ mod tests {
     use crate::ids::Index;
     use crate::random::Random;
     use std::collections::HashMap;
-    use std::rc::Rc;
 
     fn file(index: u64) -> File {
         let (at, value) = (Index(index), Rc::from(index.to_le_bytes().as_slice()));
@@ -264,42 +312,51 @@ mod tests {
         format!("/d{}/k{n}", n % 7).into_bytes()
     }
 
-    fn spot(recent: &Recent, path: &[u8]) -> Spot {
-        recent.spot(path).expect("something is remembered")
+    fn spot(recent: &Recent, n: usize) -> Spot {
+        recent.spot(&path(n)).expect("something is remembered")
     }
 
     /// As a store reads; whether it was remembered.
-    fn read(recent: &mut Recent, path: &[u8], file: &File) -> bool {
-        let spot = spot(recent, path);
+    fn read(recent: &mut Recent, n: usize, file: &File) -> bool {
+        let spot = spot(recent, n);
         if let Some(known) = recent.get(spot) {
-            assert_eq!(known, file, "{path:?}");
+            assert_eq!(known, file, "{n}");
             return true;
         }
         recent.remember(spot, file);
         false
     }
 
+    /// What is counted is what is there.
+    fn check(recent: &Recent) {
+        let filled = |sets: &[Set]| sets.iter().filter(|set| set.places.is_some()).count();
+        assert_eq!(recent.filled, filled(&recent.sets) + filled(&recent.retired));
+        let current = recent.sets.iter().filter(|set| set.epoch == recent.epoch);
+        let len = current.filter_map(|set| set.places.as_ref()).flat_map(|places| places.iter()).flatten().count();
+        assert_eq!(recent.len, len);
+    }
+
     #[test]
     fn what_is_remembered_is_what_was_written_last() {
         let mut random = Random::new(1, 1);
-        // Too small for them, so that they push each other out.
-        let mut recent = Recent::new(RecentRoom::new(0), (3, 4));
+        let room = RecentRoom::new(1024);
+        let mut recent = Recent::new(Rc::clone(&room), (3, 4));
         let mut files: HashMap<usize, File> = HashMap::new();
-        let mut hits = 0;
+        let (mut hits, mut crowded) = (0, 0);
         for index in 1..200_000 {
-            let n = random.below(2000);
+            let n = random.below(3000);
             match random.below(100) {
-                0..60 => {
+                0..70 => {
                     let known = files.entry(n).or_insert_with(|| file(index));
-                    hits += usize::from(read(&mut recent, &path(n), known));
+                    hits += usize::from(read(&mut recent, n, known));
                 }
-                60..80 => {
-                    recent.remember(spot(&recent, &path(n)), &file(index));
+                70..85 => {
                     files.insert(n, file(index));
+                    recent.renew(spot(&recent, n), files.get(&n));
                 }
-                80..99 => {
+                85..99 => {
                     files.remove(&n);
-                    recent.forget(spot(&recent, &path(n)));
+                    recent.renew(spot(&recent, n), None);
                 }
                 _ if random.below(20) == 0 => {
                     files.clear();
@@ -307,25 +364,62 @@ mod tests {
                 }
                 _ => _ = recent.tidy(70),
             }
-            let places = recent.sets.iter().filter_map(|set| set.places.as_ref());
-            let held = places.flat_map(|places| places.iter()).flatten().count();
-            assert_eq!(held, recent.len);
+            crowded = crowded.max(recent.crowded_out);
+            if index % 64 == 0 {
+                check(&recent);
+            }
         }
-        assert!(hits > 5_000, "{hits} hits");
-        assert_eq!(recent.sets.len(), SETS_FREE, "there is no room for more");
+        assert!(hits > 20_000 && crowded > 0, "{hits} hits, {crowded} crowded out");
+        drop(recent);
+        assert_eq!(room.sets_left.get(), 64, "all of it is given back");
     }
 
     #[test]
-    fn the_table_grows_with_what_is_read() {
+    fn the_table_grows_with_what_is_read_and_no_further() {
         let mut recent = Recent::new(RecentRoom::new(1 << 20), (5, 6));
         for round in 0..20 {
-            let hits = (0..5000).filter(|n| read(&mut recent, &path(*n), &file(*n as u64))).count();
+            let hits = (0..5000).filter(|n| read(&mut recent, *n, &file(*n as u64))).count();
             assert!(round < 19 || hits > 4800, "{hits} hits at the end");
         }
         assert!(recent.sets.len() * WAYS < 3 * 5000, "{} sets", recent.sets.len());
         assert!(!recent.is_tidy(), "smaller tables are to be freed");
         while recent.tidy(1000) == 0 {}
         assert!(recent.is_tidy());
+        check(&recent);
+    }
+
+    /// However many directories go before anything is tidied up.
+    #[test]
+    fn forgetting_takes_no_memory_and_gives_all_of_it_back() {
+        let room = RecentRoom::new(4 * 1024);
+        let mut recent = Recent::new(Rc::clone(&room), (1, 2));
+        let values: Vec<File> = (0..4000).map(file).collect();
+        for _ in 0..100 {
+            values.iter().enumerate().for_each(|(n, file)| _ = read(&mut recent, n, file));
+            recent.forget_all();
+            assert!(recent.filled <= 256 + SETS_FREE, "{} sets", recent.filled);
+        }
+        while !recent.is_tidy() {
+            recent.tidy(100);
+        }
+        check(&recent);
+        assert_eq!((recent.filled, room.sets_left.get()), (0, 256));
+        assert!(values.iter().all(|file| Rc::strong_count(&file.value) == 1), "no value is held on to");
+    }
+
+    #[test]
+    fn files_that_go_one_by_one_give_their_room_back() {
+        let room = RecentRoom::new(4 * 1024);
+        let mut recent = Recent::new(Rc::clone(&room), (1, 2));
+        for _ in 0..8 {
+            (0..3000).for_each(|n| _ = read(&mut recent, n, &file(n as u64)));
+        }
+        while !recent.is_tidy() {
+            recent.tidy(100);
+        }
+        assert!(room.sets_left.get() < 256, "it has some of it");
+        (0..3000).for_each(|n| recent.renew(spot(&recent, n), None));
+        assert_eq!((recent.len, recent.filled, room.sets_left.get()), (0, 0, 256));
     }
 
     #[test]
@@ -335,28 +429,5 @@ mod tests {
             let same: Vec<u32> = (0..128).filter(|bit| same_bytes(bytes, byte) >> bit & 1 == 1).collect();
             assert_eq!(same, [7, 39, 71, 103], "{byte:#x}");
         }
-    }
-
-    #[test]
-    fn room_is_taken_and_given_back() {
-        let room = RecentRoom::new(4 * 1024);
-        let filled = || {
-            let mut recent = Recent::new(Rc::clone(&room), (7, 8));
-            for n in (0..20_000).chain(0..20_000) {
-                read(&mut recent, &path(n), &file(n as u64));
-            }
-            recent
-        };
-        let (mut first, second) = (filled(), filled());
-        assert_eq!([first.sets.len(), second.sets.len(), room.sets_left.get()], [256, 64, 0]);
-        first.forget_all();
-        assert_eq!([first.sets.len(), room.sets_left.get()], [64, 256]);
-        let third = filled();
-        assert_eq!([third.sets.len(), room.sets_left.get()], [256, 0]);
-        drop((first, third));
-        assert_eq!(room.sets_left.get(), 256);
-        drop(second);
-        assert_eq!(room.sets_left.get(), 256, "it had none of it");
-        assert_eq!(Recent::default().spot(b"/a"), None, "nothing is remembered without any");
     }
 }

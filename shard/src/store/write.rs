@@ -65,7 +65,7 @@ impl Store {
         }
         self.stats.count_expired();
         let lens = Lens { timeline: self.timeline, now };
-        let spot = self.recent.spot(path);
+        let spot = self.recent.spot_to_renew(path);
         self.remove(&Change { spot, ..Change::at(Action::Expire, index, lens, path) })
     }
 
@@ -77,7 +77,7 @@ impl Store {
         let mut event = None;
         let old = siblings.put(name, |old| {
             let node = change.new_node(deadline, old);
-            change.remember(&mut self.recent, &node);
+            change.renew(&mut self.recent, node.file());
             event = Some(change.event(&key, &node));
             node
         });
@@ -106,7 +106,7 @@ impl Store {
                 dir.told = if change.refresh { dir.told } else { change.index };
             }
         }
-        change.remember(&mut self.recent, node);
+        change.renew(&mut self.recent, node.file());
         let event = Event { prev: Some(prev), ..change.event(&key, node) };
         self.forget_deadline(&key, old, created);
         self.note_deadline(&key, deadline, created);
@@ -119,7 +119,9 @@ impl Store {
         let node = self.tree.remove(change.path, change.index);
         match &node {
             Node::File(_) if mutant::is(Mutant::RemembersTheRemoved) => {}
-            Node::File(_) => change.forget(&mut self.recent),
+            Node::File(_) => change.renew(&mut self.recent, None),
+            Node::Dir(dir) if dir.children.is_empty() => {}
+            Node::Dir(_) if mutant::is(Mutant::RemembersWhatWasBelow) => {}
             Node::Dir(_) => self.recent.forget_all(),
         }
         self.forget_deadline(&key, node.deadline(), node.created());
@@ -162,18 +164,10 @@ impl<'a> Change<'a> {
         Self { action, index, lens, path, spot: None, value: &[], dir: false, ttl: None, refresh: false }
     }
 
-    /// Has the node remembered that is at the path now: a file, or nothing.
-    fn remember(&self, recent: &mut Recent, node: &Node) {
-        match (node, self.spot) {
-            (Node::File(file), Some(spot)) if path::is_clean(self.path) => recent.remember(spot, file),
-            _ => self.forget(recent),
-        }
-    }
-
-    /// There is no file at the path any more.
-    fn forget(&self, recent: &mut Recent) {
+    /// What is remembered of the path is this from now on: the file, or nothing.
+    fn renew(&self, recent: &mut Recent, file: Option<&File>) {
         match self.spot {
-            Some(spot) if path::is_clean(self.path) => recent.forget(spot),
+            Some(spot) if path::is_clean(self.path) => recent.renew(spot, file),
             // It may have been read under another name.
             Some(_) => recent.forget_all(),
             None => {}

@@ -54,6 +54,14 @@ impl Dir {
 }
 
 impl Node {
+    /// None for a directory.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Dir(_) => None,
+        }
+    }
+
     pub(crate) fn created(&self) -> Index {
         match self {
             Self::File(file) => file.created,
