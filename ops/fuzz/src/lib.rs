@@ -19,17 +19,24 @@ mod request;
 mod segment;
 mod snapshot;
 
-/// The server is a program and no library: what it reads its configuration with is compiled here once more.
+// The server is a program and no library: what it reads its configuration with is compiled here once more.
 #[path = "../../../server/src/config/mod.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
     unused_imports,
+    rustdoc::broken_intra_doc_links,
     reason = "the server uses more of its files than is looked at here"
 )]
 mod config;
 #[path = "../../../server/src"]
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "as of the configuration, which uses them")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    rustdoc::broken_intra_doc_links,
+    reason = "as of the configuration, which uses them"
+)]
 mod server {
     pub(crate) mod core {
         pub(crate) mod ticket;
