@@ -38,6 +38,7 @@ volume_in() {
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
         -e 's/^([0-9]+ seeds, .*)$/\1/p' \
         -e 's/^((soak|snapshot|pauses|overload|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
+        -e t \
         -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
         -e 's/^([a-z]+: ([0-9]+ inputs of the corpus|guided, ).*)$/\1/p' \
         -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/; */; /g'
