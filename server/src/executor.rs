@@ -188,7 +188,7 @@ async fn open(
     for seed in seeds {
         snapshots.push(seed.snapshots.clone());
         let mut shard = restore(node, birth, seed)?;
-        shard.remember_reads(Rc::clone(&room), key);
+        shard.store_mut().remember_reads(Rc::clone(&room), key);
         shards.push(shard);
         glommio::yield_if_needed().await;
     }

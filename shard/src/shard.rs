@@ -16,7 +16,6 @@ mod reach;
 mod tail;
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use mutant::Mutant;
 use raft::prelude::Message;
@@ -28,7 +27,7 @@ use crate::group::{ChangeRefused, Group, GroupError, GroupSeed, LogEntry, Member
 use crate::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use crate::refusal::Refusal;
 use crate::regime::Report;
-use crate::store::{Outcome, RecentRoom, Store};
+use crate::store::{Outcome, Store};
 use crate::watch::{Hub, WatcherId};
 pub use outputs::{Answer, Applied, Outputs, SnapshotToSend, Write};
 use reach::Reach;
@@ -109,11 +108,6 @@ impl Shard {
         })
     }
 
-    /// From now on, files that are read are remembered: see [`Store::read`].
-    pub fn remember_reads(&mut self, room: Rc<RecentRoom>, key: (u64, u64)) {
-        self.store.remember_reads(room, key);
-    }
-
     /// Which shard this is.
     pub fn id(&self) -> ShardId {
         self.id
@@ -124,7 +118,7 @@ impl Shard {
         &self.store
     }
 
-    /// The state, for what does not change it: reading, tidying up.
+    /// The state, for what does not change it: reading and remembering that, counting, tidying up.
     pub fn store_mut(&mut self) -> &mut Store {
         &mut self.store
     }

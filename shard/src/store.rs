@@ -161,7 +161,7 @@ impl Store {
     pub fn read(&mut self, path: &[u8]) -> Result<NodeHandle, Refusal> {
         let spot = self.recent.spot(path);
         if let Some(file) = self.remembered(path, spot) {
-            return Ok(NodeHandle::new(Node::File(file.clone()), self.timeline));
+            return Ok(Found::File(file).handle(self.timeline));
         }
         let found = check::find(&self.tree, path)?;
         if let (Found::File(file), Some(spot)) = (&found, spot)

@@ -174,7 +174,7 @@ impl Node {
         let started = Shard::start(ShardId(seed.shard), store, group, start.process);
         let mut shard = started.expect("what was recovered makes sense");
         shard.note_clock(Index(frontier.visible), frontier.clock);
-        shard.remember_reads(RecentRoom::new(0), (start.process, u64::from(seed.shard)));
+        shard.store_mut().remember_reads(RecentRoom::new(0), (start.process, u64::from(seed.shard)));
         shard
     }
 }
