@@ -121,8 +121,7 @@ impl World {
         };
         self.counts.count(what);
         // A failed sync may have made a part durable, like a power cut.
-        let kinds = [Survives::Nothing, Survives::Some, Survives::Beginnings, Survives::All];
-        let survives = kinds[self.faults.below(kinds.len())];
+        let survives = self.survives(&[Survives::Nothing, Survives::Some, Survives::Beginnings, Survives::All]);
         self.end(at, survives, text);
     }
 

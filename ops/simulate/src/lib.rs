@@ -27,6 +27,7 @@ mod world;
 
 mod checkers;
 
+mod every_call;
 mod run;
 mod shrink;
 
@@ -34,6 +35,7 @@ mod shrink;
 mod hunt;
 
 pub use counts::{Counts, Happened};
+pub use every_call::{Cuts, every_call};
 pub use plan::Plan;
 pub use run::{Failure, Outcome, run};
 pub use shrink::shrink;

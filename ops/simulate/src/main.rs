@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulate::{Counts, Failure, Happened, Outcome, Plan, run, shrink};
+use simulate::{Counts, Cuts, Failure, Happened, Outcome, Plan, every_call, run, shrink};
 
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -12,6 +12,7 @@ mod mutants;
 /// Runs whole clusters of uetcd with faults, each drawn from a seed.
 #[derive(Debug, Parser)]
 #[command(version, about)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Options {
     /// Run this seed alone.
     #[arg(long)]
@@ -37,6 +38,9 @@ struct Options {
     /// Run every seed twice: both have to be the same, step by step.
     #[arg(long)]
     twice: bool,
+    /// One node without other faults: of every seed, cut the power at each call of the disk, and see all that it may leave.
+    #[arg(long, conflicts_with = "twice")]
+    every_call: bool,
     /// Print the plan and the trace's hash of every seed.
     #[arg(long)]
     verbose: bool,
@@ -79,12 +83,25 @@ struct Search {
     in_seeds: Vec<u64>,
     done: u64,
     failed: Vec<u64>,
+    /// The longest time from healing to rest, in election timeouts.
+    rest_after: f64,
+    cuts: Cuts,
 }
 
 impl Search {
     fn new(options: Options) -> Self {
         let (begun, in_seeds) = (Instant::now(), vec![0; Happened::ALL.len()]);
-        Self { options, begun, said: begun, counts: Counts::default(), in_seeds, done: 0, failed: Vec::new() }
+        Self {
+            options,
+            begun,
+            said: begun,
+            counts: Counts::default(),
+            in_seeds,
+            done: 0,
+            failed: Vec::new(),
+            rest_after: 0.0,
+            cuts: Cuts::default(),
+        }
     }
 
     /// True: no seed has failed.
@@ -109,30 +126,69 @@ impl Search {
     }
 
     fn seed(&mut self, seed: u64) -> Result<(), String> {
-        let mut plan = Plan::draw(seed);
+        let plan = Plan::draw(seed);
+        let mut plan = if self.options.every_call { plan.alone() } else { plan };
         for text in &self.options.set {
             plan.set(text)?;
         }
-        match run(seed, &plan, false) {
-            Ok(outcome) if self.options.twice && !is_the_same(seed, &plan, &outcome) => {
-                self.failed.push(seed);
+        let passed = if self.options.every_call { self.every_call(seed, &plan) } else { self.one(seed, &plan) };
+        if !passed {
+            self.failed.push(seed);
+        }
+        self.done += 1;
+        self.say_progress(seed);
+        Ok(())
+    }
+
+    /// One run. True: it kept all rules.
+    fn one(&mut self, seed: u64, plan: &Plan) -> bool {
+        match run(seed, plan, false) {
+            Ok(outcome) if self.options.twice && !is_the_same(seed, plan, &outcome) => {
                 println!("seed {seed} is another run each time");
+                false
             }
             Ok(outcome) => {
                 if self.options.verbose {
                     println!("seed {seed}: hash {:016x}, {plan}", outcome.trace_hash);
                 }
-                for (what, seeds) in Happened::ALL.iter().zip(&mut self.in_seeds) {
-                    *seeds += u64::from(outcome.counts.of(*what) > 0);
-                }
-                self.counts.merge(&outcome.counts);
+                self.note(&outcome);
+                true
             }
             Err(failure) => {
-                self.failed.push(seed);
-                self.explain(seed, &plan, &failure);
+                self.explain(seed, plan, &failure);
+                false
             }
         }
-        self.done += 1;
+    }
+
+    /// A script whose power is cut at each call of the disk. True: everything acknowledged was always there after it.
+    fn every_call(&mut self, seed: u64, plan: &Plan) -> bool {
+        let done = every_call(seed, plan, |outcome| {
+            self.note(outcome);
+            self.say_progress(seed);
+        });
+        match done {
+            Ok(cuts) => {
+                self.cuts.merge(&cuts);
+                true
+            }
+            Err(failed) => {
+                let (plan, failure) = *failed;
+                self.explain(seed, &plan, &failure);
+                false
+            }
+        }
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        for (what, seeds) in Happened::ALL.iter().zip(&mut self.in_seeds) {
+            *seeds += u64::from(outcome.counts.of(*what) > 0);
+        }
+        self.counts.merge(&outcome.counts);
+        self.rest_after = self.rest_after.max(outcome.rest_after);
+    }
+
+    fn say_progress(&mut self, seed: u64) {
         if self.said.elapsed() >= PROGRESS {
             self.said = Instant::now();
             let acknowledged = self.counts.of(Happened::Acknowledged);
@@ -142,7 +198,6 @@ impl Search {
                 self.done
             );
         }
-        Ok(())
     }
 
     /// All that is needed to look into a failure.
@@ -166,9 +221,14 @@ impl Search {
     fn report(&self) {
         let passed = self.done - self.failed.len() as u64;
         println!("{} seeds, {} failed {:?}", self.done, self.failed.len(), self.failed);
+        if self.options.every_call {
+            println!("cuts: {}", self.cuts);
+            return;
+        }
         if passed == 0 {
             return;
         }
+        println!("at rest after healing within {:.1} election timeouts", self.rest_after);
         for (what, seeds) in Happened::ALL.iter().zip(&self.in_seeds) {
             let rare = if what.is_fault() && seeds * 100 < passed { "  in less than 1 % of the seeds" } else { "" };
             println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));

@@ -103,6 +103,10 @@ plan! {
     wide,
     /// Of the changes of members that are proposed: whom it is about gets the first group as soon as it can lead it.
     upsets,
+    /// The first node's power goes at this call of its disk, counted from 1; then the run goes on to its end. 0: it does not.
+    cut_at,
+    /// What that leaves of what was not synced: a place in `Survives::ALL`.
+    cut_leaves,
 }
 
 impl Plan {
@@ -148,6 +152,37 @@ impl Plan {
             value_bytes: pick(&[8, 8, 600, 5000]),
             wide: pick(&[0, 1, 1]),
             upsets: pick(&[0, 300]),
+            cut_at: 0,
+            cut_leaves: 0,
+        }
+    }
+
+    /// The first node alone with its load: nobody takes its data over, and nothing goes wrong but what is asked for.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            founders: 1,
+            changes_members: 0,
+            loss: 0,
+            duplicates: 0,
+            reorder: 1,
+            kills: 0,
+            power_cuts: 0,
+            cuts_in_boot: 0,
+            failed_writes: 0,
+            full_disks: 0,
+            wipes: 0,
+            rot: 0,
+            misdirected: 0,
+            stale: 0,
+            disk_speed: 1000,
+            partitions: 0,
+            transfers: 0,
+            naps: 0,
+            pauses: 0,
+            clock_jumps: 0,
+            upsets: 0,
+            ..self
         }
     }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use crate::counts::Counts;
-use crate::plan::Plan;
+use crate::plan::{ELECTION_TICKS, Plan};
 use crate::world::World;
 
 /// What a run came to.
@@ -15,6 +15,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// Equal for two runs of one seed and plan.
     pub trace_hash: u64,
+    /// Election timeouts (the shortest ones) that the healed cluster took to come to rest.
+    pub rest_after: f64,
 }
 
 /// A rule was violated.
@@ -65,5 +67,6 @@ pub fn run(seed: u64, plan: &Plan, readable: bool) -> Result<Outcome, Box<Failur
         return Err(Box::new(Failure { what, trace }));
     }
     world.counts.merge(&world.net.counts);
-    Ok(Outcome { counts: world.counts, trace_hash: world.trace.hash() })
+    let rest_after = world.rest_after as f64 / ELECTION_TICKS as f64;
+    Ok(Outcome { counts: world.counts, trace_hash: world.trace.hash(), rest_after })
 }

@@ -11,7 +11,7 @@ use crate::plan::ELECTION_TICKS;
 use crate::world::World;
 
 /// Rounds (of one tick each) that a healed cluster has to come to rest.
-const ROUNDS_MAX: usize = 40 * ELECTION_TICKS;
+const ROUNDS_MAX: usize = 20 * ELECTION_TICKS;
 /// Rounds that it has to stay there.
 const CALM_ROUNDS: usize = 20;
 
@@ -23,8 +23,15 @@ impl World {
             if step % 50 == 0 {
                 self.plan_members(step);
             }
+            if self.was_cut_as_planned() {
+                break;
+            }
         }
         self.settle();
+    }
+
+    fn was_cut_as_planned(&self) -> bool {
+        self.plan.cut_at > 0 && self.nodes[0].disk.planned_power_for.is_none()
     }
 
     /// Heals everything, and sees the cluster come to rest within a bounded time.
@@ -41,6 +48,9 @@ impl World {
             }
             self.plan_members(self.plan.steps);
             calm = if self.at_rest() { calm + 1 } else { 0 };
+            if calm == 1 {
+                self.rest_after = round + 1;
+            }
             // Once it looks like rest, a write has to be acknowledged; its client tries again if nothing comes back.
             let answered = asked.is_some_and(|(ticket, _)| !self.tickets.contains_key(&ticket));
             if calm >= 5 && !answered && asked.is_none_or(|(_, at)| round > at + 3 * ELECTION_TICKS) {
@@ -62,7 +72,7 @@ impl World {
         (plan.cuts_in_boot, plan.wipes, plan.rot, plan.misdirected, plan.stale) = (0, 0, 0, 0, 0);
         for node in &mut self.nodes {
             (node.paused, node.disk_speed, node.disk.full) = (0, 1000, false);
-            (node.disk.power_for, node.disk.fails_after) = (None, None);
+            (node.disk.power_for, node.disk.planned_power_for, node.disk.fails_after) = (None, None, None);
             node.running.iter_mut().flat_map(|running| &mut running.cores).for_each(|core| core.asleep = 0);
         }
     }

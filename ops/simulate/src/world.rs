@@ -45,6 +45,8 @@ pub(crate) struct World {
     next_process: u64,
     /// Who is to lead the first group once it can.
     pub(crate) upset: Option<MemberId>,
+    /// Ticks from the healing to the rest that lasted.
+    pub(crate) rest_after: usize,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             next_ticket: 1,
             next_process: 1,
             upset: None,
+            rest_after: 0,
         };
         (0..world.plan.founders).for_each(|at| world.start(at));
         world
@@ -278,8 +281,14 @@ impl World {
     /// What the crash of a node leaves of what was not synced.
     pub(crate) fn crash_disk(&mut self, at: usize) {
         let kinds = [Survives::Nothing, Survives::Some, Survives::Some, Survives::Beginnings, Survives::All];
-        let survives = kinds[self.faults.below(kinds.len())];
+        let survives = self.survives(&kinds);
         self.crash_disk_to(at, survives);
+    }
+
+    /// What a cut of the power leaves: one of these, unless it was planned.
+    pub(crate) fn survives(&mut self, kinds: &[Survives]) -> Survives {
+        let drawn = kinds[self.faults.below(kinds.len())];
+        if self.plan.cut_at == 0 { drawn } else { Survives::ALL[self.plan.cut_leaves % Survives::ALL.len()] }
     }
 
     pub(crate) fn crash_disk_to(&mut self, at: usize, survives: Survives) {

@@ -1,22 +1,69 @@
-//! Some seeds, the same twice, and seeds in which a planted bug has to be found.
+//! Some seeds, the same twice, seeds that once found something, and a script whose power is cut at every call of the disk.
 
-use simulate::{Counts, Happened, Plan, run};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use simulate::{Counts, Cuts, Happened, Plan, every_call, run};
 
 /// Few enough for every change, and in which everything happens that can.
-const SEEDS: std::ops::Range<u64> = 1920..1950;
+const FIRST: u64 = 1920;
+const SEEDS: u64 = 300;
+/// The part of the seeds that every kind of fault occurs in: one in so many at least.
+const ONE_IN: u64 = 100;
+
+/// What happened in the seeds, and in how many of them.
+struct Campaign {
+    next: AtomicU64,
+    counts: Mutex<(Counts, Vec<u64>)>,
+}
+
+impl Campaign {
+    fn run(&self, end: u64) {
+        loop {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            let outcome = run(seed, &Plan::draw(seed), false).unwrap_or_else(|failure| {
+                panic!("seed {seed}: {}\nlook at it with: simulate --seed {seed}", failure.what)
+            });
+            let mut counts = self.counts.lock().expect("no seed has failed");
+            counts.0.merge(&outcome.counts);
+            for (what, seeds) in Happened::ALL.iter().zip(&mut counts.1) {
+                *seeds += u64::from(outcome.counts.of(*what) > 0);
+            }
+        }
+    }
+}
 
 #[test]
 fn seeds_keep_all_rules_and_faults_are_really_injected() {
-    let mut counts = Counts::default();
-    for seed in SEEDS {
-        match run(seed, &Plan::draw(seed), false) {
-            Ok(outcome) => counts.merge(&outcome.counts),
-            Err(failure) => panic!("seed {seed}: {}\nlook at it with: simulate --seed {seed}", failure.what),
+    let campaign =
+        Campaign { next: AtomicU64::new(FIRST), counts: Mutex::new((Counts::default(), vec![0; Happened::ALL.len()])) };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| campaign.run(FIRST + SEEDS));
+        }
+    });
+    let (counts, in_seeds) = campaign.counts.into_inner().expect("no seed has failed");
+    for (what, seeds) in Happened::ALL.iter().zip(in_seeds) {
+        assert!(counts.of(*what) > 0, "{}: never in these seeds", what.name());
+        assert!(!what.is_fault() || seeds * ONE_IN >= SEEDS, "{}: in {seeds} of {SEEDS} seeds", what.name());
+    }
+}
+
+#[test]
+fn whenever_the_power_goes_what_was_acknowledged_is_there() {
+    let mut all = Cuts::default();
+    for seed in 1..=4 {
+        let plan = Plan { steps: 800, ..Plan::draw(seed).alone() };
+        match every_call(seed, &plan, |_| {}) {
+            Ok(cuts) => all.merge(&cuts),
+            Err(failed) => panic!("seed {seed}: {}\nwith the plan {}", failed.1.what, failed.0),
         }
     }
-    for what in Happened::ALL {
-        assert!(counts.of(*what) > 0, "{}: never in these seeds", what.name());
-    }
+    assert!(all.writes > 200 && all.calls > 200 && all.cuts == 4 * all.calls, "{all}");
 }
 
 #[test]

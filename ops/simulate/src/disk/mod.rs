@@ -58,6 +58,11 @@ pub(crate) enum Survives {
     Beginnings,
 }
 
+impl Survives {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 4] = [Self::All, Self::Nothing, Self::Some, Self::Beginnings];
+}
+
 #[derive(Clone, Debug)]
 struct Unsynced {
     offset: usize,
@@ -108,6 +113,8 @@ pub(crate) struct SimDisk {
     next_file: u64,
     /// Calls until the power goes.
     pub(crate) power_for: Option<u64>,
+    /// The same, if a plan says when.
+    pub(crate) planned_power_for: Option<u64>,
     /// Calls until one fails, with everything after it.
     pub(crate) fails_after: Option<u64>,
     /// No space for another file.
@@ -115,9 +122,14 @@ pub(crate) struct SimDisk {
 }
 
 impl SimDisk {
+    /// An empty one, whose power goes after so many calls.
+    pub(crate) fn with_power_for(planned_power_for: Option<u64>) -> Self {
+        Self { planned_power_for, ..Self::default() }
+    }
+
     /// Does what is asked, unless something is in the way.
     pub(crate) fn call(&mut self, call: &Call) -> Result<(), Fault> {
-        if runs_out(&mut self.power_for) {
+        if runs_out(&mut self.power_for) || runs_out(&mut self.planned_power_for) {
             // It may have begun.
             if let Call::Write(path, offset, bytes) = call {
                 let _ = self.write(path, *offset, bytes);
@@ -205,7 +217,7 @@ impl SimDisk {
                 }
             }
         }
-        (self.power_for, self.fails_after) = (None, None);
+        (self.power_for, self.planned_power_for, self.fails_after) = (None, None, None);
         torn
     }
 
