@@ -44,27 +44,35 @@ impl Recorder {
             if self.stop.load(Ordering::SeqCst) {
                 break;
             }
-            let client = &mut clients[rng.below(self.addresses.len() as u64) as usize];
-            own.extend(self.one(client, &mut rng, &format!("c{number}n{n}"), &mut known));
+            let member = rng.below(self.addresses.len() as u64) as usize;
+            own.extend(self.one((member, &mut clients[member]), &mut rng, &format!("c{number}n{n}"), &mut known));
             thread::sleep(Duration::from_millis(rng.below(4)));
         }
         self.operations.lock().expect("no client panicked").extend(own);
     }
 
-    /// One request. `None` when it can not have been done: nobody took the connection.
-    fn one(&self, client: &mut Client, rng: &mut Rng, value: &str, known: &mut [Option<Version>]) -> Option<Operation> {
+    /// One request to a member. `None` when it can not have been done: nobody took the connection.
+    fn one(
+        &self,
+        (member, client): (usize, &mut Client),
+        rng: &mut Rng,
+        value: &str,
+        known: &mut [Option<Version>],
+    ) -> Option<Operation> {
         let key = rng.below(KEYS);
         let target = format!("/v2/keys/h{key}/k");
         let known = &mut known[key as usize];
         let (index, old) = known.clone().unwrap_or_default();
         let index = index.to_string();
-        let (method, pairs): (_, Vec<(&str, &str)>) = match rng.below(6) {
+        let ask = rng.below(8);
+        let (method, pairs): (_, Vec<(&str, &str)>) = match ask {
             0 | 1 => ("PUT", vec![("value", value)]),
             2 if known.is_some() => ("PUT", vec![("value", value), ("prevIndex", &index)]),
             3 if known.is_some() => ("PUT", vec![("value", value), ("prevValue", &old)]),
             _ => ("GET", vec![]),
         };
-        let target = if method == "GET" { target + "?quorum=true" } else { target };
+        let quorum = method == "GET" && ask < 6;
+        let target = if quorum { target + "?quorum=true" } else { target };
         let form = (method == "PUT").then(|| form(&pairs));
         let invoked = self.now();
         let answer = client.attempt(method, &target, form.as_deref());
@@ -73,6 +81,7 @@ impl Recorder {
             Err(_) => (Outcome::Unknown, Time::MAX),
             Ok(answer) => match outcome(&answer) {
                 Outcome::Unknown => (Outcome::Unknown, Time::MAX),
+                Outcome::Read { found, at } if !quorum => (Outcome::Shown { member, found, at }, self.now()),
                 known => (known, self.now()),
             },
         };
@@ -174,10 +183,13 @@ fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) 
     let history = recorder.operations.into_inner().expect("no client panicked");
     let count = |what: fn(&Outcome) -> bool| history.iter().filter(|operation| what(&operation.outcome)).count();
     println!(
-        "seed {seed}: {done} faults of {faults:?}, {} operations: {} writes, {} reads, {} refused swaps, {} unknown",
+        "history: {members} members, {} s, {done} faults of {faults:?}, {} operations: {} writes, {} quorum reads, {} others, \
+         {} refused swaps, {} unknown",
+        length.as_secs(),
         history.len(),
         count(|outcome| matches!(outcome, Outcome::Wrote { .. })),
         count(|outcome| matches!(outcome, Outcome::Read { .. })),
+        count(|outcome| matches!(outcome, Outcome::Shown { .. })),
         count(|outcome| matches!(outcome, Outcome::Differed { .. })),
         count(|outcome| matches!(outcome, Outcome::Unknown)),
     );

@@ -4,6 +4,8 @@
 //! began after another had ended comes before it in that order: operations of a key are then sorted by version, a write before the reads of it, and
 //! reads by their beginning. What etcd promises beyond that is checked too: indices order the writes of *all* keys, an answer's `X-Etcd-Index`
 //! names the state that it shows, and `prevNode` is the version before.
+//!
+//! Reads without a quorum may be old, but show a prefix of the order, and a member's later one never a shorter prefix.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,6 +34,8 @@ pub(super) enum Outcome {
     Wrote { index: u64, before: Option<Version> },
     /// A quorum read: the version, and the answer's `X-Etcd-Index`.
     Read { found: Option<Version>, at: u64 },
+    /// The same of a read without a quorum, and the member that answered it.
+    Shown { member: usize, found: Option<Version>, at: u64 },
     /// A swap that found another value or index than it expected. It wrote nothing.
     Differed(Actual),
     /// No answer, or one that says "perhaps".
@@ -51,7 +55,8 @@ pub(super) fn check(history: &[Operation]) -> Result<(), String> {
     versions.check_predecessors(history)?;
     versions.check_cuts(history)?;
     check_real_time(history, &versions)?;
-    check_one_order(history, &versions)
+    check_one_order(history, &versions)?;
+    check_members(history)
 }
 
 /// All versions that anybody saw, by key, and the operation that wrote each.
@@ -116,6 +121,7 @@ impl Versions {
             Outcome::Read { found, .. } => Some(found.as_ref().map_or(0, |found| found.0)),
             Outcome::Differed(Actual::Value(value)) => self.by_value.get(value).copied(),
             Outcome::Unknown => operation.writes.as_ref().and_then(|value| self.by_value.get(value)).copied(),
+            Outcome::Shown { .. } => None,
         }
     }
 
@@ -134,7 +140,7 @@ impl Versions {
     /// A read shows the newest version at or below its `X-Etcd-Index`.
     fn check_cuts(&self, history: &[Operation]) -> Result<(), String> {
         for operation in history {
-            let Outcome::Read { found, at } = &operation.outcome else { continue };
+            let (Outcome::Read { found, at } | Outcome::Shown { found, at, .. }) = &operation.outcome else { continue };
             let newest = self.by_key.get(&operation.key).and_then(|all| all.range(..=at).next_back());
             if newest.map(|(index, value)| (*index, value.clone())) != *found {
                 return Err(format!("at {at} the key was {newest:?}, not as in {operation:?}"));
@@ -151,7 +157,7 @@ fn shown(operation: &Operation) -> Vec<Version> {
             let own = operation.writes.clone().map(|value| (*index, value));
             own.into_iter().chain(before.clone()).collect()
         }
-        Outcome::Read { found, .. } => found.clone().into_iter().collect(),
+        Outcome::Read { found, .. } | Outcome::Shown { found, .. } => found.clone().into_iter().collect(),
         Outcome::Differed(_) | Outcome::Unknown => Vec::new(),
     }
 }
@@ -176,9 +182,20 @@ fn check_one_order(history: &[Operation], versions: &Versions) -> Result<(), Str
     let place = |operation: &Operation| match &operation.outcome {
         Outcome::Read { at, .. } => Some(*at),
         Outcome::Wrote { .. } | Outcome::Unknown => versions.place(operation),
-        Outcome::Differed(_) => None,
+        Outcome::Differed(_) | Outcome::Shown { .. } => None,
     };
     sweep(history.iter().filter_map(|operation| Some((operation, place(operation)?))))
+}
+
+/// What a member shows without a quorum only grows.
+fn check_members(history: &[Operation]) -> Result<(), String> {
+    let mut by_member: BTreeMap<usize, Vec<(&Operation, u64)>> = BTreeMap::new();
+    for operation in history {
+        if let Outcome::Shown { member, at, .. } = operation.outcome {
+            by_member.entry(member).or_default().push((operation, at));
+        }
+    }
+    by_member.into_values().try_for_each(|reads| sweep(reads.into_iter()))
 }
 
 fn is_write(operation: &Operation) -> bool {
@@ -230,6 +247,10 @@ mod tests {
         operation(1, time, None, Outcome::Read { found: found.map(version), at })
     }
 
+    fn shown(time: (Time, Time), member: usize, found: Option<(u64, &str)>, at: u64) -> Operation {
+        operation(1, time, None, Outcome::Shown { member, found: found.map(version), at })
+    }
+
     fn unknown(invoked: Time, value: &str) -> Operation {
         operation(1, (invoked, NEVER), Some(value), Outcome::Unknown)
     }
@@ -257,6 +278,9 @@ mod tests {
             differed((16, 17), "x", "c"),
             differed_at((16, 17), "z", 9),
             wrote((18, 19), "d", 12, Some((9, "c"))),
+            shown((20, 21), 0, Some((9, "c")), 11),
+            shown((20, 21), 1, Some((5, "a")), 6),
+            shown((22, 23), 1, Some((5, "a")), 6),
             operation(2, (20, 21), Some("other key"), Outcome::Wrote { index: 13, before: None }),
         ]
     }
@@ -269,7 +293,7 @@ mod tests {
 
     #[test]
     fn planted_violations_are_found() {
-        let planted: [(&str, Vec<Operation>, &str); 16] = [
+        let planted: [(&str, Vec<Operation>, &str); 19] = [
             ("a stale read", vec![read((30, 31), Some((9, "c")), 11)], "had ended at"),
             ("a stale read with a new index", vec![read((30, 31), Some((9, "c")), 13)], "at 13 the key was"),
             ("nothing where something is", vec![read((30, 31), None, 13)], "at 13 the key was"),
@@ -302,6 +326,13 @@ mod tests {
                 "a read from the future",
                 vec![read((1, 1), Some((12, "d")), 12), wrote((22, 23), "e", 15, Some((12, "d")))],
                 "had ended",
+            ),
+            ("a member that goes back", vec![shown((24, 25), 0, Some((5, "a")), 6)], "had ended at 11"),
+            ("a member that shows no prefix", vec![shown((24, 25), 1, Some((7, "b")), 11)], "at 11 the key was"),
+            (
+                "a member that shows what is nobody's",
+                vec![shown((24, 25), 1, Some((10, "ghost")), 10)],
+                "was seen, but",
             ),
             ("a swap refused by a value long gone", vec![differed((30, 31), "y", "a")], "had ended at"),
             ("a swap refused by an index long gone", vec![differed_at((30, 31), "y", 5)], "had ended at"),
