@@ -370,6 +370,12 @@ impl Appender {
         self.full.iter().filter(|full| matches!(full.file, Closed::Inherited(_))).count()
     }
 
+    /// Earlier starts of which the first segment is still needed.
+    pub fn inherited_starts(&self) -> usize {
+        let begins = |full: &&Full| matches!(&full.file, Closed::Inherited(inherited) if inherited.opens_epoch);
+        self.full.iter().filter(begins).count()
+    }
+
     /// Bytes of all segments, of earlier starts too.
     pub fn size_bytes(&self) -> u64 {
         let full: u64 = self.full.iter().map(|full| u64::from(full.blocks)).sum();

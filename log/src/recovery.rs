@@ -32,6 +32,8 @@ pub struct Inherited {
     pub file: PathBuf,
     /// Size of the file in blocks.
     pub blocks: u32,
+    /// It is the first one of its start.
+    pub opens_epoch: bool,
     /// Every group with a record in it, and the highest index of its entries there (0: none).
     pub groups: BTreeMap<GroupId, RaftIndex>,
 }
@@ -264,8 +266,9 @@ impl CoreFiles {
         for (header, groups) in self.chain.iter().zip(contents) {
             let file = self.dir.join(file_name(header.seq));
             if header.seq <= log.last_segment {
+                let (core, opens_epoch) = (self.core, header.opens_epoch());
                 let (seq, birth, blocks) = (header.seq, header.birth, header.blocks);
-                tail.inherited.push(Inherited { core: self.core, seq, birth, file, blocks, groups });
+                tail.inherited.push(Inherited { core, seq, birth, file, blocks, opens_epoch, groups });
             } else {
                 // Also where the one before does not name it: a process that was killed may have been about to write that.
                 tail.headers.extend(before.map(|before| self.without_next(before)));

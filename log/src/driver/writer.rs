@@ -238,6 +238,11 @@ impl LogWriter {
         self.watch.shared.borrow().appender.inherited()
     }
 
+    /// Earlier starts of which the first segment is still needed.
+    pub fn inherited_starts(&self) -> usize {
+        self.watch.shared.borrow().appender.inherited_starts()
+    }
+
     /// Whether segments are being given up or made ready. False after a failure.
     pub fn is_tidying(&self) -> bool {
         let shared = self.watch.shared.borrow();

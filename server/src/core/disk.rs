@@ -205,6 +205,11 @@ impl Disk {
         self.writer.inherited()
     }
 
+    /// Earlier starts of which the first segment is still needed.
+    pub(super) fn inherited_starts(&self) -> usize {
+        self.writer.inherited_starts()
+    }
+
     /// Nothing is being made of the log's files.
     pub(super) fn is_tidy(&self) -> bool {
         !self.writer.is_tidying()

@@ -19,9 +19,9 @@ const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Segments of earlier starts beyond which the same happens: every start leaves one, however little is in it.
 const INHERITED_MAX: usize = 8;
 
-/// Segments of earlier starts beyond which it happens before clients are served: a node that is stopped again and again
-/// right after its start would never come to it.
-const INHERITED_AT_START_MAX: usize = 2 * INHERITED_MAX;
+/// Earlier starts with segments in the log beyond which it happens before clients are served: a node that is stopped again
+/// and again right after its start would never come to it. A single one may have left many, which the running node gives up.
+const INHERITED_STARTS_MAX: usize = 2 * INHERITED_MAX;
 
 /// How many times the size of a shard's snapshot is logged before it is written again: a third of what goes to the disk.
 const REWRITTEN_AFTER: u64 = 2;
@@ -200,19 +200,19 @@ impl Inner {
 }
 
 impl Core {
-    /// Gives up segments of earlier starts when there are too many, as far as that depends on this executor. To be called
+    /// Gives up segments of earlier starts when there were too many of these, as far as that depends on this executor. To be called
     /// when its shards have caught up.
     pub(crate) async fn shed_inherited(&self) {
         const PAUSE: Duration = Duration::from_millis(2);
-        let (inherited, alone) = {
+        let (starts, alone) = {
             let inner = self.inner.borrow();
-            (inner.disk.inherited(), inner.is_alone())
+            (inner.disk.inherited_starts(), inner.is_alone())
         };
         // Among others it may take long until everything is applied that a snapshot has to hold.
-        if inherited <= INHERITED_AT_START_MAX || !alone {
+        if starts <= INHERITED_STARTS_MAX || !alone {
             return;
         }
-        tracing::info!(target: "wal", "{inherited} segments of earlier starts in log {}: they are given up before clients are served", self.me);
+        tracing::info!(target: "wal", "segments of {starts} earlier starts in log {}: they are given up before clients are served", self.me);
         while self.node.phase() < Phase::Stopping && self.inner.borrow_mut().sheds() {
             self.stir();
             glommio::timer::sleep(PAUSE).await;
