@@ -229,6 +229,9 @@ impl Search {
             return;
         }
         println!("at rest after healing within {:.1} election timeouts", self.rest_after);
+        let faults = Happened::ALL.iter().zip(&self.in_seeds).filter(|(what, _)| what.is_fault());
+        let rarest = faults.map(|(_, seeds)| *seeds).min().unwrap_or(0);
+        println!("every fault in {:.1} % of the seeds at least", rarest as f64 * 100.0 / passed as f64);
         for (what, seeds) in Happened::ALL.iter().zip(&self.in_seeds) {
             let rare = if what.is_fault() && seeds * 100 < passed { "  in less than 1 % of the seeds" } else { "" };
             println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));

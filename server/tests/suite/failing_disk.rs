@@ -24,13 +24,21 @@ pub(crate) fn rounds() -> u64 {
     env_number("SUITE_FAULTS", ROUNDS)
 }
 
-/// The process has ended as one does whose log can not be written any more, and at once.
-pub(crate) fn assert_stopped(ended: &Ended, disk: &FaultyDisk) {
+/// The process has ended as one does whose log can not be written any more, and at once: how soon.
+pub(crate) fn assert_stopped(ended: &Ended, disk: &FaultyDisk) -> Duration {
     let since = disk.failed().map(|failed| failed.elapsed());
     assert!(LOG_FAILED.contains(&ended.code()), "status {}: {ended:?}", ended.code());
     assert!(ended.stderr.contains("Input/output error"), "{ended:?}");
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
     assert!(since.is_some_and(|since| since < GONE), "ended {since:?} after the failure: {}", ended.stderr);
+    since.expect("it has failed")
+}
+
+/// Says how soon the process was gone each time.
+pub(crate) fn tell(what: &str, mut gone: Vec<Duration>) {
+    gone.sort();
+    let (median, last) = (gone[gone.len() / 2], gone[gone.len() - 1]);
+    println!("failures: {} of {what}, gone after {median:.1?} in the median, {last:.1?} at most", gone.len());
 }
 
 /// Starts a node over and over, each time until `end` has ended it under load, and checks after each start what was acknowledged.
@@ -67,12 +75,14 @@ fn rounds_of(mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
 }
 
 fn failures_of(call: Call) {
+    let mut gone = Vec::new();
     rounds_of(|server, disk, round, rng| {
         disk.fail(call, position(round, rng));
         eventually("the call fails", PATIENCE, || disk.failed());
         let ended = server.wait();
-        assert_stopped(&ended, disk);
+        gone.push(assert_stopped(&ended, disk));
     });
+    tell(if call == Call::Write { "a write" } else { "an fsync" }, gone);
 }
 
 #[test]

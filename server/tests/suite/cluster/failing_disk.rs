@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Setup;
 use super::load::{Load, assert_kept, assert_ordered};
-use crate::failing_disk::{assert_stopped, position, rounds};
+use crate::failing_disk::{assert_stopped, position, rounds, tell};
 use crate::harness::{Call, FaultyDisk, PATIENCE, Rng, env_number, eventually, uetcd_only};
 
 #[test]
@@ -16,6 +16,7 @@ fn a_member_whose_disk_fails_ends_and_costs_the_others_nothing() {
     let setup = Setup::new().args(&["--snapshot-count", "500"]).data(disks.iter().map(FaultyDisk::data).collect());
     let mut cluster = setup.start(3);
     let load = Load::on(&cluster, "f");
+    let mut gone = Vec::new();
     load.during(4, || {
         for round in 0..rounds() {
             load.wait_for_more(50);
@@ -25,13 +26,14 @@ fn a_member_whose_disk_fails_ends_and_costs_the_others_nothing() {
             disk.fail(call, position(round, &mut rng));
             eventually("the call fails", PATIENCE, || disk.failed());
             let ended = cluster.wait_gone(victim);
-            assert_stopped(&ended, disk);
+            gone.push(assert_stopped(&ended, disk));
             disk.cut_power(&mut rng);
             load.wait_for_more(50);
             cluster.restart(victim);
             cluster.wait_writable();
         }
     });
+    tell("a member of three", gone);
     println!("longest wait of a client: {:?}", load.longest_wait());
     assert!(load.longest_wait() < 4 * cluster.election() + Duration::from_secs(1));
     assert_ordered(&load.acked());

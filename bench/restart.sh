@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Measures a start after kill -9 in the middle of a load: how long until clients are served, and per GiB of log and snapshots that was read.
+# KEYS keys of VALUE bytes are written for SECONDS. Needs curl; loopback only, bounded in time.
+#
+#   bench/restart.sh [KEYS] [VALUE] [SECONDS]        100,000 keys of 8,192 bytes for 15 s unless said otherwise
+#
+# With PER_GIB_S set it fails when a GiB took more seconds than that.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+keys=${1:-100000} value=${2:-8192} seconds=${3:-15}
+uetcd=$(realpath "${UETCD_BIN:-target/release/uetcd}") loadgen=$(realpath "${LOADGEN_BIN:-target/release/uetcd-loadgen}")
+for program in "$uetcd" "$loadgen"; do [ -x "$program" ] || { echo "$program is missing: cargo build --release" >&2; exit 1; }; done
+# shellcheck source=bench/workloads.sh
+. bench/workloads.sh
+client=$(port) peer=$(port)
+
+launch() { # waits until clients are served
+    (cd "$work" && exec "$uetcd" --data-dir data \
+        --listen-client-urls "http://127.0.0.1:$client" --advertise-client-urls "http://127.0.0.1:$client" \
+        --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
+        --initial-cluster "default=http://127.0.0.1:$peer" >log 2>&1) &
+    pids[0]=$!
+    for _ in $(seq 6000); do curl -sf -m 2 "http://127.0.0.1:$client/health" >/dev/null && return; sleep 0.01; done
+    echo "the server does not answer:" >&2; tail "$work/log" >&2; exit 1
+}
+now() { date +%s%N; }
+snapshot_bytes() { # of the newest of each shard, from which a start begins
+    find "$work/data/member/snap" -name '*.snap' -printf '%f %s\n' | sort | awk '{ split($1, name, "-"); size[name[1]] = $2 }
+        END { for (shard in size) sum += size[shard]; print sum + 0 }'
+}
+
+launch
+"$loadgen" --endpoints "127.0.0.1:$client" -w put -c 64 --keys "$keys" --value-size "$value" -d "$seconds" --warm-up 0 | sed -n 2p
+kill -9 "${pids[0]}"
+wait "${pids[0]}" 2>/dev/null || true
+snapshots=$(snapshot_bytes)
+begun=$(now)
+launch
+took=$(($(now) - begun))
+log=$(sed -n 's/.* from \([0-9]*\) bytes of log in .*/\1/p' "$work/log")
+awk -v log_bytes="$log" -v snapshots="$snapshots" -v ns="$took" -v limit="${PER_GIB_S:-0}" 'BEGIN {
+    gib = (log_bytes + snapshots) / 1073741824
+    printf "restart: %d MiB of log and %d MiB of snapshots, serving %.1f s after kill -9: %.1f s per GiB\n", log_bytes / 1048576, snapshots / 1048576, ns / 1e9, ns / 1e9 / gib
+    exit limit && ns / 1e9 > limit * gib
+}'
