@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::error::RecoveryError;
-use crate::ids::{CoreId, Epoch};
+use crate::ids::{CoreId, Epoch, is_counted};
 use crate::recovery::{Recovered, core_dir};
 use crate::sector::{u16_at, u64_at};
 
@@ -30,7 +30,8 @@ impl BegunLogs {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == 10).then(|| Self { epoch: Epoch::new(u64_at(bytes, 0)), logs: u16_at(bytes, 8) })
+        let begun = (bytes.len() == 10).then(|| Self { epoch: Epoch::new(u64_at(bytes, 0)), logs: u16_at(bytes, 8) });
+        begun.filter(|begun| is_counted(begun.epoch.get()))
     }
 
     /// Checks that every log of the note has come at least as far. `dir` is where they were read from.

@@ -20,7 +20,7 @@ use std::mem::{offset_of, size_of};
 
 use bytes::Bytes;
 
-use crate::ids::{GroupId, Position, RaftIndex};
+use crate::ids::{GroupId, Position, RaftIndex, is_counted};
 use crate::sector::{u16_at, u32_at, u64_at};
 
 /// Largest payload of one record. Raft entries are at most a few MiB; a length above this in a record is not ours.
@@ -295,7 +295,8 @@ pub(crate) fn claim(bytes: &[u8]) -> Option<(GroupId, Option<RaftIndex>, usize)>
 pub(crate) fn claimed_entry(bytes: &[u8]) -> Option<(GroupId, Position)> {
     let (group, index, _) = claim(bytes)?;
     EntryType::from_raw(bytes[1])?;
-    Some((group, Position { index: index?, term: u64_at(bytes, offset_of!(RecordHeader, term)) }))
+    let index = index.filter(|index| is_counted(index.get()))?;
+    Some((group, Position { index, term: u64_at(bytes, offset_of!(RecordHeader, term)) }))
 }
 
 /// Reads the record at the start of `bytes` and takes it off. `None`: it is not what [`Record::encode`] wrote.
@@ -318,7 +319,8 @@ pub fn decode(bytes: &mut Bytes) -> Option<OwnedRecord> {
 
 fn fields(bytes: &[u8], group: GroupId, length: usize) -> Option<Fields> {
     let term = u64_at(bytes, offset_of!(RecordHeader, term));
-    let index = RaftIndex::new(u64_at(bytes, offset_of!(RecordHeader, index)));
+    let index = u64_at(bytes, offset_of!(RecordHeader, index));
+    let index = is_counted(index).then_some(RaftIndex::new(index))?;
     let first = u64_at(bytes, offset_of!(RecordHeader, first));
     let count = u32_at(bytes, offset_of!(RecordHeader, count));
     match (bytes[0], length) {
@@ -384,6 +386,25 @@ mod tests {
             assert_eq!(decode(&mut bytes).expect("valid").as_record(), record);
         }
         assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn nobody_counts_up_to_the_last_index() {
+        let last = Position { index: RaftIndex::new(u64::MAX), term: 2 };
+        let Position { index, term } = last;
+        let (entry_type, payload) = (EntryType::Normal, b"".as_slice());
+        for record in [
+            Record::Entry { group: GROUP, term, index, entry_type, first: 6, count: 7, payload },
+            Record::HardState { group: GROUP, state: HardState { term, vote: 1, commit: index } },
+            Record::SnapshotMark { group: GROUP, position: last },
+            Record::SnapshotReceived { group: GROUP, position: last },
+            Record::LogEnd { group: GROUP, last },
+        ] {
+            let mut out = Vec::new();
+            record.encode(&mut out);
+            assert_eq!(claimed_entry(&out), None);
+            assert_eq!(decode(&mut Bytes::from(out)), None, "{record:?}");
+        }
     }
 
     #[test]

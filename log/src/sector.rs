@@ -15,7 +15,7 @@ use std::mem::{offset_of, size_of};
 
 use mutant::Mutant;
 
-use crate::ids::{BatchSeq, CoreId, LogIdentity, SegmentSeq};
+use crate::ids::{BatchSeq, CoreId, LogIdentity, SegmentSeq, is_counted};
 
 /// Bytes that every disk writes as a whole or not at all.
 pub const SECTOR: usize = 512;
@@ -93,7 +93,7 @@ pub fn inspect(sector: &[u8], seed: FileSeed, position: u32, life: SegmentSeq) -
     match (crc_ok, written) {
         // Life 0 is never stamped: zeroes must not pass, whatever the seed.
         (false, _) | (true, SegmentSeq::NONE) => SectorVerdict::Rotten,
-        (true, written) if written > life => SectorVerdict::Rotten,
+        (true, written) if written > life || !is_counted(batch.get()) => SectorVerdict::Rotten,
         (true, _) if batch != BatchSeq::NONE && mutant::is(Mutant::OldLifeCounts) => SectorVerdict::Current(batch),
         (true, written) if written == life && batch != BatchSeq::NONE => SectorVerdict::Current(batch),
         (true, _) => SectorVerdict::Stale,

@@ -20,7 +20,7 @@
 
 use std::mem::{offset_of, size_of};
 
-use crate::ids::{BatchSeq, CoreId, Epoch, LogIdentity, SegmentSeq};
+use crate::ids::{BatchSeq, CoreId, Epoch, LogIdentity, SegmentSeq, is_counted};
 use crate::sector::{BLOCK, BLOCK_SECTORS, FileSeed, SECTOR, SECTOR_PAYLOAD, seal, u16_at, u32_at, u64_at};
 
 /// Size of a segment unless told otherwise: large enough that changing over (a few fsyncs in the background) happens less
@@ -201,6 +201,9 @@ impl SegmentHeader {
             && self.size_bytes() >= SEGMENT_BYTES_MIN
             && (self.opens_epoch() || self.previous != SegmentSeq::NONE)
             && (!self.opens_epoch() || self.resumed_after < self.first_batch)
+            && is_counted(self.epoch.get())
+            && is_counted(self.resumed_after.get())
+            && is_counted(self.first_batch.get())
     }
 }
 

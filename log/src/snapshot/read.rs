@@ -11,7 +11,7 @@ use super::{
     VERSION, file_of,
 };
 use crate::disk::{Disk, OsDisk};
-use crate::ids::{GroupId, Position, RaftIndex};
+use crate::ids::{GroupId, Position, RaftIndex, is_counted};
 use crate::sector::{BLOCK, u16_at, u32_at, u64_at};
 use crate::steps::FileSteps;
 
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         let rotten = Fault::Rotten("its head is not as it was written");
         let Some(head) = self.steps.ahead(HEAD)?.get(..HEAD) else { return Err(rotten) };
         let seed = crc32c::crc32c(&head[..HEAD - 4]);
-        if head[..8] != MAGIC || u32_at(head, HEAD - 4) != seed {
+        if head[..8] != MAGIC || u32_at(head, HEAD - 4) != seed || !is_counted(u64_at(head, 16)) {
             return Err(rotten);
         }
         let version = u32_at(head, 8);

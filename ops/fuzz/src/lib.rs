@@ -56,7 +56,7 @@ use shard::history::HistoryLimits;
 use shard::store::Store;
 
 pub use memory::Counting;
-pub use run::{Budget, Done, fuzz};
+pub use run::{Budget, Done, fuzz, inputs_in};
 
 /// One parser.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use fuzz::{Budget, Counting, TARGETS, Target, fuzz, named};
+use fuzz::{Budget, Counting, TARGETS, Target, fuzz, inputs_in, named};
 
 #[global_allocator]
 static MEMORY: Counting = Counting;
@@ -23,6 +23,9 @@ struct Options {
     /// Draws the mutations.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Begin with the files in the folder of each target below this one, too: what another fuzzer has found worth keeping.
+    #[arg(long)]
+    corpus: Option<PathBuf>,
     /// Look at this input instead.
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
@@ -58,7 +61,8 @@ fn run(options: &Options) -> Result<(), String> {
     }
     for target in targets {
         let budget = Budget { inputs: u64::MAX, time: Duration::from_secs(options.seconds) };
-        let done = fuzz(target, options.seed, budget);
+        let more = options.corpus.iter().flat_map(|dir| inputs_in(&dir.join(target.name)));
+        let done = fuzz(target, options.seed, more, budget);
         println!(
             "{}: {} inputs of the corpus, {} mutations in {} s, at most {} KiB of memory, nothing found",
             target.name,

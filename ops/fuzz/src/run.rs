@@ -41,22 +41,28 @@ thread_local! {
 
 /// The inputs of a target that are kept.
 pub(crate) fn kept(target: &Target) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+    inputs_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name))
+}
+
+/// The files in a folder, in the order of their names; none if there is no folder.
+pub fn inputs_in(dir: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = dir.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();
     files.iter().filter_map(|file| std::fs::read(file).ok()).collect()
 }
 
-/// Looks at the corpus of a target, then at mutations of it that `seed` draws. An input that fails is written to a file.
-pub fn fuzz(target: &'static Target, seed: u64, budget: Budget) -> Done {
+/// Looks at the corpus of a target and at `more` inputs, then at mutations of all that `seed` draws. An input that fails is written to a file.
+pub fn fuzz(target: &'static Target, seed: u64, more: impl IntoIterator<Item = Vec<u8>>, budget: Budget) -> Done {
     keep_what_fails();
     let mut corpus = (target.seeds)();
     corpus.extend(kept(target));
+    corpus.extend(more);
     assert!(!corpus.is_empty(), "{} has no corpus", target.name);
-    let (begun, mut done) = (Instant::now(), Done { corpus: corpus.len(), inputs: 0, memory_bytes: 0 });
+    let mut done = Done { corpus: corpus.len(), inputs: 0, memory_bytes: 0 };
     for input in &corpus {
         done.memory_bytes = done.memory_bytes.max(look(target, input));
     }
+    let begun = Instant::now();
     let mut random = Rng::with_seed(seed);
     while done.inputs < budget.inputs && begun.elapsed() < budget.time {
         let (one, other) = (random.usize(0..corpus.len()), random.usize(0..corpus.len()));

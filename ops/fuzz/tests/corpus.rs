@@ -14,7 +14,7 @@ fn look_at(name: &str) {
     let seconds = std::env::var("FUZZ_SECONDS").ok().map(|text| text.parse().expect("FUZZ_SECONDS is a number"));
     let longer = |seconds| Budget { inputs: u64::MAX, time: Duration::from_secs(seconds) };
     let target = named(name).expect("a target has this name");
-    let Done { corpus, inputs, memory_bytes } = fuzz(target, 1, seconds.map_or(EACH_COMMIT, longer));
+    let Done { corpus, inputs, memory_bytes } = fuzz(target, 1, [], seconds.map_or(EACH_COMMIT, longer));
     println!("{name}: {corpus} inputs of the corpus, {inputs} mutations, at most {memory_bytes} bytes of memory");
     assert!(inputs > 100, "{name}: only {inputs} mutations");
 }
