@@ -55,6 +55,8 @@ mutants! {
     SpoiledRegimeOpens: "a regime opens although a leadership was lost in its confirming round",
     OneConfirmationIsEnough: "a regime opens when one group is confirmed",
     LossForgotten: "who opens regimes does not hear of lost leaderships",
+    RegimeUnconfirmed: "a regime opens without its confirming round",
+    ReadUnconfirmed: "a quorum read is answered without its round",
     // The groups.
     SentBeforeDurable: "a follower acknowledges before it has written",
     CommitMarkTooHigh: "the commit mark on the disk covers whatever is written",

@@ -158,6 +158,7 @@ impl World {
             let floor = running.reads.remove(&context);
             if let Some(floor) = floor.filter(|_| running.is_primary()) {
                 assert!(running.visible.0 >= floor, "a quorum read at {} after {floor}", running.visible);
+                self.truth.told(running.visible);
                 self.counts.count(Happened::QuorumRead);
             }
         }

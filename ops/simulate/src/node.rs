@@ -87,10 +87,10 @@ pub(crate) struct Running {
 
 impl Node {
     pub(crate) fn new(id: MemberId, plan: &Plan, joins: bool) -> Self {
-        let planned_power_for = plan.cut_at.checked_sub(1).filter(|_| id.0 == 1).map(|calls| calls as u64);
+        let cuts = plan.calls_before_cuts().filter(|_| id.0 == 1);
         Self {
             id,
-            disk: SimDisk::with_power_for(planned_power_for),
+            disk: SimDisk::with_cuts(cuts),
             mirrors: vec![Mirror::default(); plan.shards],
             running: None,
             birth: if joins { Birth::Joined } else { Birth::Founder },

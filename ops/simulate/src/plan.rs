@@ -105,7 +105,9 @@ plan! {
     upsets,
     /// The first node's power goes at this call of its disk, counted from 1; then the run goes on to its end. 0: it does not.
     cut_at,
-    /// What that leaves of what was not synced: a place in `Survives::ALL`.
+    /// And once more at this call after that, counted from 1: the first ones are those of a start. 0: it does not.
+    cut_again_at,
+    /// What these leave of what was not synced: a place in `Survives::ALL`.
     cut_leaves,
 }
 
@@ -153,6 +155,7 @@ impl Plan {
             wide: pick(&[0, 1, 1]),
             upsets: pick(&[0, 300]),
             cut_at: 0,
+            cut_again_at: 0,
             cut_leaves: 0,
         }
     }
@@ -205,6 +208,11 @@ impl Plan {
     /// Nodes that there ever are.
     pub(crate) fn nodes(&self) -> usize {
         self.founders + self.changes_members
+    }
+
+    /// Calls of the first node's disk before each cut of its power that is planned.
+    pub(crate) fn calls_before_cuts(&self) -> impl Iterator<Item = u64> {
+        [self.cut_at, self.cut_again_at].into_iter().map_while(|at| at.checked_sub(1)).map(|calls| calls as u64)
     }
 
     /// Whether something that happens so many times in a run happens in this step.

@@ -23,15 +23,11 @@ impl World {
             if step % 50 == 0 {
                 self.plan_members(step);
             }
-            if self.was_cut_as_planned() {
+            if self.nodes[0].disk.planned_cuts > 0 {
                 break;
             }
         }
         self.settle();
-    }
-
-    fn was_cut_as_planned(&self) -> bool {
-        self.plan.cut_at > 0 && self.nodes[0].disk.planned_power_for.is_none()
     }
 
     /// Heals everything, and sees the cluster come to rest within a bounded time.
@@ -72,7 +68,7 @@ impl World {
         (plan.cuts_in_boot, plan.wipes, plan.rot, plan.misdirected, plan.stale) = (0, 0, 0, 0, 0);
         for node in &mut self.nodes {
             (node.paused, node.disk_speed, node.disk.full) = (0, 1000, false);
-            (node.disk.power_for, node.disk.planned_power_for, node.disk.fails_after) = (None, None, None);
+            node.disk.keep_power();
             node.running.iter_mut().flat_map(|running| &mut running.cores).for_each(|core| core.asleep = 0);
         }
     }

@@ -88,5 +88,7 @@ const fn known(mutant: Mutant) -> u64 {
         Mutant::RotDropped => 157,
         Mutant::SnapshotUnchecked => 585,
         Mutant::OverrideNotAwaited => 1201,
+        Mutant::ReadUnconfirmed => 463,
+        Mutant::RegimeUnconfirmed => 798,
     }
 }

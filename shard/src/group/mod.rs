@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use mutant::Mutant;
 use raft::prelude::{Entry, HardState, Message, MessageType, Snapshot};
-use raft::{RawNode, SnapshotStatus, StateRole};
+use raft::{RawNode, ReadState, SnapshotStatus, StateRole};
 
 use crate::ids::{MemberId, RaftIndex, Term};
 use amnesia::Amnesia;
@@ -352,6 +352,13 @@ impl Group {
 
     /// Begins a quorum round that confirms this member's leadership; `context` comes back in [`Ready::confirmed`].
     pub fn confirm(&mut self, context: u64) {
+        // Rounds of regimes are counted from 1, reads from far above.
+        let of_regime = u32::try_from(context).is_ok();
+        if mutant::is(if of_regime { Mutant::RegimeUnconfirmed } else { Mutant::ReadUnconfirmed }) {
+            let request_ctx = context.to_le_bytes().to_vec();
+            self.node.raft.read_states.push(ReadState { index: 0, request_ctx });
+            return;
+        }
         self.node.read_index(context.to_le_bytes().to_vec());
     }
 

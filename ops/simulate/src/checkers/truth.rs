@@ -129,6 +129,11 @@ impl Truth {
         self.acknowledged = self.acknowledged.max(index.0);
     }
 
+    /// A quorum read has shown everything up to this index: what begins from now on comes after it, as after a write.
+    pub(crate) fn told(&mut self, upto: Index) {
+        self.acknowledged = self.acknowledged.max(upto.0);
+    }
+
     pub(crate) fn last_acknowledged(&self) -> u64 {
         self.acknowledged
     }

@@ -5,7 +5,7 @@
 
 mod damage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -113,8 +113,10 @@ pub(crate) struct SimDisk {
     next_file: u64,
     /// Calls until the power goes.
     pub(crate) power_for: Option<u64>,
-    /// The same, if a plan says when.
-    pub(crate) planned_power_for: Option<u64>,
+    /// The same, if a plan says when: now, and again after each time.
+    cuts: VecDeque<u64>,
+    /// How often that was.
+    pub(crate) planned_cuts: usize,
     /// Calls until one fails, with everything after it.
     pub(crate) fails_after: Option<u64>,
     /// No space for another file.
@@ -122,21 +124,30 @@ pub(crate) struct SimDisk {
 }
 
 impl SimDisk {
-    /// An empty one, whose power goes after so many calls.
-    pub(crate) fn with_power_for(planned_power_for: Option<u64>) -> Self {
-        Self { planned_power_for, ..Self::default() }
+    /// An empty one, whose power goes after so many calls, and again after so many.
+    pub(crate) fn with_cuts(cuts: impl Iterator<Item = u64>) -> Self {
+        Self { cuts: cuts.collect(), ..Self::default() }
+    }
+
+    /// No power cut is under way that was not planned for after another one.
+    pub(crate) fn keep_power(&mut self) {
+        (self.power_for, self.fails_after) = (None, None);
+        if self.planned_cuts == 0 {
+            self.cuts.clear();
+        }
     }
 
     /// Does what is asked, unless something is in the way.
     pub(crate) fn call(&mut self, call: &Call) -> Result<(), Fault> {
-        if runs_out(&mut self.power_for) || runs_out(&mut self.planned_power_for) {
+        let planned = self.cuts.front_mut().is_some_and(runs_out);
+        if planned || self.power_for.as_mut().is_some_and(runs_out) {
             // It may have begun.
             if let Call::Write(path, offset, bytes) = call {
                 let _ = self.write(path, *offset, bytes);
             }
             return Err(Fault::Power);
         }
-        let fails = runs_out(&mut self.fails_after);
+        let fails = self.fails_after.as_mut().is_some_and(runs_out);
         match call {
             Call::Make(..) if self.full => Err(Fault::Full),
             Call::Make(path, bytes) => {
@@ -217,7 +228,10 @@ impl SimDisk {
                 }
             }
         }
-        (self.power_for, self.planned_power_for, self.fails_after) = (None, None, None);
+        (self.power_for, self.fails_after) = (None, None);
+        if self.cuts.pop_front_if(|calls| *calls == 0).is_some() {
+            self.planned_cuts += 1;
+        }
         torn
     }
 
@@ -276,15 +290,12 @@ impl SimDisk {
 }
 
 /// Counts down; true when it has come to its end.
-fn runs_out(calls: &mut Option<u64>) -> bool {
-    match calls {
-        None => false,
-        Some(0) => true,
-        Some(left) => {
-            *left -= 1;
-            false
-        }
+fn runs_out(calls: &mut u64) -> bool {
+    if *calls == 0 {
+        return true;
     }
+    *calls -= 1;
+    false
 }
 
 fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
