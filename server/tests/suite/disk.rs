@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Flavor, PATIENCE, Plan, Response, SmallDisk, env_number, eventually};
+use crate::watch_limits::open_watch;
 
 /// The file system's size: room for the segments that a fresh node prepares, and for little more.
 const DISK_BYTES: u64 = 160 << 20;
@@ -25,6 +26,7 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
     let plan = plan.data_dir(&disk.data());
     let mut server = plan.start();
     let mut client = server.client();
+    let mut watch = open_watch(&server, "/v2/keys/again?wait=true&stream=true");
     let mut acknowledged = Vec::new();
     let (cycles, mut slowest) = (env_number("SUITE_FULL", CYCLES), Duration::ZERO);
     for cycle in 0..cycles {
@@ -53,6 +55,8 @@ fn a_full_disk_stops_writes_but_not_reads_until_there_is_space_again() {
             client.attempt("PUT", "/v2/keys/again", Some("value=1")).is_ok_and(|r| r.status < 300).then_some(())
         });
         slowest = slowest.max(freed.elapsed());
+        let event = watch.event().expect("a watch from before goes on");
+        assert_eq!(event["node"]["key"], "/again");
         assert_eq!(client.value("/small"), None, "a refused write appeared");
     }
     println!("full: {cycles} times, writes worked again after {slowest:?} at most, {} keys kept", acknowledged.len());

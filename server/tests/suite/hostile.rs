@@ -12,7 +12,7 @@ use crate::watch_limits::raise_descriptor_limit;
 const REQUESTS: &str = include_str!("../hostile/requests.txt");
 /// Longest until a hostile request is answered or cut off.
 const PROMPT: Duration = Duration::from_secs(5);
-/// Longest that a client may dribble a head or a body, with a margin. Offenders must be gone within half a minute.
+/// Longest that a client may dribble a head or a body, with a margin: offenders are to be gone within half a minute.
 const SLOW_LIMIT: Duration = Duration::from_secs(40);
 
 /// Clients that dribble at the same time, unless `SUITE_DRIBBLERS` says otherwise.
@@ -214,8 +214,10 @@ fn slow_heads_and_slow_bodies_are_cut_off_and_hold_nobody_up() {
     let before = p99(&mut client, || false);
     let dribblers = dribble(server.address(), &starts, count, limit);
     let meanwhile = p99(&mut client, || !dribblers.is_finished());
-    let cut_off = dribblers.join().expect("they dribble to the end");
-    println!("dribblers: {cut_off} of {count} cut off; p99 of others {before:?} before, {meanwhile:?} meanwhile");
+    let (cut_off, last) = dribblers.join().expect("they dribble to the end");
+    println!(
+        "dribblers: {cut_off} of {count} cut off, the last after {last:.1?}; p99 of others {before:?} before, {meanwhile:?} meanwhile"
+    );
     assert!(server.flavor() == Flavor::Etcd || cut_off == count, "only {cut_off} of {count} slow clients were cut off");
     assert!(server.alive());
     let allowed = before * env_number("SUITE_HELD_UP", HELD_UP) as u32 / 100;
@@ -240,9 +242,14 @@ fn p99(client: &mut Client, mut on: impl FnMut() -> bool) -> Duration {
     took[took.len() * 99 / 100]
 }
 
-/// So many connections that send a byte now and then, for `limit`; how many of them the server ended. One thread has them all, and
+/// So many connections that send a byte now and then, for `limit`; how many of them the server ended, and the last one when. One thread has them all, and
 /// their bytes are spread over time: many that wake at once would hold up whoever measures, not the server.
-fn dribble(address: SocketAddr, starts: &[&'static [u8]], count: usize, limit: Duration) -> thread::JoinHandle<usize> {
+fn dribble(
+    address: SocketAddr,
+    starts: &[&'static [u8]],
+    count: usize,
+    limit: Duration,
+) -> thread::JoinHandle<(usize, Duration)> {
     let starts: Vec<&'static [u8]> = starts.iter().copied().cycle().take(count).collect();
     thread::spawn(move || {
         let connect = |start: &[u8]| {
@@ -252,15 +259,19 @@ fn dribble(address: SocketAddr, starts: &[&'static [u8]], count: usize, limit: D
             stream
         };
         let mut open: Vec<TcpStream> = starts.into_iter().map(connect).collect();
-        let deadline = Instant::now() + limit;
-        while !open.is_empty() && Instant::now() < deadline {
-            let pause = DRIBBLE / open.len() as u32;
+        let begun = Instant::now();
+        let mut last = Duration::ZERO;
+        while !open.is_empty() && begun.elapsed() < limit {
+            let (pause, before) = (DRIBBLE / open.len() as u32, open.len());
             open.retain_mut(|stream| {
                 thread::sleep(pause);
                 sends_more(stream)
             });
+            if open.len() < before {
+                last = begun.elapsed();
+            }
         }
-        count - open.len()
+        (count - open.len(), last)
     })
 }
 

@@ -6,30 +6,38 @@ use crate::harness::{Plan, env_number, eventually, load, uetcd_only};
 
 /// Keys unless `SUITE_MEMORY_KEYS` says otherwise.
 const KEYS: u64 = 100_000;
-/// Bytes of a key and of its value.
+/// Bytes of a key.
 const NAME_BYTES: usize = 64;
-const VALUE_BYTES: usize = 128;
-/// What a key may take, its name and value included.
-const BYTES_PER_KEY: u64 = 400;
 /// What does not grow with the keys: the log's buffers, the entries since the newest snapshot, a snapshot being made, connections.
 const CONSTANT_BYTES: u64 = 32 << 20;
 
 #[test]
-fn a_key_takes_at_most_400_bytes() {
+fn a_key_of_192_bytes_takes_at_most_400() {
     uetcd_only!("etcd's memory is its own business");
+    check_memory(env_number("SUITE_MEMORY_KEYS", KEYS), 128, 400);
+}
+
+#[test]
+fn a_key_of_1_kib_takes_at_most_twice_that() {
+    uetcd_only!("etcd's memory is its own business");
+    let size = NAME_BYTES + 1024;
+    check_memory(env_number("SUITE_MEMORY_KEYS", KEYS / 2), 1024, 2 * size as u64);
+}
+
+/// `bytes_per_key`: what a key may take, its name and value included.
+fn check_memory(keys: u64, value_bytes: usize, bytes_per_key: u64) {
     // The history is bounded by itself, and is not what a key takes.
     let server = Plan::new().args(["--cores", "2", "--history-events", "1", "--snapshot-count", "1000"]).start();
     server.client().set("/warm", "up");
     let before = server.resident_bytes();
-    let keys = env_number("SUITE_MEMORY_KEYS", KEYS);
-    let value = "v".repeat(VALUE_BYTES);
+    let value = "v".repeat(value_bytes);
     load(&server, keys, |n| {
         let directory = format!("/directory-{:03}/", n % 100);
         (format!("{directory}{n:0width$}", width = NAME_BYTES - directory.len()), format!("value={value}"))
     });
     let grown = server.resident_bytes().saturating_sub(before);
     println!("{keys} keys: {} MiB, {} bytes each", grown >> 20, grown / keys);
-    let limit = keys * BYTES_PER_KEY + CONSTANT_BYTES;
+    let limit = keys * bytes_per_key + CONSTANT_BYTES;
     assert!(grown <= limit, "{keys} keys took {grown} bytes, more than {limit}");
 }
 

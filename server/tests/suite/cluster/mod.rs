@@ -9,6 +9,7 @@
 
 mod api;
 mod backup;
+mod descriptors;
 mod failing_disk;
 mod failover;
 mod faults;

@@ -130,8 +130,7 @@ impl Filesystem for Calls {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let removed = self.state().tree.directory(parent.0).and_then(|names| names.remove(name));
-        answer(reply, removed.map(|_| ()));
+        answer(reply, self.state().tree.remove(parent.0, name));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -140,7 +139,7 @@ impl Filesystem for Calls {
         if number.and_then(|number| tree.directory(number)).is_some_and(|names| !names.is_empty()) {
             return reply.error(Errno::ENOTEMPTY);
         }
-        answer(reply, tree.directory(parent.0).and_then(|names| names.remove(name)).map(|_| ()));
+        answer(reply, tree.remove(parent.0, name));
     }
 
     fn rename(
@@ -213,7 +212,8 @@ impl Filesystem for Calls {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.state().tree.sync_names(number.0);
         reply.ok();
     }
 

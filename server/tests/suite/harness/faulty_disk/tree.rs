@@ -13,10 +13,20 @@ const BLOCK: usize = 4096;
 /// The number of the directory that all others are in.
 pub(super) const ROOT: u64 = 1;
 
-/// All files and directories, by number. Names, sizes and permissions are durable at once; what is written is not before it is synced.
+/// All files and directories, by number. Sizes and permissions are durable at once; what is written is not before it is synced, and a name
+/// not before its directory is.
 pub(super) struct Tree {
     nodes: BTreeMap<u64, Node>,
     next: u64,
+    /// The changes of names that were not synced, oldest first: a file system with a journal keeps their order.
+    changes: Vec<Vec<Before>>,
+}
+
+/// What a name stood for before a change.
+struct Before {
+    directory: u64,
+    name: OsString,
+    number: Option<u64>,
 }
 
 pub(super) struct Node {
@@ -42,7 +52,7 @@ pub(super) struct File {
 impl Tree {
     pub(super) fn new() -> Self {
         let root = Node { permissions: 0o755, content: Content::Directory(BTreeMap::new()) };
-        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1 }
+        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, changes: Vec::new() }
     }
 
     pub(super) fn node(&mut self, number: u64) -> Option<&mut Node> {
@@ -66,7 +76,8 @@ impl Tree {
     /// Enters a new node under a name that nothing has.
     pub(super) fn add(&mut self, parent: u64, name: &OsStr, node: Node) -> Option<u64> {
         let number = self.next;
-        self.directory(parent)?.insert(name.to_owned(), number);
+        let change = vec![self.set(parent, name, Some(number))?];
+        self.changes.push(change);
         self.nodes.insert(number, node);
         self.next += 1;
         Some(number)
@@ -74,9 +85,35 @@ impl Tree {
 
     /// Moves what has a name to another, in place of what has that. What has no name any more stays until nobody can have it open.
     pub(super) fn rename(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) -> Option<()> {
-        let number = self.directory(from.0)?.remove(from.1)?;
-        self.directory(to.0)?.insert(to.1.to_owned(), number);
+        let number = *self.directory(from.0)?.get(from.1)?;
+        let change = vec![self.set(to.0, to.1, Some(number))?, self.set(from.0, from.1, None)?];
+        self.changes.push(change);
         Some(())
+    }
+
+    /// Takes a name away from what has it.
+    pub(super) fn remove(&mut self, parent: u64, name: &OsStr) -> Option<()> {
+        self.directory(parent)?.get(name)?;
+        let change = vec![self.set(parent, name, None)?];
+        self.changes.push(change);
+        Some(())
+    }
+
+    /// Has a name stand for a node, or for nothing.
+    fn set(&mut self, directory: u64, name: &OsStr, number: Option<u64>) -> Option<Before> {
+        let names = self.directory(directory)?;
+        let before = match number {
+            Some(number) => names.insert(name.to_owned(), number),
+            None => names.remove(name),
+        };
+        Some(Before { directory, name: name.to_owned(), number: before })
+    }
+
+    /// The names in a directory are on the disk, with all that were changed before the last of them.
+    pub(super) fn sync_names(&mut self, directory: u64) {
+        let is_here = |change: &Vec<Before>| change.iter().any(|before| before.directory == directory);
+        let last = self.changes.iter().rposition(is_here);
+        self.changes.drain(..last.map_or(0, |last| last + 1));
     }
 
     /// Where a node is; empty for one without a name.
@@ -92,8 +129,15 @@ impl Tree {
         })
     }
 
-    /// A power cut: of what was not synced, each block is there or not. Nobody has anything open afterwards.
+    /// A power cut: of what was not synced, each block is there or not, and of the names those that were changed first. Nobody has
+    /// anything open afterwards.
     pub(super) fn lose_unsynced(&mut self, rng: &mut Rng) {
+        let kept = rng.below(self.changes.len() as u64 + 1) as usize;
+        let lost = self.changes.split_off(kept);
+        self.changes.clear();
+        for Before { directory, name, number } in lost.into_iter().rev().flat_map(|change| change.into_iter().rev()) {
+            self.set(directory, &name, number);
+        }
         let mut named = vec![ROOT];
         let mut at = 0;
         while let Some(&number) = named.get(at) {
@@ -215,6 +259,30 @@ mod tests {
             file
         };
         assert_eq!(after_cuts(synced).len(), 1);
+    }
+
+    #[test]
+    fn names_may_be_lost_from_the_newest_on_until_their_directory_is_synced() {
+        let file = || Node { permissions: 0o600, content: Content::File(File::default()) };
+        let named = |seed, synced| {
+            let mut tree = Tree::new();
+            tree.add(ROOT, OsStr::new("a"), file()).expect("the root is there");
+            if synced {
+                tree.sync_names(ROOT);
+            }
+            tree.rename((ROOT, OsStr::new("a")), (ROOT, OsStr::new("b"))).expect("it is there");
+            tree.lose_unsynced(&mut Rng::new(seed));
+            let names = tree.directory(ROOT).expect("the root is there").keys();
+            names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let all = |synced| {
+            let mut seen: Vec<_> = (0..40).map(|seed| named(seed, synced)).collect();
+            seen.sort();
+            seen.dedup();
+            seen
+        };
+        assert_eq!(all(true), ["a", "b"]);
+        assert_eq!(all(false), ["", "a", "b"]);
     }
 
     #[test]
