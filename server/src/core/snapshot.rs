@@ -23,6 +23,10 @@ const INHERITED_MAX: usize = 8;
 /// and again right after its start would never come to it. A single one may have left many, which the running node gives up.
 const INHERITED_STARTS_MAX: usize = 2 * INHERITED_MAX;
 
+/// Bytes of an executor's log beyond which it happens then as well: one that is killed under load again and again, before its
+/// snapshots are done, leaves more each time.
+const BYTES_AT_START_MAX: u64 = 8 * LOG_BYTES_MAX;
+
 /// How many times the size of a shard's snapshot is logged before it is written again: a third of what goes to the disk.
 const REWRITTEN_AFTER: u64 = 2;
 
@@ -204,15 +208,16 @@ impl Core {
     /// when its shards have caught up.
     pub(crate) async fn shed_inherited(&self) {
         const PAUSE: Duration = Duration::from_millis(2);
-        let (starts, alone) = {
+        let (starts, bytes, alone) = {
             let inner = self.inner.borrow();
-            (inner.disk.inherited_starts(), inner.is_alone())
+            (inner.disk.inherited_starts(), inner.disk.size_bytes(), inner.is_alone())
         };
         // Among others it may take long until everything is applied that a snapshot has to hold.
-        if starts <= INHERITED_STARTS_MAX || !alone {
+        if !alone || (starts <= INHERITED_STARTS_MAX && bytes <= BYTES_AT_START_MAX) {
             return;
         }
-        tracing::info!(target: "wal", "segments of {starts} earlier starts in log {}: they are given up before clients are served", self.me);
+        let mib = bytes >> 20;
+        tracing::info!(target: "wal", "log {} has {mib} MiB of {starts} earlier starts: they are given up before clients are served", self.me);
         while self.node.phase() < Phase::Stopping && self.inner.borrow_mut().sheds() {
             self.stir();
             glommio::timer::sleep(PAUSE).await;
