@@ -71,6 +71,8 @@ pub struct Target {
     pub words: &'static [&'static [u8]],
     /// Bytes of memory that it may take whatever the input is: buffers of a fixed size.
     pub memory_bytes: usize,
+    /// Bytes of memory that it may take per byte of its input.
+    pub memory_per_byte: usize,
 }
 
 impl Target {
@@ -85,6 +87,9 @@ impl Target {
 /// Bytes of memory that a parser may take per byte of its input.
 pub const MEMORY_PER_BYTE: usize = 64;
 
+/// The same where YAML is read: its library makes a token of each punctuation mark. The file is the operator's own.
+const YAML_MEMORY_PER_BYTE: usize = 256;
+
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target {
@@ -93,23 +98,67 @@ pub const TARGETS: &[Target] = &[
         seeds: seeds::requests,
         words: request::WORDS,
         memory_bytes: 256 << 10,
+        memory_per_byte: MEMORY_PER_BYTE,
     },
-    Target { name: "keys", check: keys::check, seeds: seeds::keys, words: keys::WORDS, memory_bytes: 64 << 10 },
+    Target {
+        name: "keys",
+        check: keys::check,
+        seeds: seeds::keys,
+        words: keys::WORDS,
+        memory_bytes: 64 << 10,
+        memory_per_byte: MEMORY_PER_BYTE,
+    },
     // A frame's payload has room made for up to 1 MiB before it has come; two decoders run.
-    Target { name: "peer", check: peer::check, seeds: seeds::frames, words: &[], memory_bytes: 8 << 20 },
-    Target { name: "archive", check: archive::check, seeds: seeds::batches, words: &[], memory_bytes: 1 << 20 },
-    Target { name: "segment", check: segment::check, seeds: seeds::segments, words: &[], memory_bytes: 1 << 20 },
+    Target {
+        name: "peer",
+        check: peer::check,
+        seeds: seeds::frames,
+        words: &[],
+        memory_bytes: 8 << 20,
+        memory_per_byte: MEMORY_PER_BYTE,
+    },
+    Target {
+        name: "archive",
+        check: archive::check,
+        seeds: seeds::batches,
+        words: &[],
+        memory_bytes: 1 << 20,
+        memory_per_byte: MEMORY_PER_BYTE,
+    },
+    Target {
+        name: "segment",
+        check: segment::check,
+        seeds: seeds::segments,
+        words: &[],
+        memory_bytes: 1 << 20,
+        memory_per_byte: MEMORY_PER_BYTE,
+    },
     // Read in steps of 2 MiB.
-    Target { name: "snapshot", check: snapshot::check, seeds: seeds::snapshots, words: &[], memory_bytes: 16 << 20 },
+    Target {
+        name: "snapshot",
+        check: snapshot::check,
+        seeds: seeds::snapshots,
+        words: &[],
+        memory_bytes: 16 << 20,
+        memory_per_byte: MEMORY_PER_BYTE,
+    },
     Target {
         name: "discovery",
         check: discovery::check,
         seeds: seeds::replies,
         words: discovery::WORDS,
         memory_bytes: 256 << 10,
+        memory_per_byte: MEMORY_PER_BYTE,
     },
     // A table of all flags, for every command line.
-    Target { name: "flags", check: flags::check, seeds: seeds::flags, words: flags::WORDS, memory_bytes: 256 << 10 },
+    Target {
+        name: "flags",
+        check: flags::check,
+        seeds: seeds::flags,
+        words: flags::WORDS,
+        memory_bytes: 256 << 10,
+        memory_per_byte: YAML_MEMORY_PER_BYTE,
+    },
 ];
 
 /// The target of this name.

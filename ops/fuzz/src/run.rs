@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use crate::memory::Held;
 use crate::mutate::mutate;
-use crate::{Counting, MEMORY_PER_BYTE, Target};
+use crate::{Counting, Target};
 
 /// No input may take longer.
 const SLOW: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ fn look(target: &'static Target, input: &[u8]) -> usize {
         let took = again.take(2).min().unwrap_or_default();
         assert!(took < SLOW, "{}: {} bytes took {took:?}", target.name, input.len());
     }
-    let allowed = target.memory_bytes + MEMORY_PER_BYTE * input.len();
+    let allowed = target.memory_bytes + target.memory_per_byte * input.len();
     assert!(bytes <= allowed, "{}: {} bytes took {bytes} bytes of memory", target.name, input.len());
     // What is kept for the next time does not grow, what is lost does.
     let again = || Counting::held_by(|| (0..4).for_each(|_| target.check(input)));
