@@ -352,7 +352,7 @@ impl Group {
 
     /// Begins a quorum round that confirms this member's leadership; `context` comes back in [`Ready::confirmed`].
     pub fn confirm(&mut self, context: u64) {
-        // Rounds of regimes are counted from 1, reads from far above.
+        // Where rules can be left out, rounds of regimes are counted from 1 and reads from far above.
         let of_regime = u32::try_from(context).is_ok();
         if mutant::is(if of_regime { Mutant::RegimeUnconfirmed } else { Mutant::ReadUnconfirmed }) {
             let request_ctx = context.to_le_bytes().to_vec();
