@@ -112,3 +112,32 @@ impl Counts {
         self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own += other);
     }
 }
+
+/// What has happened in several runs, and in how many of them.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// How often, in all of them.
+    pub counts: Counts,
+    runs: Vec<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { counts: Counts::default(), runs: vec![0; Happened::ALL.len()] }
+    }
+}
+
+impl Tally {
+    /// Takes in one run's.
+    pub fn add(&mut self, counts: &Counts) {
+        for (what, runs) in Happened::ALL.iter().zip(&mut self.runs) {
+            *runs += u64::from(counts.of(*what) > 0);
+        }
+        self.counts.merge(counts);
+    }
+
+    /// In how many runs it has happened.
+    pub fn runs_with(&self, what: Happened) -> u64 {
+        self.runs[what as usize]
+    }
+}

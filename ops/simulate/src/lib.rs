@@ -34,7 +34,7 @@ mod shrink;
 #[cfg(feature = "mutants")]
 mod hunt;
 
-pub use counts::{Counts, Happened};
+pub use counts::{Counts, Happened, Tally};
 pub use every_call::{Cuts, every_call};
 pub use plan::Plan;
 pub use run::{Failure, Outcome, run};

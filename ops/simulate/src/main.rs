@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulate::{Counts, Cuts, Failure, Happened, Outcome, Plan, every_call, run, shrink};
+use simulate::{Cuts, Failure, Happened, Outcome, Plan, Tally, every_call, run, shrink};
 
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -81,9 +81,7 @@ struct Search {
     options: Options,
     begun: Instant,
     said: Instant,
-    counts: Counts,
-    /// Per kind of event, the seeds in which it has happened.
-    in_seeds: Vec<u64>,
+    tally: Tally,
     done: u64,
     failed: Vec<u64>,
     /// The longest time from healing to rest, in election timeouts.
@@ -93,13 +91,12 @@ struct Search {
 
 impl Search {
     fn new(options: Options) -> Self {
-        let (begun, in_seeds) = (Instant::now(), vec![0; Happened::ALL.len()]);
+        let begun = Instant::now();
         Self {
             options,
             begun,
             said: begun,
-            counts: Counts::default(),
-            in_seeds,
+            tally: Tally::default(),
             done: 0,
             failed: Vec::new(),
             rest_after: 0.0,
@@ -183,17 +180,14 @@ impl Search {
     }
 
     fn note(&mut self, outcome: &Outcome) {
-        for (what, seeds) in Happened::ALL.iter().zip(&mut self.in_seeds) {
-            *seeds += u64::from(outcome.counts.of(*what) > 0);
-        }
-        self.counts.merge(&outcome.counts);
+        self.tally.add(&outcome.counts);
         self.rest_after = self.rest_after.max(outcome.rest_after);
     }
 
     fn say_progress(&mut self, seed: u64) {
         if self.said.elapsed() >= PROGRESS {
             self.said = Instant::now();
-            let acknowledged = self.counts.of(Happened::Acknowledged);
+            let acknowledged = self.tally.counts.of(Happened::Acknowledged);
             let (seconds, failed) = (self.begun.elapsed().as_secs(), self.failed.len());
             eprintln!(
                 "{seconds} s: {} seeds, the last {seed}, {acknowledged} writes acknowledged, {failed} failed",
@@ -232,12 +226,13 @@ impl Search {
             return true;
         }
         println!("at rest after healing within {:.1} election timeouts", self.rest_after);
-        let faults = Happened::ALL.iter().zip(&self.in_seeds).filter(|(what, _)| what.is_fault());
-        let rarest = faults.map(|(_, seeds)| *seeds).min().unwrap_or(0);
+        let faults = Happened::ALL.iter().filter(|what| what.is_fault());
+        let rarest = faults.map(|what| self.tally.runs_with(*what)).min().unwrap_or(0);
         println!("every fault in {:.1} % of the seeds at least", rarest as f64 * 100.0 / passed as f64);
-        for (what, seeds) in Happened::ALL.iter().zip(&self.in_seeds) {
+        for what in Happened::ALL {
+            let seeds = self.tally.runs_with(*what);
             let rare = if what.is_fault() && seeds * 100 < passed { "  in less than 1 % of the seeds" } else { "" };
-            println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.counts.of(*what));
+            println!("  {:<36} {:>10} in {seeds} seeds{rare}", what.name(), self.tally.counts.of(*what));
         }
         passed < CAMPAIGN || !self.options.set.is_empty() || rarest * 100 >= passed
     }

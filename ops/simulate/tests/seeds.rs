@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use simulate::{Counts, Happened, Plan, every_call, run};
+use simulate::{Happened, Plan, Tally, every_call, run};
 
 /// Few enough for every change, and in which everything happens that can.
 const FIRST: u64 = 1920;
@@ -15,7 +15,7 @@ const ONE_IN: u64 = 100;
 /// What happened in the seeds, and in how many of them.
 struct Campaign {
     next: AtomicU64,
-    counts: Mutex<(Counts, Vec<u64>)>,
+    tally: Mutex<Tally>,
 }
 
 impl Campaign {
@@ -28,27 +28,23 @@ impl Campaign {
             let outcome = run(seed, &Plan::draw(seed), false).unwrap_or_else(|failure| {
                 panic!("seed {seed}: {}\nlook at it with: simulate --seed {seed}", failure.what)
             });
-            let mut counts = self.counts.lock().expect("no seed has failed");
-            counts.0.merge(&outcome.counts);
-            for (what, seeds) in Happened::ALL.iter().zip(&mut counts.1) {
-                *seeds += u64::from(outcome.counts.of(*what) > 0);
-            }
+            self.tally.lock().expect("no seed has failed").add(&outcome.counts);
         }
     }
 }
 
 #[test]
 fn seeds_keep_all_rules_and_faults_are_really_injected() {
-    let campaign =
-        Campaign { next: AtomicU64::new(FIRST), counts: Mutex::new((Counts::default(), vec![0; Happened::ALL.len()])) };
+    let campaign = Campaign { next: AtomicU64::new(FIRST), tally: Mutex::new(Tally::default()) };
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| campaign.run(FIRST + SEEDS));
         }
     });
-    let (counts, in_seeds) = campaign.counts.into_inner().expect("no seed has failed");
-    for (what, seeds) in Happened::ALL.iter().zip(in_seeds) {
-        assert!(counts.of(*what) > 0, "{}: never in these seeds", what.name());
+    let tally = campaign.tally.into_inner().expect("no seed has failed");
+    for what in Happened::ALL {
+        let seeds = tally.runs_with(*what);
+        assert!(seeds > 0, "{}: never in these seeds", what.name());
         assert!(!what.is_fault() || seeds * ONE_IN >= SEEDS, "{}: in {seeds} of {SEEDS} seeds", what.name());
     }
 }
