@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Measures a start after kill -9 in the middle of a load: how long until clients are served, and that per GiB of log that was read, and per GiB
-# of log and snapshots. KEYS keys of VALUE bytes are written for SECONDS. Needs curl; loopback only, bounded in time.
+# of log and snapshots. KEYS keys of VALUE bytes are written for SECONDS. Needs curl and python3; loopback only, bounded in time.
 #
 #   bench/restart.sh [KEYS] [VALUE] [SECONDS]        2,000 keys of 16 KiB for 10 s unless said otherwise
 #
-# With PER_GIB_S set it fails when a GiB of log took more seconds than that.
+# With PER_GIB_S set it fails when a GiB of log took more seconds than that, beside ALWAYS_S (0 unless set), which a start takes without any.
+#
+# A virtual machine that gives its host what is free (free page reporting) gets it back at 0.4 GB/s, and a start would be measured
+# that asks the host for memory. So as much as it needs is touched before, as a machine of its own would have it; not with COLD=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 keys=${1:-2000} value=${2:-16384} seconds=${3:-10}
@@ -37,14 +40,19 @@ kill -9 "${pids[0]}"
 wait "${pids[0]}" 2>/dev/null || true
 wait "${pids[1]}" 2>/dev/null || true # it misses the server
 snapshots=$(snapshot_bytes)
+[ -n "${COLD:-}" ] || python3 -c '
+import mmap
+memory = mmap.mmap(-1, 2 << 30)
+memory.madvise(mmap.MADV_HUGEPAGE)
+for at in range(0, len(memory), 4096): memory[at] = 1'
 begun=$(now)
 launch
 took=$(($(now) - begun))
 log=$(sed -n 's/.* from \([0-9]*\) bytes of log in .*/\1/p' "$work/log")
-awk -v log_bytes="$log" -v snapshots="$snapshots" -v ns="$took" -v value="$value" -v limit="${PER_GIB_S:-0}" 'BEGIN {
+awk -v log_bytes="$log" -v snapshots="$snapshots" -v ns="$took" -v value="$value" -v limit="${PER_GIB_S:-0}" -v always="${ALWAYS_S:-0}" 'BEGIN {
     gib = (log_bytes + snapshots) / 1073741824
     of_log = log_bytes / 1073741824
     printf "restart: values of %d bytes, %d MiB of log and %d MiB of snapshots, serving %.1f s after kill -9: %.1f s per GiB of log, %.1f of all\n",
         value, log_bytes / 1048576, snapshots / 1048576, ns / 1e9, ns / 1e9 / of_log, ns / 1e9 / gib
-    exit limit && ns / 1e9 > limit * of_log
+    exit limit && ns / 1e9 > always + limit * of_log
 }'

@@ -18,6 +18,12 @@ pub trait Disk {
     /// Up to `limit` bytes of a file from `offset` on, a multiple of the block size; fewer where the file ends.
     fn read_at(&self, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes>;
 
+    /// As [`Disk::read_at`], into memory that an earlier read has filled, where that is of use.
+    fn read_again(&self, memory: FileBytes, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes> {
+        drop(memory);
+        self.read_at(file, offset, limit)
+    }
+
     /// The first `limit` bytes of a file, or all of it if it is shorter.
     fn read(&self, file: &Path, limit: u64) -> io::Result<FileBytes> {
         self.read_at(file, 0, limit)
@@ -83,6 +89,11 @@ impl OsDisk {
     pub fn new(threads: usize) -> Self {
         Self { threads: threads.max(1) }
     }
+
+    /// How many files are read at a time.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
 }
 
 impl Default for OsDisk {
@@ -99,9 +110,12 @@ impl Disk for OsDisk {
     }
 
     fn read_at(&self, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes> {
-        let mut bytes = FileBytes::default();
-        read_into(&mut bytes, file, offset, limit)?;
-        Ok(bytes)
+        self.read_again(FileBytes::default(), file, offset, limit)
+    }
+
+    fn read_again(&self, mut memory: FileBytes, file: &Path, offset: u64, limit: u64) -> io::Result<FileBytes> {
+        read_into(&mut memory, file, offset, limit)?;
+        Ok(memory)
     }
 
     fn visit(&self, files: &[PathBuf], visit: &(dyn Fn(usize, io::Result<&[u8]>) + Sync)) {

@@ -17,6 +17,7 @@
 //! | 5 end of the log | term of the last entry, 0 if not known | its index | 0 | |
 
 use std::mem::{offset_of, size_of};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -235,7 +236,7 @@ const fn padded(length: usize) -> usize {
     length.next_multiple_of(8)
 }
 
-/// A record read back: its payload shares the batch's memory.
+/// A record read back: its payload shares the batch's memory, or was not asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedRecord {
     fields: Fields,
@@ -274,6 +275,19 @@ impl OwnedRecord {
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
+
+    /// Gives it its payload.
+    pub(crate) fn set_payload(&mut self, payload: Bytes) {
+        self.payload = payload;
+    }
+
+    /// Which entry it is, if it is one.
+    pub(crate) fn entry(&self) -> Option<(GroupId, RaftIndex)> {
+        match self.fields {
+            Fields::Entry { group, index, .. } => Some((group, index)),
+            Fields::Other(_) => None,
+        }
+    }
 }
 
 /// What the header at the start of `bytes` claims, unchecked: the group and index to name in a report of damage, and the
@@ -301,20 +315,35 @@ pub(crate) fn claimed_entry(bytes: &[u8]) -> Option<(GroupId, Position)> {
 
 /// Reads the record at the start of `bytes` and takes it off. `None`: it is not what [`Record::encode`] wrote.
 pub fn decode(bytes: &mut Bytes) -> Option<OwnedRecord> {
+    let Verified { record, payload, size } = verify(bytes)?;
+    let payload = bytes.split_to(size).slice(payload);
+    Some(OwnedRecord { payload, ..record })
+}
+
+/// A record that is as it was pushed.
+pub(crate) struct Verified {
+    /// The record, without its payload.
+    pub(crate) record: OwnedRecord,
+    /// Where that is.
+    pub(crate) payload: Range<usize>,
+    /// What the record takes, its padding included, in bytes.
+    pub(crate) size: usize,
+}
+
+/// As [`decode`], without a copy or share of the payload.
+pub(crate) fn verify(bytes: &[u8]) -> Option<Verified> {
     let (group, _, size) = claim(bytes)?;
     if bytes.len() < size {
         return None;
     }
     let length = u32_at(bytes, offset_of!(RecordHeader, length)) as usize;
-    let end = RECORD_HEADER + length;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[RECORD_HEADER..end]);
-    if crc != u32_at(bytes, CRC_AT) || bytes[end..size].iter().any(|byte| *byte != 0) {
+    let payload = RECORD_HEADER..RECORD_HEADER + length;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..CRC_AT]), &bytes[payload.clone()]);
+    if crc != u32_at(bytes, CRC_AT) || bytes[payload.end..size].iter().any(|byte| *byte != 0) {
         return None;
     }
-    let fields = fields(bytes, group, length)?;
-    let mut record = bytes.split_to(size);
-    let payload = record.split_to(end).split_off(RECORD_HEADER);
-    Some(OwnedRecord { fields, payload })
+    let record = OwnedRecord { fields: fields(bytes, group, length)?, payload: Bytes::new() };
+    Some(Verified { record, payload, size })
 }
 
 fn fields(bytes: &[u8], group: GroupId, length: usize) -> Option<Fields> {

@@ -14,7 +14,7 @@ use crate::floors::Floors;
 use crate::groups::{GroupLog, Groups};
 use crate::ids::{BatchSeq, CoreId, Epoch, GroupId, LogIdentity, Position, RaftIndex, SegmentSeq};
 use crate::record::Record;
-use crate::scan::{SegmentScan, scan_segment};
+use crate::scan::{SegmentScan, Wanted, scan_for};
 use crate::sector::{BLOCK, SECTOR};
 use crate::segment::{FORMAT_VERSION, FileKind, HeaderFault, SegmentHeader, file_name, kind_of};
 use crate::tail::MAX_IN_FLIGHT;
@@ -173,7 +173,7 @@ pub fn recover(
     disk: &dyn Disk,
     dir: &Path,
     identity: LogIdentity,
-    base: &dyn Fn(GroupId) -> Option<Position>,
+    base: &(dyn Fn(GroupId) -> Option<Position> + Sync),
 ) -> Result<Recovered, RecoveryError> {
     let mut found = Vec::new();
     for core in cores_below(disk, dir)? {
@@ -182,7 +182,8 @@ pub fn recover(
     let mut recovered =
         Recovered { groups: BTreeMap::new(), torn: Vec::new(), epoch: Epoch::new(1), bytes: 0, logs: BTreeMap::new() };
     let mut order = Vec::new();
-    let mut read = scan_all(disk, &found)?.into_iter();
+    let mut read =
+        scan_all(disk, &found, &|group, index| base(group).is_none_or(|base| index > base.index))?.into_iter();
     for core in found {
         let newest = core.chain.iter().chain(&core.passed_over).map(|header| header.epoch.get()).max().unwrap_or(0);
         recovered.epoch = recovered.epoch.max(Epoch::new(newest + 1));
@@ -380,14 +381,14 @@ struct Segment {
 }
 
 /// Reads the segments of all cores at once, so that neither the disk nor a CPU waits for the end of one core's.
-fn scan_all(disk: &dyn Disk, cores: &[CoreFiles]) -> Result<Vec<Segment>, RecoveryError> {
+fn scan_all(disk: &dyn Disk, cores: &[CoreFiles], is_wanted: Wanted<'_>) -> Result<Vec<Segment>, RecoveryError> {
     let headers: Vec<&SegmentHeader> = cores.iter().flat_map(|core| &core.chain).collect();
     let of_core = |core: &CoreFiles| core.chain.iter().map(|header| core.dir.join(file_name(header.seq))).collect();
     let files: Vec<PathBuf> = cores.iter().flat_map(|core| -> Vec<PathBuf> { of_core(core) }).collect();
     let results: Mutex<Vec<Option<Result<Segment, RecoveryError>>>> =
         Mutex::new((0..files.len()).map(|_| None).collect());
     disk.visit(&files, &|place, bytes| {
-        let result = scan_one(&files[place], headers[place], bytes);
+        let result = scan_one(&files[place], headers[place], bytes, is_wanted);
         results.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(result);
     });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -398,18 +399,28 @@ fn scan_all(disk: &dyn Disk, cores: &[CoreFiles]) -> Result<Vec<Segment>, Recove
     results.into_iter().enumerate().map(|(place, result)| result.unwrap_or_else(|| unread(place))).collect()
 }
 
-fn scan_one(file: &Path, header: &SegmentHeader, bytes: io::Result<&[u8]>) -> Result<Segment, RecoveryError> {
+fn scan_one(
+    file: &Path,
+    header: &SegmentHeader,
+    bytes: io::Result<&[u8]>,
+    is_wanted: Wanted<'_>,
+) -> Result<Segment, RecoveryError> {
     let bytes = bytes.map_err(|source| RecoveryError::Io { file: file.to_owned(), source })?;
-    let scan = scan_whole(file, header, bytes)?;
+    let scan = scan_whole(file, header, bytes, is_wanted)?;
     Ok(Segment { groups: contents(&scan), scan })
 }
 
 /// Scans a segment of which `bytes` should be the whole file.
-pub(crate) fn scan_whole(file: &Path, header: &SegmentHeader, bytes: &[u8]) -> Result<SegmentScan, Damage> {
+pub(crate) fn scan_whole(
+    file: &Path,
+    header: &SegmentHeader,
+    bytes: &[u8],
+    is_wanted: Wanted<'_>,
+) -> Result<SegmentScan, Damage> {
     if bytes.len() as u64 != header.size_bytes() {
         let what = format!("the file has {} bytes, its header says {}", bytes.len(), header.size_bytes());
         let cut = (bytes.len() / SECTOR * SECTOR) as u64;
         return Err(Damage::new(file, cut.min(header.size_bytes()), what));
     }
-    Ok(scan_segment(file, *header, bytes))
+    Ok(scan_for(file, *header, bytes, is_wanted))
 }

@@ -1,14 +1,15 @@
 //! One segment, read on its own: the batches that stand in a row from its begin, and what is there behind them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::batch::{BATCH_HEADER, BatchHeader};
 use crate::error::Damage;
 use crate::ids::{BatchSeq, GroupId, RaftIndex, SegmentSeq};
-use crate::record::{OwnedRecord, RECORD_HEADER, claim, decode};
+use crate::record::{OwnedRecord, RECORD_HEADER, Verified, claim, verify};
 use crate::sector::{BLOCK, BLOCK_SECTORS, FileSeed, SECTOR, SECTOR_PAYLOAD, SectorVerdict, inspect};
 use crate::segment::SegmentHeader;
 use crate::tail::Found;
@@ -70,13 +71,22 @@ impl SegmentScan {
 
 /// Reads a segment of which `bytes` is the whole file and `header` has been checked. `file` is for reports.
 pub fn scan_segment(file: &Path, header: SegmentHeader, bytes: &[u8]) -> SegmentScan {
-    Scanner::new(file, header, 0, bytes).run()
+    scan_for(file, header, bytes, &|_, _| true)
+}
+
+/// Whether the payload of a group's entry is wanted. It is verified in any case.
+pub(crate) type Wanted<'a> = &'a (dyn Fn(GroupId, RaftIndex) -> bool + Sync);
+
+/// As [`scan_segment`], with the payloads that are wanted: the others take no memory, and a start that has a snapshot wants
+/// only what came after it.
+pub(crate) fn scan_for(file: &Path, header: SegmentHeader, bytes: &[u8], is_wanted: Wanted<'_>) -> SegmentScan {
+    Scanner::new(file, header, 0, bytes, is_wanted).run()
 }
 
 /// The whole batches that stand in a row from the begin of `bytes`, a part of a segment from block `block` on. `file` is for
 /// reports.
 pub(crate) fn scan_part(file: &Path, header: SegmentHeader, block: u32, bytes: &[u8]) -> Vec<Batch> {
-    let scanner = Scanner::new(file, header, block, bytes);
+    let mut scanner = Scanner::new(file, header, block, bytes, &|_, _| true);
     let mut batches: Vec<Batch> = Vec::new();
     let mut at = 0;
     while let Ok(batch) = scanner.batch_at(at, batches.last().map(|batch| batch.header.seq.next())) {
@@ -97,16 +107,19 @@ struct Scanner<'a> {
     header: SegmentHeader,
     bytes: &'a [u8],
     sectors: Vec<SectorVerdict>,
+    is_wanted: Wanted<'a>,
+    /// The memory that batches are looked at in, one after the other.
+    payload: Vec<u8>,
 }
 
 impl<'a> Scanner<'a> {
     /// `bytes` are those of the file from block `block` on.
-    fn new(file: &'a Path, header: SegmentHeader, block: u32, bytes: &'a [u8]) -> Self {
+    fn new(file: &'a Path, header: SegmentHeader, block: u32, bytes: &'a [u8], is_wanted: Wanted<'a>) -> Self {
         let sectors = inspect_all(header.seed(), header.seq, block, bytes);
-        Self { file, header, bytes, sectors }
+        Self { file, header, bytes, sectors, is_wanted, payload: Vec::new() }
     }
 
-    fn run(self) -> SegmentScan {
+    fn run(mut self) -> SegmentScan {
         let mut batches: Vec<Batch> = Vec::new();
         // The first block is the header's.
         let mut at = BLOCK_SECTORS;
@@ -136,7 +149,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The whole batch that begins at sector `at`, or what is there instead.
-    fn batch_at(&self, at: usize, expected: Option<BatchSeq>) -> Result<Batch, Break> {
+    fn batch_at(&mut self, at: usize, expected: Option<BatchSeq>) -> Result<Batch, Break> {
         let seq = match self.sectors.get(at) {
             None => return Err(stop(at, Found::Absent)),
             Some(SectorVerdict::Stale) => return Err(self.unfinished(at, at)),
@@ -167,34 +180,60 @@ impl<'a> Scanner<'a> {
         BatchHeader::decode(&self.bytes[at * SECTOR..at * SECTOR + SECTOR_PAYLOAD])
     }
 
-    fn records(&self, at: usize, header: BatchHeader) -> Result<Batch, Break> {
-        let payload = Bytes::from(self.payload(at, header.length));
-        let mut rest = payload.slice(BATCH_HEADER..);
+    fn records(&mut self, at: usize, header: BatchHeader) -> Result<Batch, Break> {
+        let mut payload = std::mem::take(&mut self.payload);
+        self.copy_payload(at, header.length, &mut payload);
+        let records = self.records_in(at, &header, &payload);
+        self.payload = payload;
+        Ok(Batch { header, offset: (at * SECTOR) as u64, records: records? })
+    }
+
+    /// The records of the batch at `at`, of which `payload` is the whole.
+    fn records_in(&self, at: usize, header: &BatchHeader, payload: &[u8]) -> Result<Vec<OwnedRecord>, Break> {
+        let mut from = BATCH_HEADER;
         // The count comes from a header with a good checksum, yet it must not size an allocation beyond the batch.
-        let mut records = Vec::with_capacity((header.records as usize).min(rest.len() / 8));
-        for _ in 0..header.records {
-            let before = header.length - rest.len();
-            let Some(record) = decode(&mut rest) else {
-                return Err(self.rotten(at, at + before / SECTOR_PAYLOAD, "a record is not as it was pushed"));
+        let mut records = Vec::with_capacity((header.records as usize).min(payload.len() / 8));
+        let mut wanted = Vec::new();
+        for place in 0..header.records as usize {
+            let Some(verified) = verify(&payload[from..]) else {
+                return Err(self.rotten(at, at + from / SECTOR_PAYLOAD, "a record is not as it was pushed"));
             };
+            let Verified { record, payload: Range { start, end }, size } = verified;
+            if record.entry().is_some_and(|(group, index)| (self.is_wanted)(group, index)) {
+                wanted.push((place, from + start..from + end));
+            }
             records.push(record);
+            from += size;
         }
-        if !rest.is_empty() {
+        if from != payload.len() {
             return Err(self.rotten(at, at, "a batch holds more than its records"));
         }
-        Ok(Batch { header, offset: (at * SECTOR) as u64, records })
+        let size = wanted.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut memory = BytesMut::with_capacity(size);
+        for (place, bytes) in wanted {
+            memory.extend_from_slice(&payload[bytes]);
+            records[place].set_payload(memory.split().freeze());
+        }
+        Ok(records)
     }
 
     /// The first `length` payload bytes from sector `at` on, without the stamps.
     fn payload(&self, at: usize, length: usize) -> Vec<u8> {
-        let rest = &self.bytes[at * SECTOR..];
-        // A damaged head may claim more than there is.
-        let mut payload = Vec::with_capacity(length.next_multiple_of(SECTOR_PAYLOAD).min(rest.len()));
-        for sector in rest.chunks_exact(SECTOR).take(length.div_ceil(SECTOR_PAYLOAD)) {
-            payload.extend_from_slice(&sector[..SECTOR_PAYLOAD]);
-        }
-        payload.truncate(length);
+        let mut payload = Vec::new();
+        self.copy_payload(at, length, &mut payload);
         payload
+    }
+
+    /// As [`Self::payload`], in the place of what `out` held.
+    fn copy_payload(&self, at: usize, length: usize, out: &mut Vec<u8>) {
+        let rest = &self.bytes[at * SECTOR..];
+        out.clear();
+        // A damaged head may claim more than there is.
+        out.reserve(length.next_multiple_of(SECTOR_PAYLOAD).min(rest.len()));
+        for sector in rest.chunks_exact(SECTOR).take(length.div_ceil(SECTOR_PAYLOAD)) {
+            out.extend_from_slice(&sector[..SECTOR_PAYLOAD]);
+        }
+        out.truncate(length);
     }
 
     /// The batch at `at` lacks a sector: a write that did not finish, unless something in what unfinished writes cover
@@ -227,23 +266,28 @@ impl<'a> Scanner<'a> {
     /// The last position that the batch at `at` tells of before sector `bad`.
     fn last_before(&self, at: usize, bad: usize) -> Option<(GroupId, RaftIndex)> {
         let header = self.batch_header(at)?;
-        let mut payload = Bytes::from(self.payload(at, header.length.min((bad - at) * SECTOR_PAYLOAD)));
-        let mut rest = payload.split_off(BATCH_HEADER.min(payload.len()));
-        std::iter::from_fn(|| decode(&mut rest)).filter_map(|record| record.position()).last()
+        let payload = self.payload(at, header.length.min((bad - at) * SECTOR_PAYLOAD));
+        let mut rest = payload.get(BATCH_HEADER..)?;
+        let next = || {
+            let Verified { record, size, .. } = verify(rest)?;
+            rest = &rest[size..];
+            Some(record)
+        };
+        std::iter::from_fn(next).filter_map(|record| record.position()).last()
     }
 
     /// Whose bytes sector `bad` of the batch at `at` holds: the first record in it that does not verify, and if all do
     /// (the damage is in a stamp), the first one; nobody's, if it is padding. Nothing that may itself be damaged is reported.
     fn owner(&self, at: usize, bad: usize) -> Option<(GroupId, Option<RaftIndex>)> {
         let header = self.batch_header(at)?;
-        let payload = Bytes::from(self.payload(at, header.length));
+        let payload = self.payload(at, header.length);
         let bad_from = (bad - at) * SECTOR_PAYLOAD;
         let mut first = None;
         let mut from = BATCH_HEADER;
         while from < payload.len().min(bad_from + SECTOR_PAYLOAD) {
             let (group, index, size) = claim(&payload[from..])?;
             if from + size > bad_from {
-                if decode(&mut payload.slice(from..)).is_none() {
+                if verify(&payload[from..]).is_none() {
                     return (from + RECORD_HEADER <= bad_from).then_some((group, index));
                 }
                 first = first.or(Some((group, index)));

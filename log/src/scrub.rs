@@ -203,7 +203,7 @@ fn damage_of(segment: &Sealed, bytes: &[u8]) -> Option<Damage> {
         Err(RecoveryError::Damaged(damage)) => return Some(damage),
         Err(_) => return Some(Damage::new(file, 0, "its header is of another member or another version")),
     };
-    match scan_whole(file, &header, bytes) {
+    match scan_whole(file, &header, bytes, &|_, _| false) {
         Err(damage) => Some(damage),
         Ok(scan) => damage_in(file, scan, *promised),
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, FileBytes};
 use crate::sector::BLOCK;
 
 /// A place in a file, and what was read beyond it.
@@ -13,6 +13,8 @@ pub(crate) struct FileSteps<'a> {
     step: u64,
     /// Told how many bytes were read, after each step.
     pace: &'a mut dyn FnMut(u64),
+    /// The memory of the last step.
+    read: FileBytes,
     bytes: Vec<u8>,
     passed: usize,
     /// Where `bytes` ends in the file.
@@ -24,7 +26,8 @@ impl<'a> FileSteps<'a> {
     /// Begins at the file's begin. `step` is in bytes, a multiple of the block size.
     pub(crate) fn new(disk: &'a dyn Disk, file: &'a Path, step: u64, pace: &'a mut dyn FnMut(u64)) -> Self {
         assert!(step > 0 && step.is_multiple_of(BLOCK as u64));
-        Self { disk, file, step, pace, bytes: Vec::new(), passed: 0, next: 0, ended: false }
+        let (read, bytes) = (FileBytes::default(), Vec::new());
+        Self { disk, file, step, pace, read, bytes, passed: 0, next: 0, ended: false }
     }
 
     pub(crate) fn file(&self) -> &'a Path {
@@ -41,11 +44,13 @@ impl<'a> FileSteps<'a> {
         while self.bytes.len() - self.passed < wanted && !self.ended {
             self.bytes.drain(..self.passed);
             self.passed = 0;
-            let read = self.disk.read_at(self.file, self.next, self.step)?;
-            self.next += read.len() as u64;
-            self.ended = (read.len() as u64) < self.step;
-            self.bytes.extend_from_slice(&read);
-            (self.pace)(read.len() as u64);
+            let memory = std::mem::take(&mut self.read);
+            self.read = self.disk.read_again(memory, self.file, self.next, self.step)?;
+            let read = self.read.len() as u64;
+            self.next += read;
+            self.ended = read < self.step;
+            self.bytes.extend_from_slice(&self.read);
+            (self.pace)(read);
         }
         Ok(&self.bytes[self.passed..])
     }

@@ -42,6 +42,23 @@ fn an_undamaged_log_comes_back() {
 }
 
 #[test]
+fn what_a_snapshot_covers_is_verified_all_the_same() {
+    let (mut disk, _, writes) = three_batches();
+    let base = |group: GroupId| (group == GroupId::new(1)).then(|| position(3, 1));
+    let recovered = disk.recover_on(&base).expect("good");
+    assert_eq!((indices(&recovered, 1), indices(&recovered, 2)), (vec![4], vec![1, 2]));
+    assert!(payloads_are_right(&recovered));
+    for write in &writes {
+        for byte in 0..write.bytes.len() {
+            let at = (write.ticket.offset as usize + byte) * 8;
+            disk.flip(&write.file, at);
+            assert!(matches!(disk.recover_on(&base), Err(RecoveryError::Damaged(_))), "byte {byte}");
+            disk.flip(&write.file, at);
+        }
+    }
+}
+
+#[test]
 fn every_flipped_bit_of_a_whole_batch_is_named() {
     let (mut bad, _, writes) = three_batches();
     for (name, write) in [("first", &writes[0]), ("middle", &writes[1]), ("last", &writes[2])] {

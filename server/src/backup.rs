@@ -115,10 +115,12 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn piece(&mut self, piece: &[u8]) -> Result<(), String> {
-        self.unframer.push(piece);
-        while let Some(chunk) = self.unframer.take() {
-            self.chunk(&chunk)?;
+        let mut unframer = std::mem::take(&mut self.unframer);
+        unframer.push(piece);
+        while let Some(chunk) = unframer.take() {
+            self.chunk(chunk)?;
         }
+        self.unframer = unframer;
         Ok(())
     }
 

@@ -170,9 +170,7 @@ fn run(config: Config) -> Result<Reason, End> {
         let seed = Seed { me, node, birth, shards, resume, founding, listeners, connections, notices };
         executor::start(seed)?;
     }
-    if let Some(scrub) = node.config.scrub {
-        scrub::start(Arc::clone(&node), birth.log_identity(), scrub)?;
-    }
+    scrub::start(Arc::clone(&node), birth.log_identity(), node.config.scrub, found.unread)?;
     let mut memory = Memory::new(data, birth);
     let reason = wait(&node, &heard, signals, &mut memory)?;
     if matches!(reason, Reason::Outdated) {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
 use log::{
-    BegunLogs, GroupId, GroupLog, OsDisk, Position, RecoveryError, Resume, SnapshotError, SnapshotFile, list_snapshots,
-    read_snapshot, recover, set_aside, tidy_snapshots,
+    BegunLogs, GroupId, GroupLog, OsDisk, Position, RecoveryError, Resume, SnapshotError, SnapshotFile, SnapshotHead,
+    list_snapshots, read_snapshot, recover, set_aside, tidy_snapshots,
 };
 use shard::group::LogEntry;
 use shard::history::HistoryLimits;
@@ -19,7 +21,7 @@ use shard::store::Store;
 
 use crate::birth::Birth;
 use crate::config::Config;
-use crate::core::unframe;
+use crate::core::Unframer;
 use crate::failure::Fatal;
 
 /// What one shard starts from.
@@ -27,9 +29,9 @@ use crate::failure::Fatal;
 pub(crate) struct ShardSeed {
     /// Its number, and that of its group.
     pub(crate) shard: u16,
-    /// The chunks of its newest readable snapshot; none: it starts empty.
+    /// The pieces of its newest readable snapshot; none: it starts empty.
     pub(crate) snapshot: Option<Vec<Bytes>>,
-    /// Positions of its snapshots on the disk, newest readable first.
+    /// Positions of its snapshots on the disk, the one that it starts from first.
     pub(crate) snapshots: Vec<(RaftIndex, Term)>,
     /// Where its newest damaged snapshot ended.
     pub(crate) lost: Option<RaftIndex>,
@@ -63,11 +65,17 @@ impl ShardSeed {
     }
 }
 
-/// A shard's state from the pieces of a snapshot of it.
+/// A shard's state from the pieces of a snapshot of it, each of which is given up when it has been taken in.
 pub(crate) fn restore(shard: u16, pieces: Vec<Bytes>, limits: HistoryLimits) -> Result<Store, Fatal> {
-    let mut restore = Restore::new(limits);
-    for chunk in unframe(pieces).ok_or_else(|| unusable(shard, &"its snapshot's chunks do not fit"))? {
-        restore.push(&chunk).map_err(|error| unusable(shard, &error))?;
+    let (mut restore, mut unframer) = (Restore::new(limits), Unframer::default());
+    for piece in pieces {
+        unframer.push(&piece);
+        while let Some(chunk) = unframer.take() {
+            restore.push(chunk).map_err(|error| unusable(shard, &error))?;
+        }
+    }
+    if !unframer.is_empty() {
+        return Err(unusable(shard, &"its snapshot's chunks do not fit"));
     }
     restore.finish().map_err(|error| unusable(shard, &error))
 }
@@ -101,6 +109,9 @@ pub(crate) struct Found {
     pub(crate) resume: Vec<Resume>,
     /// The logs that this start begins.
     pub(crate) begun: BegunLogs,
+    /// Snapshots that count and were not read: the one before the newest of each shard. What it covers of the log is given up on the
+    /// strength of it, so it is to be read soon; but clients need not wait for that.
+    pub(crate) unread: Vec<SnapshotFile>,
 }
 
 impl Found {
@@ -147,7 +158,8 @@ impl From<Unread> for Fatal {
 /// A shard's newest readable snapshot.
 struct Loaded {
     position: Position,
-    chunks: Vec<Bytes>,
+    pieces: Vec<Bytes>,
+    /// Those before it, which nobody has read.
     older: Vec<SnapshotFile>,
 }
 
@@ -179,6 +191,7 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
     // An executor without shards has nothing to write.
     let logs_begun = BegunLogs { epoch: recovered.epoch, logs: birth.shards.min(cores as u16) };
     let mut shards: Vec<Vec<ShardSeed>> = (0..cores).map(|_| Vec::new()).collect();
+    let unread = snapshots.values().filter_map(|loaded| loaded.older.first().cloned()).collect();
     let mut entries = 0;
     for shard in 0..birth.shards {
         let group = GroupId::new(shard);
@@ -195,50 +208,56 @@ pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>
         let ms = begun.elapsed().as_millis();
         tracing::info!(target: "wal", "read back {entries} entries from {bytes} bytes of log in {ms} ms");
     }
-    Ok(Found { shards, resume: recovered.resume(cores as u16), begun: logs_begun })
+    Ok(Found { shards, resume: recovered.resume(cores as u16), begun: logs_begun, unread })
 }
 
 fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
-    let Some(Loaded { position, chunks, older }) = loaded else {
+    let Some(Loaded { position, pieces, older }) = loaded else {
         return ShardSeed { shard, snapshot: None, snapshots: Vec::new(), lost: None, log };
     };
     let newest = (RaftIndex(position.index.get()), Term(position.term));
     // Of the older ones only the position counts: the log is kept from there on.
     let older = older.iter().map(|file| (RaftIndex(file.index.get()), Term::default()));
     let snapshots = std::iter::once(newest).chain(older).collect();
-    ShardSeed { shard, snapshot: Some(chunks), snapshots, lost: None, log }
+    ShardSeed { shard, snapshot: Some(pieces), snapshots, lost: None, log }
 }
 
-/// For each shard the newest snapshot that reads well, and those before it, of which the newest reads well, too; and the
-/// damaged ones, which are named.
+/// For each shard the newest snapshot that reads well; and the damaged ones, which are named.
 fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<SnapshotFile>), Fatal> {
     let files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
     })?;
-    let mut loaded: BTreeMap<GroupId, Loaded> = BTreeMap::new();
-    let mut damaged = Vec::new();
     // Newest first within a group.
-    for file in files {
-        let newer = loaded.get_mut(&file.group);
-        if let Some(newer) = newer.filter(|newer| !newer.older.is_empty()) {
-            newer.older.push(file);
-            continue;
+    let queue = Mutex::new(files.chunk_by(|a, b| a.group == b.group));
+    let found = Mutex::new((BTreeMap::new(), Vec::new()));
+    let load = || {
+        while let Some(files) = { queue.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+            let (loaded, damaged) = load_newest(files);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.0.extend(loaded.map(|loaded| (files[0].group, loaded)));
+            found.1.extend(damaged);
         }
-        // The one before, too: what it covers of the log is given up on the strength of it.
+    };
+    thread::scope(|scope| (0..OsDisk::default().threads()).for_each(|_| drop(scope.spawn(load))));
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The newest of one shard's snapshots that reads well, and the damaged ones that are newer.
+fn load_newest(files: &[SnapshotFile]) -> (Option<Loaded>, Vec<SnapshotFile>) {
+    let mut damaged = Vec::new();
+    for (at, file) in files.iter().enumerate() {
         match read_snapshot(&file.path) {
-            Ok((head, chunks)) => match loaded.get_mut(&file.group) {
-                Some(newer) => newer.older.push(file),
-                None => {
-                    loaded.insert(file.group, Loaded { position: head.position, chunks, older: Vec::new() });
-                }
-            },
+            Ok((SnapshotHead { position, .. }, pieces)) => {
+                let older = files[at + 1..].to_vec();
+                return (Some(Loaded { position, pieces, older }), damaged);
+            }
             Err(error) => {
                 tracing::error!(target: "snap", "{error}");
-                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then_some(file));
+                damaged.extend(matches!(error, SnapshotError::Damaged { .. }).then(|| file.clone()));
             }
         }
     }
-    Ok((loaded, damaged))
+    (None, damaged)
 }
 
 /// The state was found without this snapshot: it must not count as one of those that are kept.

@@ -24,30 +24,59 @@ use crate::failure::Fatal;
 /// The first round does not begin sooner, so that restarts (several, when something is wrong) do not pay for it.
 const FIRST_PAUSE: Duration = Duration::from_mins(5);
 
-/// How long until an executor with a full mailbox is told again.
+/// How long until an executor with a full mailbox is told again, or it is asked again whether clients are served.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Starts the thread, which ends with the process.
-pub(crate) fn start(node: Arc<Node>, identity: LogIdentity, scrub: Scrub) -> Result<(), Fatal> {
-    let scrubber =
-        Scrubber { node, identity, scrub, pace: Pace::new(scrub.bytes_per_second), reported: HashSet::new() };
-    let spawned = thread::Builder::new().name("uetcd-scrub".to_owned()).spawn(move || scrubber.run());
+/// How fast the snapshots are read that the start has left unread: soon, and without being felt.
+const UNREAD_BYTES_PER_SECOND: u64 = 64 << 20;
+
+/// Starts the thread, which ends with the process, or, where there is no scrub, when it has looked at `unread`: snapshots that count and
+/// that the start has not read.
+pub(crate) fn start(
+    node: Arc<Node>,
+    identity: LogIdentity,
+    scrub: Option<Scrub>,
+    unread: Vec<SnapshotFile>,
+) -> Result<(), Fatal> {
+    if scrub.is_none() && unread.is_empty() {
+        return Ok(());
+    }
+    let scrubber = Scrubber { node, identity, pace: Pace::new(UNREAD_BYTES_PER_SECOND), reported: HashSet::new() };
+    let spawned = thread::Builder::new().name("uetcd-scrub".to_owned()).spawn(move || scrubber.run(&unread, scrub));
     spawned.map(drop).map_err(|error| Fatal::Other(format!("the scrub can not start: {error}")))
 }
 
 struct Scrubber {
     node: Arc<Node>,
     identity: LogIdentity,
-    scrub: Scrub,
     pace: Pace,
     /// Damaged segments that are still there: known, and on their way out.
     reported: HashSet<PathBuf>,
 }
 
 impl Scrubber {
-    fn run(mut self) {
+    fn run(mut self, unread: &[SnapshotFile], scrub: Option<Scrub>) {
         step_back();
-        thread::sleep(self.scrub.interval.min(FIRST_PAUSE));
+        if self.first(unread).is_none() {
+            return;
+        }
+        if let Some(scrub) = scrub {
+            self.rounds(scrub);
+        }
+    }
+
+    /// Reads what the start has not, once clients are served. `None`: the process stops.
+    fn first(&mut self, unread: &[SnapshotFile]) -> Option<()> {
+        while self.node.phase() < Phase::Serving {
+            thread::sleep(RETRY);
+        }
+        unread.iter().try_for_each(|snapshot| self.snapshot(snapshot))
+    }
+
+    /// Round after round, until the process stops.
+    fn rounds(&mut self, scrub: Scrub) {
+        self.pace = Pace::new(scrub.bytes_per_second);
+        thread::sleep(scrub.interval.min(FIRST_PAUSE));
         loop {
             let begun = Instant::now();
             if self.round().is_none() {
@@ -55,7 +84,7 @@ impl Scrubber {
             }
             self.node.scrubbed.round_ended(SystemTime::now());
             tracing::debug!(target: "wal", "the scrub has read everything in {} s", begun.elapsed().as_secs());
-            thread::sleep(self.scrub.interval.saturating_sub(begun.elapsed()));
+            thread::sleep(scrub.interval.saturating_sub(begun.elapsed()));
         }
     }
 

@@ -40,8 +40,10 @@ impl Dice {
 }
 
 /// The files of a simulated disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemDisk {
+    /// Whose log it is.
+    pub(crate) identity: LogIdentity,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     /// What a power cut could leave: told of the files after each change, one by one.
     pub(crate) watched: Option<Watched>,
@@ -56,7 +58,13 @@ pub(crate) struct Watched {
 impl Clone for MemDisk {
     /// The files; nobody watches the copy.
     fn clone(&self) -> Self {
-        Self { files: self.files.clone(), watched: None }
+        Self { identity: self.identity, files: self.files.clone(), watched: None }
+    }
+}
+
+impl Default for MemDisk {
+    fn default() -> Self {
+        Self { identity: IDENTITY, files: BTreeMap::new(), watched: None }
     }
 }
 
@@ -124,8 +132,11 @@ impl MemDisk {
         self.recover_on(&|_| None)
     }
 
-    pub(crate) fn recover_on(&self, base: &dyn Fn(GroupId) -> Option<Position>) -> Result<Recovered, RecoveryError> {
-        recover(self, Path::new(DIR), IDENTITY, base)
+    pub(crate) fn recover_on(
+        &self,
+        base: &(dyn Fn(GroupId) -> Option<Position> + Sync),
+    ) -> Result<Recovered, RecoveryError> {
+        recover(self, Path::new(DIR), self.identity, base)
     }
 }
 
@@ -166,8 +177,8 @@ impl MemLog {
             }
             spares.push((path, header));
         }
-        let mut log =
-            Self { core, appender: Appender::new(Start { identity: IDENTITY, resume, segment_bytes }), spares };
+        let appender = Appender::new(Start { identity: disk.identity, resume, segment_bytes });
+        let mut log = Self { core, appender, spares };
         log.maintain(disk);
         for (group, state) in groups {
             for record in state.state_records(*group) {

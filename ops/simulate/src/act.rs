@@ -1,5 +1,6 @@
 //! What one core of one node can do in a step.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
@@ -113,7 +114,7 @@ impl World {
         if let Some(call) = seat.tidying.pop_front() {
             return ignore_missing(disk.call(&call));
         }
-        let Some(writing) = &mut seat.saving else { return Ok(()) };
+        let Some(writing) = &mut seat.saving else { return self.read_unread(at, core) };
         match writing.step(disk) {
             Ok(false) => Ok(()),
             Ok(true) => {
@@ -130,6 +131,19 @@ impl World {
                 if fault == Fault::Power { Err(fault) } else { Ok(()) }
             }
         }
+    }
+
+    /// Reads a snapshot that the start has left unread. A damaged one is set aside, and another takes its place.
+    fn read_unread(&mut self, at: usize, core: usize) -> Result<(), Fault> {
+        let Node { disk, running, .. } = &mut self.nodes[at];
+        let Some(running) = running else { return Ok(()) };
+        let seat = &mut running.cores[core];
+        let Some(unread) = seat.unread.pop().filter(|unread| !unread.is_good(disk)) else { return Ok(()) };
+        self.counts.count(Happened::SnapshotAside);
+        let nth = seat.seat(unread.shard);
+        seat.seats[nth].lost(unread.upto);
+        let aside = PathBuf::from(format!("{}.broken", unread.path.display()));
+        ignore_missing(disk.call(&Call::Rename(unread.path, aside)))
     }
 
     /// Goes on with a snapshot that is received.

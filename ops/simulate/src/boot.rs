@@ -23,7 +23,7 @@ use crate::disk::{Call, Fault};
 use crate::files::LOGS;
 use crate::node::{Birth, Node, Running};
 use crate::plan::{ELECTION_TICKS, Plan};
-use crate::snapshots::{self, Found, Seat, unfinished};
+use crate::snapshots::{self, Found, Seat, Unread, unfinished};
 use crate::store::{CoreLog, position};
 use shard::random::Random;
 
@@ -91,11 +91,11 @@ impl Node {
     /// Snapshots and logs; damaged snapshots that were done without are set aside.
     fn read_back(&mut self, start: &mut Start<'_>) -> Result<(Vec<Found>, Recovered), Stopped> {
         let found = snapshots::load(&self.disk, start.plan.shards as u16);
-        let base = |group: GroupId| {
-            let newest = found[usize::from(group.get())].newest.as_ref();
-            Some(position(newest.map_or(self.log_start(), |(upto, _)| *upto)))
-        };
-        let recovered = recover(&self.disk, Path::new(LOGS), self.identity(), &base as &dyn Fn(_) -> Option<Position>);
+        let log_start = self.log_start();
+        let newest = |found: &Found| position(found.newest.as_ref().map_or(log_start, |(upto, _)| *upto));
+        let bases: Vec<Position> = found.iter().map(newest).collect();
+        let base = |group: GroupId| bases.get(usize::from(group.get())).copied();
+        let recovered = recover(&self.disk, Path::new(LOGS), self.identity(), &base);
         let recovered = recovered.map_err(Stopped::Log)?;
         if let Some(noted) = self.noted {
             noted.check(Path::new(LOGS), &recovered).map_err(Stopped::Log)?;
@@ -114,7 +114,7 @@ impl Node {
         let shards = seeds.len();
         let order = Order::new(shards, cores, Index::ZERO);
         let mut system = System::default();
-        let mut seats: Vec<(Vec<Shard>, Vec<Seat>)> = (0..cores).map(|_| Default::default()).collect();
+        let mut seats: Vec<(Vec<Shard>, Vec<Seat>, Vec<Unread>)> = (0..cores).map(|_| Default::default()).collect();
         for seed in seeds {
             let at = usize::from(seed.shard);
             let seat = Seat::new(seed.on_disk.iter().copied(), seed.lost);
@@ -126,8 +126,10 @@ impl Node {
             order.publish_uncommitted(shard.id(), shard.oldest_uncommitted());
             seats[at % cores].0.push(shard);
             seats[at % cores].1.push(seat);
+            seats[at % cores].2.extend(seed.unread);
         }
-        let cores = seats.into_iter().zip(logs).map(|((shards, seats), log)| Core::new(shards, log, seats));
+        let cores =
+            seats.into_iter().zip(logs).map(|((shards, seats, unread), log)| Core::new(shards, log, seats, unread));
         self.running = Some(Running {
             process: start.process,
             clock_ahead_ns: self.clock_ahead_ns,
@@ -185,17 +187,18 @@ struct Seed {
     chunks: Option<Vec<Vec<u8>>>,
     on_disk: Vec<(RaftIndex, Term)>,
     lost: Option<RaftIndex>,
+    unread: Option<Unread>,
     log: GroupLog,
 }
 
 impl Seed {
     fn new(shard: u16, found: Found, groups: &BTreeMap<GroupId, GroupLog>, start: (RaftIndex, Term)) -> Self {
         let lost = found.damaged.iter().map(|(_, upto)| *upto).max();
-        let (upto, chunks) = found.newest.unzip();
+        let (unread, (upto, chunks)) = (found.unread, found.newest.unzip());
         let base = Some(position(upto.unwrap_or(start)));
         let empty = || GroupLog { base, ..GroupLog::default() };
         let log = groups.get(&GroupId::new(shard)).cloned().unwrap_or_else(empty);
-        Self { shard, chunks, on_disk: upto.into_iter().chain(found.older).collect(), lost, log }
+        Self { shard, chunks, on_disk: upto.into_iter().chain(found.older).collect(), lost, unread, log }
     }
 }
 

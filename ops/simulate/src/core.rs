@@ -15,7 +15,7 @@ use shard::shard::{Applied, Outputs, Shard, Write};
 
 use crate::network::{FrontierSaid, Network, Payload, Sender};
 use crate::plan::Plan;
-use crate::snapshots::{Seat, Writing};
+use crate::snapshots::{Seat, Unread, Writing};
 use crate::store::{CoreLog, frontier};
 
 /// Contexts of quorum rounds from here on are reads; below, they are rounds of the regime.
@@ -68,6 +68,8 @@ pub(crate) struct Core {
     /// The own snapshot that is being written, and what is removed after it.
     pub(crate) saving: Option<Writing>,
     pub(crate) tidying: VecDeque<crate::disk::Call>,
+    /// What the start has left to be read.
+    pub(crate) unread: Vec<Unread>,
     pub(crate) receiving: Vec<Receiving>,
     pub(crate) mail: VecDeque<Mail>,
     /// What groups want from the log on disk.
@@ -111,13 +113,14 @@ pub(crate) struct Around<'a> {
 }
 
 impl Core {
-    pub(crate) fn new(shards: Vec<Shard>, log: CoreLog, seats: Vec<Seat>) -> Self {
+    pub(crate) fn new(shards: Vec<Shard>, log: CoreLog, seats: Vec<Seat>, unread: Vec<Unread>) -> Self {
         Self {
             shards,
             log,
             seats,
             saving: None,
             tidying: VecDeque::new(),
+            unread,
             receiving: Vec::new(),
             mail: VecDeque::new(),
             fetches: VecDeque::new(),

@@ -101,31 +101,43 @@ pub(crate) fn unfinished(disk: &SimDisk) -> impl Iterator<Item = PathBuf> + use<
 pub(crate) struct Found {
     /// The newest that reads well.
     pub(crate) newest: Option<(Upto, Vec<Vec<u8>>)>,
-    /// Where those before it end.
+    /// Where those before it end. Nobody has read them.
     pub(crate) older: Vec<Upto>,
+    /// The first of these, which is to be read soon.
+    pub(crate) unread: Option<Unread>,
     pub(crate) damaged: Vec<(PathBuf, RaftIndex)>,
 }
 
-/// Reads the snapshots of all shards, as the server's `recovery.rs` does: the newest readable one, and the one before it.
+/// A snapshot that counts and that the start has not read.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    pub(crate) shard: ShardId,
+    pub(crate) path: PathBuf,
+    pub(crate) upto: RaftIndex,
+}
+
+impl Unread {
+    /// As the server's `scrub.rs` does. False: it is there, and damaged.
+    pub(crate) fn is_good(&self, disk: &SimDisk) -> bool {
+        !disk.exists(&self.path) || visit_snapshot_on(disk, &self.path, &mut |_| {}).is_ok()
+    }
+}
+
+/// Reads the newest readable snapshot of each shard, as the server's `recovery.rs` does.
 pub(crate) fn load(disk: &SimDisk, shards: u16) -> Vec<Found> {
     let mut found: Vec<Found> = (0..shards).map(|_| Found::default()).collect();
     for file in list_snapshots_on(disk, Path::new(SNAPSHOTS)).unwrap_or_default() {
         let of_shard = &mut found[usize::from(file.group.get())];
         let index = RaftIndex(file.index.get());
-        if !of_shard.older.is_empty() {
+        if of_shard.newest.is_some() {
+            let shard = ShardId(file.group.get());
+            of_shard.unread.get_or_insert(Unread { shard, path: file.path, upto: index });
             of_shard.older.push((index, Term::default()));
             continue;
         }
         let mut bytes = Vec::new();
         match visit_snapshot_on(disk, &file.path, &mut |piece| bytes.extend_from_slice(piece)) {
-            Ok(head) => {
-                let upto = (index, Term(head.position.term));
-                if of_shard.newest.is_some() {
-                    of_shard.older.push(upto);
-                } else {
-                    of_shard.newest = Some((upto, chunks_of(&bytes)));
-                }
-            }
+            Ok(head) => of_shard.newest = Some(((index, Term(head.position.term)), chunks_of(&bytes))),
             Err(_) => of_shard.damaged.push((file.path, index)),
         }
     }
@@ -179,6 +191,19 @@ impl Seat {
         let previous = self.previous?.0;
         self.given_up = previous;
         Some(previous)
+    }
+
+    /// The one that ends there is no more. If it was one of the newest two, there will be two again.
+    pub(crate) fn lost(&mut self, index: RaftIndex) {
+        let is_lost = |upto: Option<Upto>| upto.is_some_and(|upto| upto.0 == index);
+        if is_lost(self.previous) {
+            self.previous = None;
+        } else if is_lost(self.newest) {
+            self.newest = self.previous.take();
+        } else {
+            return;
+        }
+        self.outgrown = self.outgrown.max(index);
     }
 
     /// Another snapshot brings the shard nearer to doing without what has rotted.

@@ -193,7 +193,7 @@ impl Receiving {
                         unframer.push(&piece.data);
                     }
                     while let Some(chunk) = unframer.take() {
-                        restore.push(&chunk).map_err(|error| error.to_string())?;
+                        restore.push(chunk).map_err(|error| error.to_string())?;
                     }
                     if let Some(core) = self.core.upgrade() {
                         self.acknowledge(&mut core.inner.borrow_mut(), SnapshotOutcome::Going);

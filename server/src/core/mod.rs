@@ -71,7 +71,7 @@ pub(crate) use message::Message;
 pub(crate) use node::{Node, Phase, Strangers};
 pub(crate) use post::Asked;
 pub(crate) use read::shown;
-pub(crate) use snapshot::{Unframer, pieces, unframe};
+pub(crate) use snapshot::{Unframer, pieces};
 
 /// One executor's part of the node.
 pub(crate) struct Core {

@@ -340,41 +340,33 @@ pub(crate) fn pieces(chunk: &[u8]) -> impl Iterator<Item = Bytes> + use<> {
 #[derive(Default)]
 pub(crate) struct Unframer {
     bytes: Vec<u8>,
+    /// Of these, what was taken.
+    taken: usize,
 }
 
 impl Unframer {
     /// Takes the next piece.
     pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
         self.bytes.extend_from_slice(piece);
     }
 
     /// The next chunk, if it is whole.
-    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take(&mut self) -> Option<&[u8]> {
         const LENGTH: usize = size_of::<u64>();
-        let mut front = self.bytes.get(..LENGTH)?;
+        let rest = &self.bytes[self.taken..];
+        let mut front = rest.get(..LENGTH)?;
         let end = LENGTH.checked_add(usize::try_from(front.get_u64_le()).ok()?)?;
-        let chunk = self.bytes.get(LENGTH..end)?.to_vec();
-        self.bytes.drain(..end);
+        let chunk = rest.get(LENGTH..end)?;
+        self.taken += end;
         Some(chunk)
     }
 
     /// Nothing is left over.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.taken == self.bytes.len()
     }
-}
-
-/// The shard's chunks from those of a file.
-pub(crate) fn unframe(pieces: Vec<Bytes>) -> Option<Vec<Vec<u8>>> {
-    let mut unframer = Unframer::default();
-    let mut chunks = Vec::new();
-    for piece in pieces {
-        unframer.push(&piece);
-        while let Some(chunk) = unframer.take() {
-            chunks.push(chunk);
-        }
-    }
-    unframer.is_empty().then_some(chunks)
 }
 
 #[cfg(test)]
@@ -470,9 +462,17 @@ mod tests {
             pieces.extend(framed.chunks(SNAPSHOT_CHUNK_MAX).map(Bytes::copy_from_slice));
         }
         assert_eq!(chunks.iter().flat_map(|chunk| super::pieces(chunk)).collect::<Vec<_>>(), pieces);
-        assert_eq!(unframe(pieces.clone()).as_deref(), Some(&chunks[..]));
+        let unframe = |pieces: &[Bytes]| {
+            let (mut unframer, mut chunks) = (Unframer::default(), Vec::new());
+            for piece in pieces {
+                unframer.push(piece);
+                chunks.extend(std::iter::from_fn(|| unframer.take().map(<[u8]>::to_vec)));
+            }
+            (chunks, unframer.is_empty())
+        };
+        assert_eq!(unframe(&pieces), (chunks.to_vec(), true));
         pieces.pop();
         pieces.push(Bytes::from_static(b"short"));
-        assert_eq!(unframe(pieces), None);
+        assert_eq!(unframe(&pieces), (chunks[..3].to_vec(), false));
     }
 }
