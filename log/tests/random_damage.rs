@@ -7,7 +7,8 @@ mod common;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use common::{MemDisk, indices, new_log, payloads_are_right};
+use common::{IDENTITY, MemDisk, SEGMENT_BYTES, indices, open_all, payloads_are_right};
+use log::LogIdentity;
 use log::sector::{BLOCK, SECTOR};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -29,23 +30,41 @@ enum Harm {
     Swap,
     /// A block is what it was some time ago: a write that was acknowledged and is absent.
     Stale,
+    /// A block is that of another member, of the same place in the same file.
+    Foreign,
 }
 
-/// A log of two groups in several segments, as it is and as it was before the last batches.
-fn long_log() -> &'static (MemDisk, MemDisk) {
-    static LOG: OnceLock<(MemDisk, MemDisk)> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let (mut disk, mut log) = new_log();
-        let mut before = None;
-        for n in 1..=BATCHES {
-            let size = (n * 977 % 6000) as usize;
-            log.batch(&mut disk, &[(1, n, size), (2, 2 * n - 1, 100), (2, 2 * n, 10)]);
-            if n == BATCHES - BEHIND {
-                before = Some(disk.clone());
-            }
-        }
-        (disk, before.expect("more batches"))
+struct Logs {
+    /// A log of two groups in several segments.
+    now: MemDisk,
+    /// As it was before the last batches.
+    before: MemDisk,
+    /// The same, of another member.
+    others: MemDisk,
+}
+
+fn logs() -> &'static Logs {
+    static LOGS: OnceLock<Logs> = OnceLock::new();
+    LOGS.get_or_init(|| {
+        let other = LogIdentity { member: IDENTITY.member + 1, ..IDENTITY };
+        let [(now, before), (others, _)] = [IDENTITY, other].map(long_log);
+        assert!(now.files.keys().eq(others.files.keys()));
+        Logs { now, before, others }
     })
+}
+
+fn long_log(identity: LogIdentity) -> (MemDisk, MemDisk) {
+    let mut disk = MemDisk { identity, ..MemDisk::default() };
+    let mut log = open_all(&mut disk, 1, SEGMENT_BYTES).remove(0);
+    let mut before = None;
+    for n in 1..=BATCHES {
+        let size = (n * 977 % 6000) as usize;
+        log.batch(&mut disk, &[(1, n, size), (2, 2 * n - 1, 100), (2, 2 * n, 10)]);
+        if n == BATCHES - BEHIND {
+            before = Some(disk.clone());
+        }
+    }
+    (disk, before.expect("more batches"))
 }
 
 /// A file and an aligned place in it, out of all.
@@ -62,7 +81,7 @@ fn place(disk: &MemDisk, draw: u64, unit: usize) -> (PathBuf, usize) {
 }
 
 fn harmed(harm: Harm, draws: [u64; 2]) -> MemDisk {
-    let (disk, before) = long_log();
+    let Logs { now: disk, before, others } = logs();
     let mut bad = disk.clone();
     match harm {
         Harm::Flip => {
@@ -81,6 +100,10 @@ fn harmed(harm: Harm, draws: [u64; 2]) -> MemDisk {
             let (file, at) = place(before, draws[0], BLOCK);
             bad.write(&file, at as u64, &before.files[&file][at..at + BLOCK]);
         }
+        Harm::Foreign => {
+            let (file, at) = place(disk, draws[0], BLOCK);
+            bad.write(&file, at as u64, &others.files[&file][at..at + BLOCK]);
+        }
     }
     bad
 }
@@ -92,7 +115,8 @@ fn cases() -> u32 {
 #[test]
 fn damage_anywhere_is_noticed_or_harmless() {
     let cases = cases();
-    let harm = prop_oneof![Just(Harm::Flip), Just(Harm::Zero), Just(Harm::Swap), Just(Harm::Stale)];
+    let harm =
+        prop_oneof![Just(Harm::Flip), Just(Harm::Zero), Just(Harm::Swap), Just(Harm::Stale), Just(Harm::Foreign)];
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let outcome = TestRunner::new(config).run(&(harm, any::<[u64; 2]>()), |(harm, draws)| {
         if let Ok(recovered) = harmed(harm, draws).recover() {
@@ -103,5 +127,7 @@ fn damage_anywhere_is_noticed_or_harmless() {
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    println!("damages: {cases} random flips, zeroed sectors, swapped and stale blocks, all noticed or harmless");
+    println!(
+        "damages: {cases} random flips, zeroed sectors, swapped and stale blocks, blocks of another member, all noticed or harmless"
+    );
 }

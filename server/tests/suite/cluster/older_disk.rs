@@ -2,10 +2,10 @@
 //! before it can vote.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::api::{added, wait_count};
-use super::members::{Cluster, Setup};
+use super::members::{Cluster, Setup, impatient};
 use crate::harness::{Client, PATIENCE, copy_dir, eventually, load, uetcd_only};
 
 const NOTICED: &str = "an older one was put in its place. This member starts again";
@@ -80,6 +80,54 @@ fn an_older_disk_has_no_vote_until_it_has_caught_up() {
     cluster.wait_writable();
     let log = cluster.server(member).log();
     assert!(!log.contains(NOTICED) && !log.contains(VOTES), "{log}");
+}
+
+/// It holds what it needs for a vote that would elect one who lacks acknowledged writes: only that it has held more keeps it from that.
+#[test]
+fn an_older_disk_elects_nobody_who_lacks_what_its_member_has_acknowledged() {
+    uetcd_only!("etcd does not notice");
+    let (mut cluster, member, copy) = start();
+    let others: Vec<usize> = (0..3).filter(|nth| *nth != member).collect();
+    let primary = cluster.primary();
+    let (lags, keeps) = if others[0] == primary { (others[1], others[0]) } else { (others[0], others[1]) };
+    wait_told(&cluster, member);
+    // A stop writes down what others hold, a kill within half a minute may lose it.
+    cluster.terminate(lags);
+    cluster.wait_writable();
+    let via = cluster.primary_among(&[member, keeps]);
+    load(cluster.server(via), WRITES, |n| (format!("/d{}/last{n}", n % 32), format!("value={n}")));
+    cluster.kill(keeps);
+    cluster.kill(member);
+    put_back(&copy, cluster.data(member));
+    let url = cluster.next_plan().peer_url();
+    cluster.restart(lags);
+    cluster.restart_with(member, &["--listen-metrics-urls", &url]);
+    cluster.server(member).wait_for_log(NOTICED);
+    // A majority runs, and has no right to be one.
+    let mut clients = [lags, member].map(|nth| impatient(cluster.address(nth)));
+    let begun = Instant::now();
+    while begun.elapsed() < 10 * cluster.election() {
+        for client in &mut clients {
+            let answer = client.attempt("PUT", "/v2/keys/elected", Some("value=1"));
+            assert!(!answer.is_ok_and(|answer| answer.status < 300), "a majority of two was made of an older disk");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut scraper = Client::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"));
+    let page = scraper.get("/metrics").text();
+    assert!(page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1")), "{page}");
+    assert!(!cluster.server(member).log().contains(VOTES));
+    cluster.restart(keeps);
+    cluster.server(member).wait_for_log(VOTES);
+    cluster.wait_writable();
+    for nth in 0..3 {
+        let listed = cluster.client(nth).get("/v2/keys/?recursive=true&quorum=true").text();
+        assert_eq!(
+            (listed.matches("/last").count() as u64, count(&cluster, nth)),
+            (WRITES, 2 * WRITES),
+            "member {nth}"
+        );
+    }
 }
 
 /// While one that lost its data can not get it back, it serves no clients, and says so to whoever looks after it.
