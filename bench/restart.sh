@@ -42,7 +42,7 @@ wait "${pids[1]}" 2>/dev/null || true # it misses the server
 snapshots=$(snapshot_bytes)
 [ -n "${COLD:-}" ] || python3 -c '
 import mmap
-memory = mmap.mmap(-1, 2 << 30)
+memory = mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_HUGEPAGE)
 for at in range(0, len(memory), 4096): memory[at] = 1'
 begun=$(now)

@@ -53,6 +53,17 @@ against_in() {
             for (i = 1; i <= count; i++) printf "%s `%s` (%s)", i == 1 ? ":" : ",", order[i], said[order[i]] }' "$1"
 }
 
+# The page names the commit that was run: nothing may be changed, and no program may be older than its source.
+check_build() {
+    local changed program source
+    changed=$(git status --porcelain -- . ":!$RESULTS" ":!$PAGE")
+    [ -z "$changed" ] || { echo "what is run has to be committed first:" >&2; echo "$changed" >&2; exit 1; }
+    source=$(git log -1 --format=%ct -- '*.rs' '*.toml' Cargo.lock)
+    for program in "${UETCD_BIN:-}" "${LOADGEN_BIN:-}"; do
+        [ -z "$program" ] || [ "$(stat -c %Y "$program")" -ge "$source" ] || { echo "$program is older than its source: build it" >&2; exit 1; }
+    done
+}
+
 run_row() {
     local row=$1 volume=$2 entry output begun commit file earlier rc=0
     entry=$(field "$row" "$volume")
@@ -81,6 +92,7 @@ run_row() {
 run_rows() {
     local volume=$1 failed=0 row wanted
     shift
+    check_build
     cargo build --quiet --profile simulate -p simulate -p fuzz
     SIM="$(target)/simulate/simulate" FUZZ="$(target)/simulate/fuzz"
     export SIM FUZZ

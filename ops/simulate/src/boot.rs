@@ -19,7 +19,7 @@ use shard::system::System;
 use crate::checkers::{Mirror, Watcher};
 use crate::core::Core;
 use crate::counts::{Counts, Happened};
-use crate::disk::{Call, Fault};
+use crate::disk::{Call, Fault, SimDisk};
 use crate::files::LOGS;
 use crate::node::{Birth, Node, Running};
 use crate::plan::{ELECTION_TICKS, Plan};
@@ -55,8 +55,7 @@ impl Node {
     pub(crate) fn boot(&mut self, start: &mut Start<'_>) -> Result<(), Stopped> {
         let (found, mut recovered) = match self.read_back(start) {
             Err(Stopped::Log(error)) if start.members.len() > 1 && error.is_damage() => {
-                let me = self.id;
-                assert!(self.suspect, "node {me} lost its log to damage that nobody did: {error}");
+                self.assert_damaged(start.plan, &error);
                 start.counts.count(Happened::Damaged);
                 start.counts.count(Happened::Repaired);
                 self.forget();
@@ -88,18 +87,31 @@ impl Node {
         Ok(())
     }
 
-    /// Snapshots and logs; damaged snapshots that were done without are set aside.
-    fn read_back(&mut self, start: &mut Start<'_>) -> Result<(Vec<Found>, Recovered), Stopped> {
-        let found = snapshots::load(&self.disk, start.plan.shards as u16);
+    /// Nobody goes without a log, or stays down, that was not damaged: without that damage there would be all that is needed.
+    pub(crate) fn assert_damaged(&self, plan: &Plan, error: &RecoveryError) {
+        let me = self.id;
+        assert!(self.suspect, "node {me} lost its log to damage that nobody did: {error}");
+        let undamaged = self.look(&self.disk.undamaged(), plan).map(drop);
+        assert!(undamaged.is_ok(), "node {me} lost its log: {error}; and not to damage, without which: {undamaged:?}");
+    }
+
+    /// What a start finds on this disk.
+    fn look(&self, disk: &SimDisk, plan: &Plan) -> Result<(Vec<Found>, Recovered), RecoveryError> {
+        let found = snapshots::load(disk, plan.shards as u16);
         let log_start = self.log_start();
         let newest = |found: &Found| position(found.newest.as_ref().map_or(log_start, |(upto, _)| *upto));
         let bases: Vec<Position> = found.iter().map(newest).collect();
         let base = |group: GroupId| bases.get(usize::from(group.get())).copied();
-        let recovered = recover(&self.disk, Path::new(LOGS), self.identity(), &base);
-        let recovered = recovered.map_err(Stopped::Log)?;
+        let recovered = recover(disk, Path::new(LOGS), self.identity(), &base)?;
         if let Some(noted) = self.noted {
-            noted.check(Path::new(LOGS), &recovered).map_err(Stopped::Log)?;
+            noted.check(Path::new(LOGS), &recovered)?;
         }
+        Ok((found, recovered))
+    }
+
+    /// Snapshots and logs; damaged snapshots that were done without are set aside.
+    fn read_back(&mut self, start: &mut Start<'_>) -> Result<(Vec<Found>, Recovered), Stopped> {
+        let (found, recovered) = self.look(&self.disk, start.plan).map_err(Stopped::Log)?;
         for (path, _) in found.iter().flat_map(|found| &found.damaged) {
             start.counts.count(Happened::SnapshotAside);
             self.disk.call(&Call::Rename(path.clone(), PathBuf::from(format!("{}.broken", path.display()))))?;

@@ -260,7 +260,7 @@ impl World {
             }
             Err(Stopped::Disk(fault)) => panic!("a start met {fault:?}"),
             Err(Stopped::Log(error)) => {
-                assert!(node.suspect, "node {id} was refused for damage that nobody did: {error}");
+                node.assert_damaged(plan, &error);
                 self.trace.line(self.now, format_args!("node {id} is refused: {error}"));
                 self.counts.count(Happened::Damaged);
                 self.counts.count(Happened::Refused);

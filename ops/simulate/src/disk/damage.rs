@@ -39,7 +39,7 @@ impl SimDisk {
     }
 
     fn rot(&mut self, id: u64, random: &mut Random) -> Option<usize> {
-        let file = &mut self.files.get_mut(&id)?.durable;
+        let file = self.files.get_mut(&id)?.harm();
         let sector = random.below(file.len() / SECTOR) * SECTOR;
         if random.permille(200) {
             file.get_mut(sector..sector + SECTOR)?.fill(0);
@@ -54,7 +54,7 @@ impl SimDisk {
         let source = &self.files.get(&from)?.durable;
         let begin = random.below(source.len() / BLOCK) * BLOCK;
         let block = source.get(begin..begin + BLOCK)?.to_vec();
-        let target = &mut self.files.get_mut(&to)?.durable;
+        let target = self.files.get_mut(&to)?.harm();
         let at = random.below(target.len() / BLOCK) * BLOCK;
         if target.get(at..at + BLOCK)? == block {
             return None;
@@ -71,7 +71,7 @@ impl SimDisk {
         if written_again || file.durable[old.offset..old.offset + BLOCK] == old.bytes {
             return None;
         }
-        put(&mut file.durable, old.offset, &old.bytes);
+        put(file.harm(), old.offset, &old.bytes);
         Some(old.offset)
     }
 }

@@ -81,11 +81,28 @@ struct Old {
 #[derive(Clone, Debug, Default)]
 struct File {
     durable: Vec<u8>,
+    /// What would be durable if nothing had been damaged; none: nothing was.
+    whole: Option<Vec<u8>>,
     unsynced: Vec<Unsynced>,
     /// The newest at the end.
     old: Vec<Old>,
     /// Writes that became durable, that of the whole file not counted.
     writes: u64,
+}
+
+impl File {
+    /// Makes bytes durable.
+    fn put(&mut self, offset: usize, bytes: &[u8]) {
+        for content in std::iter::once(&mut self.durable).chain(&mut self.whole) {
+            put(content, offset, bytes);
+        }
+    }
+
+    /// What is durable, to be damaged.
+    fn harm(&mut self) -> &mut Vec<u8> {
+        self.whole.get_or_insert_with(|| self.durable.clone());
+        &mut self.durable
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -104,7 +121,7 @@ fn change(names: &mut BTreeMap<PathBuf, u64>, name: &Name) {
 }
 
 /// The disk of one node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SimDisk {
     files: BTreeMap<u64, File>,
     names: BTreeMap<PathBuf, u64>,
@@ -181,6 +198,17 @@ impl SimDisk {
         }
     }
 
+    /// As it would be if nothing had ever been damaged.
+    pub(crate) fn undamaged(&self) -> Self {
+        let mut disk = self.clone();
+        for file in disk.files.values_mut() {
+            if let Some(whole) = file.whole.take() {
+                file.durable = whole;
+            }
+        }
+        disk
+    }
+
     /// Whether a file has this name.
     pub(crate) fn exists(&self, path: &Path) -> bool {
         self.names.contains_key(path)
@@ -224,7 +252,7 @@ impl SimDisk {
                     .collect();
                 torn |= kept.contains(&true) && kept.contains(&false);
                 for (nth, sector) in write.bytes.chunks(SECTOR).enumerate().filter(|(nth, _)| kept[*nth]) {
-                    put(&mut file.durable, write.offset + nth * SECTOR, sector);
+                    file.put(write.offset + nth * SECTOR, sector);
                 }
             }
         }
@@ -263,7 +291,7 @@ impl SimDisk {
                 let old: Vec<Old> = (begin..end).step_by(BLOCK).map(whole).collect();
                 file.old.extend(old);
             }
-            put(&mut file.durable, write.offset, &write.bytes);
+            file.put(write.offset, &write.bytes);
         }
         Ok(())
     }
