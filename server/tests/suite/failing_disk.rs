@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::durability::Writer;
-use crate::harness::{Call, Ended, FaultyDisk, PATIENCE, Plan, Rng, Server, env_number, eventually, uetcd_only};
+use crate::harness::{Call, Ended, FaultyDisk, Files, PATIENCE, Plan, Rng, Server, env_number, eventually, uetcd_only};
 
 /// Failures, or power cuts, unless `SUITE_FAULTS` says otherwise.
 const ROUNDS: u64 = 8;
@@ -44,10 +44,10 @@ pub(crate) fn tell(what: &str, mut gone: Vec<Duration>) {
 }
 
 /// Starts a node over and over, each time until `end` has ended it under load, and checks after each start what was acknowledged.
-fn rounds_of(mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
+/// Snapshots are made after so many changes: few, so that segments are given up and prepared, too.
+fn rounds_of(snapshot_count: &str, mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
     let mut rng = Rng::new(env_number("SUITE_SEED", 1));
-    // A low snapshot count, so that segments are given up and prepared, too.
-    let plan = Plan::new().args(["--cores", "2", "--snapshot-count", "500"]);
+    let plan = Plan::new().args(["--cores", "2", "--snapshot-count", snapshot_count]);
     let disk = FaultyDisk::mount(&plan.home().join("disk"));
     let plan = plan.data_dir(&disk.data()).on_quiet_ports();
     let mut writers = Writer::some();
@@ -71,6 +71,7 @@ fn rounds_of(mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
     for writer in &mut writers {
         writer.check(&mut server.client());
     }
+    disk.assert_read_from_device();
     let attempts: u64 = writers.iter().map(Writer::attempts).sum();
     println!("{attempts} writes, the last acknowledged at index {}", newest.into_inner());
     assert!(attempts > 20 * rounds(), "hardly anything was written");
@@ -78,8 +79,8 @@ fn rounds_of(mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
 
 fn failures_of(call: Call) {
     let mut gone = Vec::new();
-    rounds_of(|server, disk, round, rng| {
-        disk.fail(call, position(round, rng));
+    rounds_of("500", |server, disk, round, rng| {
+        disk.fail(Files::Log, call, position(round, rng));
         eventually("the call fails", PATIENCE, || disk.failed());
         let ended = server.wait();
         gone.push(assert_stopped(&ended, disk));
@@ -102,8 +103,29 @@ fn a_failed_fsync_ends_the_process_and_loses_nothing_acknowledged() {
 #[test]
 fn power_cuts_under_load_lose_nothing_acknowledged() {
     uetcd_only!("etcd's log is elsewhere");
-    rounds_of(|server, _, _, _| {
+    rounds_of("500", |server, _, _, _| {
         server.signal(libc::SIGKILL);
         server.wait();
     });
+}
+
+/// A snapshot can be written again: that it failed is said, and ends nothing.
+#[test]
+fn a_snapshot_that_can_not_be_written_is_tried_again() {
+    uetcd_only!("etcd's snapshots are made differently");
+    let mut failed = 0;
+    rounds_of("20", |server, disk, round, rng| {
+        let call = if round.is_multiple_of(2) { Call::Write } else { Call::Sync };
+        disk.fail(Files::Snapshots, call, 1 + rng.below(4));
+        eventually("the call fails", PATIENCE, || disk.failed());
+        server.wait_for_log("It is tried again when due");
+        let saved = || server.client().metric("etcd_snapshot_save_total_durations_seconds_count");
+        let before = saved();
+        eventually("another snapshot is made", PATIENCE, || (saved() > before).then_some(()));
+        assert!(server.alive(), "{}", server.log());
+        failed += 1;
+        server.signal(libc::SIGKILL);
+        server.wait();
+    });
+    println!("failures: {failed} of a snapshot, which was made again");
 }

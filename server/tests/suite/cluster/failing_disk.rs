@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Setup;
 use super::load::{Load, assert_kept, assert_ordered};
 use crate::failing_disk::{assert_stopped, position, rounds, tell};
-use crate::harness::{Call, FaultyDisk, PATIENCE, Rng, env_number, eventually, uetcd_only};
+use crate::harness::{Call, FaultyDisk, Files, PATIENCE, Rng, env_number, eventually, uetcd_only};
 
 #[test]
 fn a_member_whose_disk_fails_ends_and_costs_the_others_nothing() {
@@ -23,7 +23,7 @@ fn a_member_whose_disk_fails_ends_and_costs_the_others_nothing() {
             // Every other time it is the primary.
             let victim = if round % 2 == 0 { cluster.primary() } else { rng.below(3) as usize };
             let (disk, call) = (&disks[victim], if rng.one_in(2) { Call::Write } else { Call::Sync });
-            disk.fail(call, position(round, &mut rng));
+            disk.fail(Files::Log, call, position(round, &mut rng));
             eventually("the call fails", PATIENCE, || disk.failed());
             let ended = cluster.wait_gone(victim);
             gone.push(assert_stopped(&ended, disk));

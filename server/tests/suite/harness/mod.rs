@@ -15,7 +15,7 @@ mod small_disk;
 mod tools;
 
 pub(crate) use control_group::ControlGroup;
-pub(crate) use faulty_disk::{Call, FaultyDisk};
+pub(crate) use faulty_disk::{Call, FaultyDisk, Files};
 pub(crate) use http::{Client, Connection, Response, encode, form, percent};
 pub(crate) use load::load;
 pub(crate) use namespace::{enter, run_inside};

@@ -162,11 +162,13 @@ impl Filesystem for Calls {
         _: FileHandle,
         at: u64,
         length: u32,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.state().tree.file(number.0) {
+        let mut state = self.state();
+        state.note_read(number.0, flags.0 & libc::O_DIRECT != 0);
+        match state.tree.file(number.0) {
             Some(file) => reply.data(file.read(at as usize, length as usize)),
             None => reply.error(Errno::ENOENT),
         }
