@@ -229,7 +229,8 @@ fn a_flipped_bit_in_the_log_is_refused_with_file_offset_group_and_index() {
         let ended = plan.try_start().err().expect("rot must not be served");
         assert_ne!(ended.code(), 0, "{ended:?}");
         let line = ended.stderr.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("{ended:?}"));
-        for part in [&format!("offset {}", at / 512 * 512), "group ", "index ", "give --mend-from", "restore a backup"] {
+        for part in [&format!("offset {}", at / 512 * 512), "group ", "index ", "give --mend-from", "restore a backup"]
+        {
             assert!(line.contains(part) && !line.contains("unknown"), "{part}: {line}");
         }
         flip(at);

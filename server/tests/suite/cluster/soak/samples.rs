@@ -114,8 +114,12 @@ impl Samples {
                 let flat = early.abs_diff(late) <= early * FLAT / 100 + wandering;
                 assert!(flat || nth != survivor, "{what} of member {nth} went from {early} to {late}");
             }
-            let [early, late] = peaks(&seen[self.warm(seen, warm_up)], |sample| sample.disk);
+            let warm = &seen[self.warm(seen, warm_up)];
+            let [early, late] = peaks(warm, |sample| sample.disk);
             assert!(late <= early + early / 10, "the disk of member {nth} went from {early} to {late}");
+            // Of a member that is killed now and then, what it takes at most when it has caught up says more than any middle.
+            let [early, late] = peaks(warm, |sample| sample.resident);
+            assert!(late <= early + early / 5, "the memory of member {nth} went from {early} to {late} at most");
         }
     }
 
