@@ -68,6 +68,13 @@ struct Waits {
     slow: Vec<Duration>,
 }
 
+/// Each client writes for so long.
+fn write_all(clients: &mut [(Client, Waits)], length: Duration, to: fn(&mut Waits) -> &mut Vec<Duration>) {
+    for (client, waits) in clients {
+        to(waits).extend(writes(client, length));
+    }
+}
+
 #[test]
 fn a_follower_with_a_slow_disk_costs_the_others_nothing() {
     let (_home, disks, mut cluster) = start();
@@ -78,18 +85,20 @@ fn a_follower_with_a_slow_disk_costs_the_others_nothing() {
     let length = slow_for() / (2 * TURNS);
     // In turn, so that what else the machine does meets all.
     for _ in 0..TURNS {
-        clients.iter_mut().for_each(|(client, waits)| waits.usual.extend(writes(client, length)));
+        write_all(&mut clients, length, |waits| &mut waits.usual);
         cluster.pause(slow);
-        clients.iter_mut().for_each(|(client, waits)| waits.away.extend(writes(client, length)));
+        write_all(&mut clients, length, |waits| &mut waits.away);
         cluster.resume(slow);
         cluster.wait_converged();
         disks[slow].limit(WRITES_PER_SECOND);
-        clients.iter_mut().for_each(|(client, waits)| waits.slow.extend(writes(client, length)));
+        write_all(&mut clients, length, |waits| &mut waits.slow);
         disks[slow].lift();
         cluster.wait_converged();
     }
     for (_, Waits { mut usual, mut away, mut slow }) in clients {
-        [&mut usual, &mut away, &mut slow].into_iter().for_each(|took| took.sort());
+        for took in [&mut usual, &mut away, &mut slow] {
+            took.sort();
+        }
         let [usual_99, away_99, slow_99] = [&usual, &away, &slow].map(|writes| percentile(writes, 99));
         let (usual_50, slow_50, slowest) = (percentile(&usual, 50), percentile(&slow, 50), slow.last());
         println!(
