@@ -4,7 +4,7 @@
 #
 #   bench/restart.sh [KEYS] [VALUE] [SECONDS]        2,000 keys of 16 KiB for 10 s unless said otherwise
 #
-# With PER_GIB_S set it fails when a GiB of log took more seconds than that, beside ALWAYS_S (0 unless set), which a start takes without any.
+# With PER_GIB_S set it fails when a GiB of log took more seconds than that, beside what a start with next to no log took.
 #
 # A virtual machine that gives its host what is free (free page reporting) gets it back at 0.4 GB/s, and a start would be measured
 # that asks the host for memory. So as much as it needs is touched before, as a machine of its own would have it; not with COLD=1.
@@ -32,27 +32,36 @@ snapshot_bytes() { # of the newest of each shard, from which a start begins
         END { for (shard in size) sum += size[shard]; print sum + 0 }'
 }
 
-launch
-"$loadgen" --endpoints "127.0.0.1:$client" -w put -c 64 --keys "$keys" --value-size "$value" -d "$((seconds + 2))" --warm-up 0 >"$work/load" 2>&1 &
-pids[1]=$!
-sleep "$seconds"
-kill -9 "${pids[0]}"
-wait "${pids[0]}" 2>/dev/null || true
-wait "${pids[1]}" 2>/dev/null || true # it misses the server
-snapshots=$(snapshot_bytes)
-[ -n "${COLD:-}" ] || python3 -c '
+end() { kill -9 "${pids[0]}"; wait "${pids[0]}" 2>/dev/null || true; }
+warm() { # memory
+    [ -n "${COLD:-}" ] || python3 -c '
 import mmap
 memory = mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 memory.madvise(mmap.MADV_HUGEPAGE)
 for at in range(0, len(memory), 4096): memory[at] = 1'
+}
+
+launch
+end
+warm
+begun=$(now)
+launch
+always=$(($(now) - begun))
+"$loadgen" --endpoints "127.0.0.1:$client" -w put -c 64 --keys "$keys" --value-size "$value" -d "$((seconds + 2))" --warm-up 0 >"$work/load" 2>&1 &
+pids[1]=$!
+sleep "$seconds"
+end
+wait "${pids[1]}" 2>/dev/null || true # it misses the server
+snapshots=$(snapshot_bytes)
+warm
 begun=$(now)
 launch
 took=$(($(now) - begun))
 log=$(sed -n 's/.* from \([0-9]*\) bytes of log in .*/\1/p' "$work/log")
-awk -v log_bytes="$log" -v snapshots="$snapshots" -v ns="$took" -v value="$value" -v limit="${PER_GIB_S:-0}" -v always="${ALWAYS_S:-0}" 'BEGIN {
+awk -v log_bytes="$log" -v snapshots="$snapshots" -v ns="$took" -v value="$value" -v limit="${PER_GIB_S:-0}" -v always="$always" 'BEGIN {
     gib = (log_bytes + snapshots) / 1073741824
     of_log = log_bytes / 1073741824
-    printf "restart: values of %d bytes, %d MiB of log and %d MiB of snapshots, serving %.1f s after kill -9: %.1f s per GiB of log, %.1f of all\n",
-        value, log_bytes / 1048576, snapshots / 1048576, ns / 1e9, ns / 1e9 / of_log, ns / 1e9 / gib
-    exit limit && ns / 1e9 > always + limit * of_log
+    printf "restart: values of %d bytes, %d MiB of log and %d MiB of snapshots, serving %.2f s after kill -9, %.2f s with next to no log: %.1f s per GiB of log, %.1f of all\n",
+        value, log_bytes / 1048576, snapshots / 1048576, ns / 1e9, always / 1e9, ns / 1e9 / of_log, ns / 1e9 / gib
+    exit limit && ns > always + limit * of_log * 1e9
 }'
