@@ -271,7 +271,7 @@ impl OwnedRecord {
         }
     }
 
-    /// The payload; empty for all but entries.
+    /// The payload; empty for all but entries, and where it was not asked for.
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }

@@ -36,6 +36,8 @@ pub enum Checked {
     Gone,
     /// It was read twice and is damaged.
     Damaged(Damage),
+    /// A snapshot of another version of the format, which this build can not use.
+    Newer,
 }
 
 /// A segment that is durable in full and not written any more.
@@ -142,8 +144,8 @@ pub fn check_snapshot(disk: &dyn Disk, snapshot: &SnapshotFile, pace: &mut dyn F
     twice(|| {
         let verified = verify(FileSteps::new(disk, &snapshot.path, STEP_BYTES, pace), &mut |_| {});
         let damage = match verified {
-            // Written by a newer build, and whole.
-            Ok(_) | Err(SnapshotError::UnknownVersion { .. }) => return Ok(Checked::Sound),
+            Ok(_) => return Ok(Checked::Sound),
+            Err(SnapshotError::UnknownVersion { .. }) => return Ok(Checked::Newer),
             Err(SnapshotError::Damaged { offset, what, .. }) => Damage::new(&snapshot.path, offset, what),
             Err(SnapshotError::Io { source, .. }) => unreadable(&snapshot.path, 0, source)?,
         };

@@ -168,7 +168,7 @@ struct Loaded {
 /// `noted` are the logs that there must be.
 pub(crate) fn read_back(config: &Config, birth: &Birth, noted: Option<BegunLogs>) -> Result<Found, Unread> {
     let begun = Instant::now();
-    let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir())?;
+    let (mut snapshots, damaged) = load_snapshots(&config.snapshot_dir(), birth.shards)?;
     let (index, term) = birth.log_start();
     let start = Position { index: log::RaftIndex::new(index.0), term: term.0 };
     let base_of = |loaded: Option<&Loaded>| Some(loaded.map_or(start, |loaded| loaded.position));
@@ -222,11 +222,13 @@ fn seed(shard: u16, log: GroupLog, loaded: Option<Loaded>) -> ShardSeed {
     ShardSeed { shard, snapshot: Some(pieces), snapshots, lost: None, log }
 }
 
-/// For each shard the newest snapshot that reads well; and the damaged ones, which are named.
-fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<SnapshotFile>), Fatal> {
-    let files = list_snapshots(dir).map_err(|error| {
+/// For each shard the newest snapshot that reads well; and the damaged ones that are newer, which are named. Of shards that there are
+/// not, nothing is read.
+fn load_snapshots(dir: &Path, shards: u16) -> Result<(BTreeMap<GroupId, Loaded>, Vec<SnapshotFile>), Fatal> {
+    let mut files = list_snapshots(dir).map_err(|error| {
         Fatal::Other(format!("can not list {}: {error}. Check the owner and mode of the data directory", dir.display()))
     })?;
+    files.retain(|file| file.group.get() < shards);
     // Newest first within a group.
     let queue = Mutex::new(files.chunk_by(|a, b| a.group == b.group));
     let found = Mutex::new((BTreeMap::new(), Vec::new()));
@@ -238,7 +240,8 @@ fn load_snapshots(dir: &Path) -> Result<(BTreeMap<GroupId, Loaded>, Vec<Snapshot
             found.1.extend(damaged);
         }
     };
-    thread::scope(|scope| (0..OsDisk::default().threads()).for_each(|_| drop(scope.spawn(load))));
+    let threads = OsDisk::default().threads().min(files.len());
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(load))));
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

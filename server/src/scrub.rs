@@ -1,18 +1,19 @@
 //! The scrub: a thread that slowly reads again what is on the disk, because rot in a file that nobody reads would be
 //! noticed only by the start that needs it. While the node runs its memory is whole, so what has rotted is written anew
-//! ([`crate::core`] does that) and done without.
+//! ([`crate::core`] does that) and done without. Before that it reads what the start has left unread.
 //!
 //! A thread and not a task: its reads block, and no executor may wait for them.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{
-    Checked, Damage, LogIdentity, OsDisk, Sealed, SnapshotFile, check_segment, check_snapshot, list_snapshots,
-    sealed_segments, set_aside,
+    Checked, LogIdentity, OsDisk, Sealed, SnapshotFile, check_segment, check_snapshot, list_snapshots, sealed_segments,
+    set_aside,
 };
 use shard::ids::{RaftIndex, ShardId};
 
@@ -27,8 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_mins(5);
 /// How long until an executor with a full mailbox is told again, or it is asked again whether clients are served.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How fast the snapshots are read that the start has left unread: soon, and without being felt.
-const UNREAD_BYTES_PER_SECOND: u64 = 64 << 20;
+/// How fast the snapshots are read that the start has left unread, unless the scrub has a rate.
+const UNREAD_BYTES_PER_SECOND: u64 = 8 << 20;
 
 /// Starts the thread, which ends with the process, or, where there is no scrub, when it has looked at `unread`: snapshots that count and
 /// that the start has not read.
@@ -41,7 +42,8 @@ pub(crate) fn start(
     if scrub.is_none() && unread.is_empty() {
         return Ok(());
     }
-    let scrubber = Scrubber { node, identity, pace: Pace::new(UNREAD_BYTES_PER_SECOND), reported: HashSet::new() };
+    let pace = Pace::new(scrub.map_or(UNREAD_BYTES_PER_SECOND, |scrub| scrub.bytes_per_second));
+    let scrubber = Scrubber { node, identity, pace, reported: HashSet::new() };
     let spawned = thread::Builder::new().name("uetcd-scrub".to_owned()).spawn(move || scrubber.run(&unread, scrub));
     spawned.map(drop).map_err(|error| Fatal::Other(format!("the scrub can not start: {error}")))
 }
@@ -57,26 +59,38 @@ struct Scrubber {
 impl Scrubber {
     fn run(mut self, unread: &[SnapshotFile], scrub: Option<Scrub>) {
         step_back();
+        let (begun, pause) = (Instant::now(), scrub.map_or(FIRST_PAUSE, |scrub| scrub.interval.min(FIRST_PAUSE)));
+        // A start has other things to read, but not for ever: without a majority no client is served.
+        while self.node.phase() < Phase::Serving && begun.elapsed() < pause {
+            thread::sleep(RETRY);
+        }
         if self.first(unread).is_none() {
             return;
         }
         if let Some(scrub) = scrub {
+            thread::sleep(pause.saturating_sub(begun.elapsed()));
             self.rounds(scrub);
         }
     }
 
-    /// Reads what the start has not, once clients are served. `None`: the process stops.
+    /// Reads what the start has not. Nothing may be given up on the strength of a file that can not be used. `None`: the process stops.
     fn first(&mut self, unread: &[SnapshotFile]) -> Option<()> {
-        while self.node.phase() < Phase::Serving {
-            thread::sleep(RETRY);
+        for snapshot in unread {
+            self.unless_stopping()?;
+            let why = match self.snapshot(snapshot)? {
+                Ok(Checked::Sound | Checked::Gone | Checked::Damaged(_)) => continue,
+                Ok(Checked::Newer) => "another version of uetcd has written it".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let file = snapshot.path.display();
+            tracing::warn!(target: "snap", "{file} does not count: {why}. The shard writes another one");
+            self.lost(snapshot)?;
         }
-        unread.iter().try_for_each(|snapshot| self.snapshot(snapshot))
+        Some(())
     }
 
     /// Round after round, until the process stops.
     fn rounds(&mut self, scrub: Scrub) {
-        self.pace = Pace::new(scrub.bytes_per_second);
-        thread::sleep(scrub.interval.min(FIRST_PAUSE));
         loop {
             let begun = Instant::now();
             if self.round().is_none() {
@@ -100,8 +114,11 @@ impl Scrubber {
         let dir = self.node.config.snapshot_dir();
         let snapshots = list_snapshots(&dir);
         let snapshots = snapshots.map_err(|error| unlisted(&dir, &error)).unwrap_or_default();
-        for snapshot in &snapshots {
-            self.snapshot(snapshot)?;
+        let shards = self.node.shards;
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.group.get() < shards) {
+            if let Err(error) = self.snapshot(snapshot)? {
+                unread(&snapshot.path, &error);
+            }
         }
         Some(())
     }
@@ -111,7 +128,10 @@ impl Scrubber {
             return Some(());
         }
         let checked = check_segment(&OsDisk::new(1), segment, &mut |bytes| self.pace.read(&self.node, bytes));
-        if let Some(damage) = damage_of(checked, &segment.file) {
+        if let Err(error) = &checked {
+            unread(&segment.file, error);
+        }
+        if let Ok(Checked::Damaged(damage)) = checked {
             critical!(
                 "wal",
                 "{damage}. The state in memory is whole: the shards concerned write new snapshots, and the file is removed \
@@ -127,9 +147,10 @@ impl Scrubber {
         self.unless_stopping()
     }
 
-    fn snapshot(&mut self, snapshot: &SnapshotFile) -> Option<()> {
+    /// Reads a snapshot; a damaged one is put aside. `None`: the process stops.
+    fn snapshot(&mut self, snapshot: &SnapshotFile) -> Option<io::Result<Checked>> {
         let checked = check_snapshot(&OsDisk::new(1), snapshot, &mut |bytes| self.pace.read(&self.node, bytes));
-        if let Some(damage) = damage_of(checked, &snapshot.path) {
+        if let Ok(Checked::Damaged(damage)) = &checked {
             let aside = match set_aside(&snapshot.path) {
                 Ok(aside) => format!("It is now {}", aside.display()),
                 Err(error) => format!("It can not be renamed ({error})"),
@@ -140,10 +161,15 @@ impl Scrubber {
                  newest two. Check the disk"
             );
             self.node.scrubbed.found_damage();
-            let (shard, upto) = (ShardId(snapshot.group.get()), RaftIndex(snapshot.index.get()));
-            self.tell(self.node.core_of(shard), || Message::SnapshotLost(shard, upto))?;
+            self.lost(snapshot)?;
         }
-        self.unless_stopping()
+        self.unless_stopping().map(|()| checked)
+    }
+
+    /// A snapshot does not count any more.
+    fn lost(&self, snapshot: &SnapshotFile) -> Option<()> {
+        let (shard, upto) = (ShardId(snapshot.group.get()), RaftIndex(snapshot.index.get()));
+        self.tell(self.node.core_of(shard), || Message::SnapshotLost(shard, upto))
     }
 
     /// Tells an executor, as soon as it takes it.
@@ -160,18 +186,11 @@ impl Scrubber {
     }
 }
 
-fn damage_of(checked: std::io::Result<Checked>, file: &Path) -> Option<Damage> {
-    match checked {
-        Ok(Checked::Sound | Checked::Gone) => None,
-        Ok(Checked::Damaged(damage)) => Some(damage),
-        Err(error) => {
-            tracing::warn!(target: "wal", "the scrub can not read {}: {error}. It tries again next time", file.display());
-            None
-        }
-    }
+fn unread(file: &Path, error: &io::Error) {
+    tracing::warn!(target: "wal", "the scrub can not read {}: {error}. It tries again next time", file.display());
 }
 
-fn unlisted(dir: &Path, error: &std::io::Error) {
+fn unlisted(dir: &Path, error: &io::Error) {
     tracing::warn!(target: "snap", "the scrub can not list {}: {error}. It tries again next time", dir.display());
 }
 

@@ -91,8 +91,14 @@ impl Node {
     pub(crate) fn assert_damaged(&self, plan: &Plan, error: &RecoveryError) {
         let me = self.id;
         assert!(self.suspect, "node {me} lost its log to damage that nobody did: {error}");
-        let undamaged = self.look(&self.disk.undamaged(), plan).map(drop);
-        assert!(undamaged.is_ok(), "node {me} lost its log: {error}; and not to damage, without which: {undamaged:?}");
+        let (found, recovered) = self
+            .look(&self.disk.undamaged(), plan)
+            .unwrap_or_else(|other| panic!("node {me} lost its log: {error}; and without the damage: {other}"));
+        found
+            .iter()
+            .filter_map(|found| found.newest.as_ref())
+            .for_each(|(_, chunks)| drop(restore(chunks, plan.history())));
+        recovered.groups.values().for_each(|log| drop(entries(log)));
     }
 
     /// What a start finds on this disk.

@@ -207,7 +207,7 @@ const OWN: &[Flag] = &[
         "scrub-rate",
         Kind::Uint,
         "8",
-        "MiB per second at which log and snapshots are read again for rot (0: never).",
+        "MiB per second at which log and snapshots are read again for rot (0: not after a start).",
     ),
     works(
         "scrub-interval",

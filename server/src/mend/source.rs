@@ -18,7 +18,7 @@ use crate::memory;
 use crate::peer::Remembered;
 use crate::recovery::{self, history_limits};
 
-/// Snapshots of a shard that are looked at: as many as a start does.
+/// Snapshots of a shard that are looked at: as many as are kept at least.
 const SNAPSHOTS: usize = 2;
 
 /// One member's data directory.

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::Setup;
 use crate::harness::{Client, PATIENCE, Plan, Server, eventually, uetcd_only};
 
 const KEYS: usize = 100;
@@ -160,4 +161,44 @@ fn a_rotten_snapshot_is_put_aside_and_written_anew() {
     assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 1, "{}", server.log());
     let server = server.kill().start();
     all_is_there(&server);
+}
+
+/// What somebody has put beside the snapshots is nobody's.
+#[test]
+fn snapshots_of_shards_that_there_are_not_are_passed_over() {
+    uetcd_only!("etcd's snapshots are named differently");
+    let server = Plan::new().args(["--cores", "1", "--shards", "1", "--snapshot-count", "30"]).args(EAGER).start();
+    write_all(&mut server.client());
+    let snap = server.plan().data().join("member/snap");
+    a_whole_round(&server);
+    let plan = server.kill();
+    let own = files(&snap, ".snap").pop().expect("a snapshot");
+    let strangers = ["99-0000000000000017.snap", "99-0000000000000008.snap"].map(|name| snap.join(name));
+    for stranger in &strangers {
+        fs::copy(&own, stranger).expect("writable");
+    }
+    let server = plan.start();
+    a_whole_round(&server);
+    assert_eq!(metric(&server, "uetcd_scrub_damage_total"), 0, "{}", server.log());
+    assert!(strangers.iter().all(|stranger| stranger.exists()));
+    all_is_there(&server);
+}
+
+/// A member without a majority serves nobody, and its disk can rot all the same.
+#[test]
+fn a_member_that_waits_for_the_others_reads_its_disk_as_well() {
+    uetcd_only!("etcd reads its log at a start only");
+    let mut cluster = Setup::new().args(&EAGER).start(3);
+    (0..3).for_each(|nth| cluster.kill(nth));
+    let metrics = cluster.next_plan().peer_url();
+    cluster.restart_with(0, &["--listen-metrics-urls", &metrics]);
+    let mut scraper = Client::new(metrics.strip_prefix("http://").expect("a URL").parse().expect("an address"));
+    let scrubbed = || {
+        let page = scraper.attempt("GET", "/metrics", None).ok()?.text();
+        let ended =
+            page.lines().find_map(|line| line.strip_prefix("uetcd_scrub_last_round_timestamp_seconds "))?.to_owned();
+        (ended.parse().is_ok_and(|at: f64| at > 0.0)).then_some(())
+    };
+    eventually("a round of the scrub", PATIENCE, scrubbed);
+    assert!(!cluster.server(0).log().contains("ready to serve"));
 }
