@@ -58,7 +58,7 @@ check_build() {
     local changed program source
     changed=$(git status --porcelain -- . ":!$RESULTS" ":!$PAGE")
     [ -z "$changed" ] || { echo "what is run has to be committed first:" >&2; echo "$changed" >&2; exit 1; }
-    source=$(git log -1 --format=%ct -- '*/src/*.rs' '*.toml' Cargo.lock)
+    source=$(git log -1 --format=%ct -- server/src shard/src log/src net/src loadgen/src '*.toml' Cargo.lock)
     for program in "${UETCD_BIN:-}" "${LOADGEN_BIN:-}"; do
         [ -z "$program" ] || [ "$(stat -c %Y "$program")" -ge "$source" ] || { echo "$program is older than its source: build it" >&2; exit 1; }
     done

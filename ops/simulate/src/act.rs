@@ -98,7 +98,12 @@ impl World {
             _ => {
                 let Node { disk, running, .. } = &mut self.nodes[at];
                 let Some(running) = running else { return };
-                running.cores[core].log.step(disk, &mut self.faults, &mut self.counts)
+                let before = self.counts.of(Happened::SegmentRetired);
+                let done = running.cores[core].log.step(disk, &mut self.faults, &mut self.counts);
+                if self.counts.of(Happened::SegmentRetired) > before {
+                    self.nodes[at].assert_starts_without(&self.plan);
+                }
+                done
             }
         };
         if let Err(fault) = done {

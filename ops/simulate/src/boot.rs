@@ -101,6 +101,14 @@ impl Node {
         recovered.groups.values().for_each(|log| drop(entries(log)));
     }
 
+    /// A file was given up that a start may have needed: it would find all that it needs if the power went now, and with it what is not synced.
+    pub(crate) fn assert_starts_without(&self, plan: &Plan) {
+        if self.is_sane() {
+            let read = self.look(&self.disk.with_names_alone(), plan).map(drop);
+            assert!(read.is_ok(), "node {} has given up what it needs after a power cut: {read:?}", self.id);
+        }
+    }
+
     /// What a start finds on this disk.
     fn look(&self, disk: &SimDisk, plan: &Plan) -> Result<(Vec<Found>, Recovered), RecoveryError> {
         let found = snapshots::load(disk, plan.shards as u16);

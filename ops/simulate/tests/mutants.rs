@@ -64,30 +64,31 @@ const fn known(mutant: Mutant) -> u64 {
         | Mutant::TornTailRefused
         | Mutant::UnusedStillNamed
         | Mutant::PromisedTooEarly
+        | Mutant::SnapshotWithoutTimeline
         | Mutant::StartsOutOfOrder => 1,
         Mutant::FrontierTooHigh
         | Mutant::RegimeGoesOn
-        | Mutant::LossForgotten
         | Mutant::LeavesAtOnce
+        | Mutant::ReachedTooEarly
+        | Mutant::NamedBeforeSynced
+        | Mutant::OldLifeCounts
         | Mutant::WatchOutlivesState
         | Mutant::SnapshotWithoutMembers => 2,
-        Mutant::SnapshotWithoutTimeline => 4,
-        Mutant::ReachedTooEarly | Mutant::ForwardedTwice | Mutant::NamedBeforeSynced => 6,
+        Mutant::VotesAfterAmnesia => 4,
+        Mutant::LossForgotten | Mutant::ForwardedTwice => 6,
         Mutant::SentBeforeDurable => 7,
-        Mutant::CommitMarkTooHigh => 10,
+        Mutant::VotesAtOnce => 13,
+        Mutant::CommitMarkTooHigh => 19,
         Mutant::GoneTooEarly | Mutant::RebaseForgotten => 21,
         Mutant::FrontierNotedTooHigh => 23,
         Mutant::GoneAwaited | Mutant::LossUnnoticed => 30,
         Mutant::SkippedIndices => 32,
         Mutant::LearnerVotes => 34,
-        Mutant::VotesAfterAmnesia => 38,
-        Mutant::OldLifeCounts => 53,
         Mutant::RefusedUnsettled => 96,
+        Mutant::OverrideNotAwaited => 123,
         Mutant::LostWriteDropped => 137,
-        Mutant::VotesAtOnce => 148,
         Mutant::RotDropped => 157,
         Mutant::SnapshotUnchecked => 585,
-        Mutant::OverrideNotAwaited => 1201,
         Mutant::ReadUnconfirmed => 463,
         Mutant::RegimeUnconfirmed => 798,
     }

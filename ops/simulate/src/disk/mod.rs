@@ -198,6 +198,13 @@ impl SimDisk {
         }
     }
 
+    /// As it would be if the power went now, and of what is not synced only the names were there.
+    pub(crate) fn with_names_alone(&self) -> Self {
+        let mut disk = self.clone();
+        disk.files.values_mut().for_each(|file| file.unsynced.clear());
+        disk
+    }
+
     /// As it would be if nothing had ever been damaged.
     pub(crate) fn undamaged(&self) -> Self {
         let mut disk = self.clone();
