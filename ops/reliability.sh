@@ -37,7 +37,7 @@ volume_in() {
     sed -n -E \
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
         -e 's/^([0-9]+ seeds, .*|at rest after healing .*|every fault in .*)$/\1/p' \
-        -e 's/^ *((soak|history|cuts|failures|slow|restart|snapshot|pauses|overload|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
+        -e 's/^ *((soak|history|cuts|failures|slow|restart|snapshot|pauses|overload|memory|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
         -e t \
         -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
         -e 's/^([a-z]+: ([0-9]+ inputs of the corpus|guided, ).*)$/\1/p' \

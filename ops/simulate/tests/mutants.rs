@@ -1,6 +1,6 @@
 //! The net catches fish: with a rule left out, a seed that is known to notice does, and finds nothing with all rules kept.
 //!
-//! `MUTANT_SEEDS=2000` looks for every mutant from the first seed on instead, in so many.
+//! `MUTANT_SEEDS=1000` looks for every mutant from the first seed on instead, in so many.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

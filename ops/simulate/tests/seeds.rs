@@ -81,7 +81,17 @@ const KNOWN_SEEDS: &[KnownSeed] = &[
         seed: 4436,
         plan: |plan| plan,
     },
+    KnownSeed { what: TWO_TRANSFERS, seed: 395, plan: |plan| plan },
+    KnownSeed { what: TWO_TRANSFERS, seed: 627, plan: |plan| plan },
+    KnownSeed { what: TWO_TRANSFERS, seed: 750, plan: |plan| plan },
+    KnownSeed {
+        what: "a removal was said to have come to its end by a member whose groups knew of no members yet",
+        seed: 1930,
+        plan: |plan| Plan { founders: 3, changes_members: 1, wipes: 200, kills: 6, power_cuts: 8, ..plan },
+    },
 ];
+
+const TWO_TRANSFERS: &str = "two transfers of one shard's state at one position shared a file";
 
 struct KnownSeed {
     what: &'static str,

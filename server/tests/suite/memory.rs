@@ -36,7 +36,8 @@ fn check_memory(keys: u64, value_bytes: usize, bytes_per_key: u64) {
         (format!("{directory}{n:0width$}", width = NAME_BYTES - directory.len()), format!("value={value}"))
     });
     let grown = server.resident_bytes().saturating_sub(before);
-    println!("{keys} keys: {} MiB, {} bytes each", grown >> 20, grown / keys);
+    let (mib, each, size) = (grown >> 20, grown / keys, NAME_BYTES + value_bytes);
+    println!("memory: {keys} keys of {size} bytes in {mib} MiB, {each} bytes each");
     let limit = keys * bytes_per_key + CONSTANT_BYTES;
     assert!(grown <= limit, "{keys} keys took {grown} bytes, more than {limit}");
 }
