@@ -1,6 +1,5 @@
 //! What one core of one node can do in a step.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use shard::ids::{MemberId, RaftIndex, ShardId, Term};
@@ -13,7 +12,7 @@ use crate::counts::Happened;
 use crate::disk::{Call, Fault, SimDisk};
 use crate::network::{Envelope, Payload, Sender};
 use crate::node::Node;
-use crate::snapshots::{Writing, prune};
+use crate::snapshots::{Writing, prune, set_aside};
 use crate::world::World;
 
 impl World {
@@ -147,8 +146,7 @@ impl World {
         self.counts.count(Happened::SnapshotAside);
         let nth = seat.seat(unread.shard);
         seat.seats[nth].lost(unread.upto);
-        let aside = PathBuf::from(format!("{}.broken", unread.path.display()));
-        ignore_missing(disk.call(&Call::Rename(unread.path, aside)))
+        ignore_missing(disk.call(&set_aside(unread.path)))
     }
 
     /// Goes on with a snapshot that is received.

@@ -23,7 +23,7 @@ use crate::disk::{Call, Fault, SimDisk};
 use crate::files::LOGS;
 use crate::node::{Birth, Node, Running};
 use crate::plan::{ELECTION_TICKS, Plan};
-use crate::snapshots::{self, Found, Seat, Unread, unfinished};
+use crate::snapshots::{self, Found, Seat, Unread, set_aside, unfinished};
 use crate::store::{CoreLog, position};
 use shard::random::Random;
 
@@ -128,7 +128,7 @@ impl Node {
         let (found, recovered) = self.look(&self.disk, start.plan).map_err(Stopped::Log)?;
         for (path, _) in found.iter().flat_map(|found| &found.damaged) {
             start.counts.count(Happened::SnapshotAside);
-            self.disk.call(&Call::Rename(path.clone(), PathBuf::from(format!("{}.broken", path.display()))))?;
+            self.disk.call(&set_aside(path.clone()))?;
         }
         let litter: Vec<PathBuf> = unfinished(&self.disk).collect();
         litter.into_iter().try_for_each(|path| self.disk.call(&Call::Remove(path)))?;

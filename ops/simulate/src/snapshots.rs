@@ -90,6 +90,12 @@ fn is_of(path: &Path, shard: ShardId) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{shard}-")))
 }
 
+/// Sets a damaged one aside.
+pub(crate) fn set_aside(path: PathBuf) -> Call {
+    let aside = PathBuf::from(format!("{}.broken", path.display()));
+    Call::Rename(path, aside)
+}
+
 /// What writers left behind when they were cut off.
 pub(crate) fn unfinished(disk: &SimDisk) -> impl Iterator<Item = PathBuf> + use<> {
     let names = log::Disk::names(disk, Path::new(SNAPSHOTS)).unwrap_or_default();

@@ -140,14 +140,19 @@ fn a_segment_that_other_executors_need_is_outgrown_too() {
     all_is_there(&server);
 }
 
-#[test]
-fn a_rotten_snapshot_is_put_aside_and_written_anew() {
-    uetcd_only!("etcd reads its snapshots at a start only");
+/// A server of one shard that has made all snapshots that are due, and where they are.
+fn with_snapshots() -> (Server, PathBuf) {
     let server = Plan::new().args(["--cores", "1", "--shards", "1", "--snapshot-count", "30"]).args(EAGER).start();
     write_all(&mut server.client());
     let snap = server.plan().data().join("member/snap");
-    // Until none is due any more.
     a_whole_round(&server);
+    (server, snap)
+}
+
+#[test]
+fn a_rotten_snapshot_is_put_aside_and_written_anew() {
+    uetcd_only!("etcd reads its snapshots at a start only");
+    let (server, snap) = with_snapshots();
     let rotten = files(&snap, ".snap").pop().expect("a snapshot");
     flip(&rotten, File::open(&rotten).and_then(|file| file.metadata()).expect("it is there").len() / 2);
     let line = line_with(&server, &["C | snap:", name(&rotten), "is damaged at offset"]);
@@ -167,10 +172,7 @@ fn a_rotten_snapshot_is_put_aside_and_written_anew() {
 #[test]
 fn snapshots_of_shards_that_there_are_not_are_passed_over() {
     uetcd_only!("etcd's snapshots are named differently");
-    let server = Plan::new().args(["--cores", "1", "--shards", "1", "--snapshot-count", "30"]).args(EAGER).start();
-    write_all(&mut server.client());
-    let snap = server.plan().data().join("member/snap");
-    a_whole_round(&server);
+    let (server, snap) = with_snapshots();
     let plan = server.kill();
     let own = files(&snap, ".snap").pop().expect("a snapshot");
     let strangers = ["99-0000000000000017.snap", "99-0000000000000008.snap"].map(|name| snap.join(name));
@@ -192,13 +194,9 @@ fn a_member_that_waits_for_the_others_reads_its_disk_as_well() {
     (0..3).for_each(|nth| cluster.kill(nth));
     let metrics = cluster.next_plan().peer_url();
     cluster.restart_with(0, &["--listen-metrics-urls", &metrics]);
-    let mut scraper = Client::new(metrics.strip_prefix("http://").expect("a URL").parse().expect("an address"));
-    let scrubbed = || {
-        let page = scraper.attempt("GET", "/metrics", None).ok()?.text();
-        let ended =
-            page.lines().find_map(|line| line.strip_prefix("uetcd_scrub_last_round_timestamp_seconds "))?.to_owned();
-        (ended.parse().is_ok_and(|at: f64| at > 0.0)).then_some(())
-    };
-    eventually("a round of the scrub", PATIENCE, scrubbed);
+    let mut scraper = Client::at(&metrics);
+    eventually("it is there", PATIENCE, || scraper.attempt("GET", "/metrics", None).ok());
+    let mut ended = || scraper.metric("uetcd_scrub_last_round_timestamp_seconds");
+    eventually("a round of the scrub", PATIENCE, || (ended() > 0).then_some(()));
     assert!(!cluster.server(0).log().contains("ready to serve"));
 }

@@ -56,6 +56,12 @@ fn everything(server: &Server) -> serde_json::Value {
     server.client().get("/v2/keys/?recursive=true&sorted=true").json()
 }
 
+/// Whether the server's log says that this file is damaged.
+fn is_named(file: &Path, log: &str) -> bool {
+    let name = file.file_name().expect("a file has a name").to_string_lossy();
+    log.lines().any(|line| line.contains(&*name) && line.contains("damaged"))
+}
+
 /// Damages the newest snapshot of every shard, and checks that the next start has everything all the same and says so.
 fn damage_and_restart(server: Server, rng: &mut Rng) -> Server {
     let known = everything(&server);
@@ -69,9 +75,7 @@ fn damage_and_restart(server: Server, rng: &mut Rng) -> Server {
     assert!(everything(&server) == known, "the state is not what it was");
     let log = server.log();
     for file in newest.values() {
-        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let told = log.lines().any(|line| line.contains(&name) && line.contains("damaged"));
-        assert!(told, "nothing is said of {name}: {log}");
+        assert!(is_named(file, &log), "nothing is said of {}: {log}", file.display());
     }
     eventually("each damaged snapshot is replaced by two", Duration::from_secs(10), || {
         let there = snapshots(server.plan());
@@ -128,11 +132,7 @@ fn a_damaged_older_snapshot_is_named_and_counts_no_more() {
     eventually("what is damaged counts no more", PATIENCE, || before.iter().all(|file| !file.exists()).then_some(()));
     eventually("all are named", PATIENCE, || {
         let log = server.log();
-        let is_named = |file: &PathBuf| {
-            let name = file.file_name().expect("a file has a name").to_string_lossy();
-            log.lines().any(|line| line.contains(&*name) && line.contains("damaged"))
-        };
-        before.iter().all(is_named).then_some(())
+        before.iter().all(|file| is_named(file, &log)).then_some(())
     });
     eventually("there are two again", PATIENCE, || {
         let there = snapshots(server.plan());

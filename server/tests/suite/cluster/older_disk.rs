@@ -47,6 +47,11 @@ fn wait_told(cluster: &Cluster, member: usize) {
     }
 }
 
+/// Whether the metrics say of some shard that it has lost what it promised.
+fn is_forgetful(page: &str) -> bool {
+    page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1"))
+}
+
 fn put_back(copy: &Path, data: &Path) {
     std::fs::remove_dir_all(data).expect("removable");
     copy_dir(copy, data);
@@ -113,9 +118,9 @@ fn an_older_disk_elects_nobody_who_lacks_what_its_member_has_acknowledged() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let mut scraper = Client::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"));
+    let mut scraper = Client::at(&url);
     let page = scraper.get("/metrics").text();
-    assert!(page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1")), "{page}");
+    assert!(is_forgetful(&page), "{page}");
     assert!(!cluster.server(member).log().contains(VOTES));
     cluster.restart(keeps);
     cluster.server(member).wait_for_log(VOTES);
@@ -143,10 +148,8 @@ fn a_member_without_data_is_to_be_seen_while_it_waits_for_the_others() {
     std::fs::remove_dir_all(cluster.data(member)).expect("removable");
     let url = cluster.next_plan().peer_url();
     cluster.restart_with(member, &["--initial-cluster-state", "existing", "--listen-metrics-urls", &url]);
-    let mut scraper = Client::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"));
+    let mut scraper = Client::at(&url);
     eventually("it is there", PATIENCE, || scraper.attempt("GET", "/metrics", None).ok());
-    let is_forgetful =
-        |page: &str| page.lines().any(|line| line.starts_with("uetcd_shard_is_forgetful{") && line.ends_with(" 1"));
     let page = scraper.get("/metrics").text();
     assert!(is_forgetful(&page), "{page}");
     assert_eq!(scraper.get("/health").json()["health"], "false");

@@ -243,6 +243,11 @@ impl Client {
         Self { address, connection: None, patience: PATIENCE }
     }
 
+    /// The same, of a server with this URL.
+    pub(crate) fn at(url: &str) -> Self {
+        Self::new(url.strip_prefix("http://").expect("a URL").parse().expect("an address"))
+    }
+
     /// Waits no longer than this for a part of an answer; the connection is given up then.
     pub(crate) fn patient(mut self, limit: Duration) -> Self {
         self.patience = limit;

@@ -133,8 +133,7 @@ fn scrapers_have_their_own_port() {
     let plan = Plan::new().on_quiet_ports();
     let metrics = plan.peer_url();
     let proxy = in_front_of(&server).args(["--listen-metrics-urls", &metrics]).start();
-    let address = metrics.strip_prefix("http://").expect("a URL").parse().expect("an address");
-    let mut scraper = crate::harness::Client::new(address).patient(Duration::from_secs(5));
+    let mut scraper = crate::harness::Client::at(&metrics).patient(Duration::from_secs(5));
     assert!(scraper.get("/metrics").text().contains("uetcd_proxy_endpoints 1\n"));
     assert_eq!(scraper.get("/health").status, 200);
     assert_eq!(scraper.get("/v2/keys/").status, 404);
