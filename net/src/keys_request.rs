@@ -42,6 +42,20 @@ pub enum KeysRequest<'a> {
     CompareAndDelete { prev_value: Option<Cow<'a, [u8]>>, prev_index: u64 },
 }
 
+impl KeysRequest<'_> {
+    /// Bytes of the values in it.
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Self::Get { .. } | Self::Watch { .. } | Self::Delete { .. } => 0,
+            Self::Set { value, .. } | Self::Create { value, .. } | Self::Update { value, .. } => value.len(),
+            Self::CompareAndSwap { value, prev_value, .. } => {
+                value.len() + prev_value.as_ref().map_or(0, |prev| prev.len())
+            }
+            Self::CompareAndDelete { prev_value, .. } => prev_value.as_ref().map_or(0, |prev| prev.len()),
+        }
+    }
+}
+
 /// A decoded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {

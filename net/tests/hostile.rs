@@ -4,7 +4,7 @@
 
 use net::http::reject::Reject::{
     self, ExpectationFailed, HeadTooLarge, InvalidHeaderName, InvalidHeaderValue, Malformed, MalformedHost,
-    MissingHost, UnsupportedTransferEncoding, UnsupportedVersion,
+    MissingHost, NoRoom, UnsupportedTransferEncoding, UnsupportedVersion,
 };
 use net::http::request::{Decoder, Limits, Progress};
 
@@ -312,9 +312,10 @@ fn statuses_of_the_answers() {
         (ExpectationFailed, 417),
         (HeadTooLarge, 431),
         (UnsupportedTransferEncoding, 501),
+        (NoRoom, 503),
         (UnsupportedVersion, 505),
     ] {
         assert_eq!(reject.status().code(), code);
     }
-    assert_eq!(Reject::ALL.len(), 9);
+    assert_eq!(Reject::ALL.len(), 10);
 }

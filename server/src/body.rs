@@ -7,8 +7,15 @@ use shard::path::ROOT;
 use shard::refusal::Refusal;
 use shard::view::{NodeHandle, NodeRef, Step};
 
-/// Nodes encoded between two yields of a listing: some tens of microseconds.
+/// Nodes encoded between two yields of a listing, and bytes: some tens of microseconds.
 const NODES_PER_SLICE: usize = 256;
+const BYTES_PER_SLICE: usize = 128 << 10;
+
+/// How a listing goes on while it is put into words.
+pub(crate) trait Pace {
+    /// Gives others their turn, with so many bytes in memory so far. False: there is no room for more.
+    async fn goes_on(&mut self, bytes: usize) -> bool;
+}
 
 /// Appends an event: what the writer is answered, and what watchers get.
 pub(crate) fn event(event: &Event, out: &mut Vec<u8>) {
@@ -36,61 +43,95 @@ pub(crate) fn file(node: &NodeHandle, path: &[u8], now: u64, out: &mut Vec<u8>) 
     out.extend_from_slice(b"}\n");
 }
 
-/// The answer to a read of a directory. Encoded in slices: however large it is, the executor goes on with other work.
-pub(crate) async fn directory(node: &NodeHandle, path: &[u8], now: u64, recursive: bool) -> Vec<u8> {
+/// The answer to a read of a directory. Encoded in slices: however large it is, the executor goes on with other work. None: there was no room
+/// for it.
+pub(crate) async fn directory(
+    node: &NodeHandle,
+    path: &[u8],
+    now: u64,
+    recursive: bool,
+    pace: &mut impl Pace,
+) -> Option<Vec<u8>> {
     let mut listing = Listing::default();
     listing.out.extend_from_slice(b"{\"action\":\"get\",\"node\":");
     listing.enter(&node.view(path, now));
     let mut walk = node.walk(path, now, recursive);
-    let mut encoded = 0;
+    let (mut encoded, mut upto) = (0, BYTES_PER_SLICE);
     while let Some(step) = walk.step() {
-        listing.step(&step);
         encoded += 1;
-        if encoded % NODES_PER_SLICE == 0 {
-            glommio::executor().yield_task_queue_now().await;
+        let with_it = listing.out.len() + value_bytes(&step);
+        if encoded % NODES_PER_SLICE == 0 || with_it >= upto {
+            if !pace.goes_on(with_it).await {
+                return None;
+            }
+            upto = with_it + BYTES_PER_SLICE;
         }
+        listing.step(&step);
     }
     listing.leave();
     listing.out.extend_from_slice(b"}\n");
-    listing.out
+    Some(listing.out)
 }
 
-/// Appends the children of one shard's part of the root, each with its key, to `parts`.
+/// Children of the root: key and JSON of each.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    pub(crate) all: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// Appends the children of one shard's part of the root. False: there was no room for them.
 pub(crate) async fn children_of_root(
     root: &NodeHandle,
     now: u64,
     recursive: bool,
-    parts: &mut Vec<(Vec<u8>, Vec<u8>)>,
-) {
+    children: &mut Children,
+    pace: &mut impl Pace,
+) -> bool {
     let mut walk = root.walk(ROOT, now, recursive);
     let mut listing = Listing::default();
     let mut key = Vec::new();
-    let mut encoded = 0;
+    let (mut encoded, mut upto) = (0, children.bytes + BYTES_PER_SLICE);
     while let Some(step) = walk.step() {
         if let (true, Step::Enter(node) | Step::File(node)) = (listing.levels.is_empty(), &step) {
             key = node.key.to_vec();
         }
+        encoded += 1;
+        let with_it = children.bytes + listing.out.len() + value_bytes(&step);
+        if encoded % NODES_PER_SLICE == 0 || with_it >= upto {
+            if !pace.goes_on(with_it).await {
+                return false;
+            }
+            upto = with_it + BYTES_PER_SLICE;
+        }
         listing.step(&step);
         if listing.levels.is_empty() {
-            parts.push((std::mem::take(&mut key), std::mem::take(&mut listing.out)));
+            children.bytes += key.len() + listing.out.len();
+            children.all.push((std::mem::take(&mut key), std::mem::take(&mut listing.out)));
         }
-        encoded += 1;
-        if encoded % NODES_PER_SLICE == 0 {
-            glommio::executor().yield_task_queue_now().await;
-        }
+    }
+    true
+}
+
+/// Bytes of the value that a step of a listing adds.
+fn value_bytes(step: &Step<'_>) -> usize {
+    match step {
+        Step::File(node) => node.value.map_or(0, <[u8]>::len),
+        Step::Enter(_) | Step::Leave => 0,
     }
 }
 
 /// The answer to a read of the root, from the parts of all shards in the order of their keys.
-pub(crate) fn root(parts: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn root(parts: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     let size: usize = parts.iter().map(|(_, json)| json.len() + 1).sum();
     let mut out = Vec::with_capacity(size + 64);
     out.extend_from_slice(b"{\"action\":\"get\",\"node\":{\"dir\":true");
-    for (at, (_, json)) in parts.iter().enumerate() {
+    let is_empty = parts.is_empty();
+    for (at, (_, json)) in parts.into_iter().enumerate() {
         out.extend_from_slice(if at == 0 { b",\"nodes\":[" } else { b"," });
-        out.extend_from_slice(json);
+        out.extend_from_slice(&json);
     }
-    out.extend_from_slice(if parts.is_empty() { b"}}\n" } else { b"]}}\n" });
+    out.extend_from_slice(if is_empty { b"}}\n" } else { b"]}}\n" });
     out
 }
 

@@ -129,7 +129,13 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
     accepting.extend(accept_all(&served, connections, clients));
     while node.phase() < Phase::Stopping {
         glommio::timer::sleep(LOOK_AROUND).await;
-        registry.sweep(Instant::now());
+        let now = Instant::now();
+        registry.sweep(now);
+        let excess = core.budget.answers.excess();
+        if excess > 0 {
+            let ended = registry.end_stalled(now, excess);
+            core.count(|metrics| metrics.clients_cut.add(ended));
+        }
     }
     for listening in accepting {
         listening.cancel().await;

@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod listen;
 mod logging;
+mod machine;
 mod memory;
 mod mend;
 mod metrics;

@@ -72,6 +72,14 @@ impl NodeHandle {
         matches!(self.node, Node::Dir(_))
     }
 
+    /// Bytes of a file's value; none of a directory.
+    pub fn value_bytes(&self) -> Option<usize> {
+        match &self.node {
+            Node::File(file) => Some(file.value.len()),
+            Node::Dir(_) => None,
+        }
+    }
+
     /// The node as shown at `now` (Unix nanoseconds). `key` is the path it was asked for.
     pub fn view<'a>(&'a self, key: &'a [u8], now: u64) -> NodeRef<'a> {
         let lens = Lens { timeline: self.timeline, now };

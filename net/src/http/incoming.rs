@@ -64,6 +64,14 @@ impl Incoming {
         self.ask = Ask::Never;
     }
 
+    /// How long it is, if its head says so and it is taken.
+    pub(crate) fn sized_bytes(&self, limits: &Limits) -> Option<usize> {
+        match self.coding {
+            Coding::Sized(length) if Framing::Sized(length).fits(limits) => usize::try_from(length).ok(),
+            _ => None,
+        }
+    }
+
     /// Looks for its end; `None` if more must come. The data of a chunked body is appended to `data`.
     pub(crate) fn advance<'i>(
         &mut self,

@@ -279,6 +279,27 @@ impl Decoder {
         !matches!(self.phase, Phase::Head(HeadSearch { scanned: 0, .. }))
     }
 
+    /// Bytes of the input that the request at its front takes, once its head says so; 0 before, for a body in chunks, and for one that is not
+    /// waited for.
+    pub fn expects(&self) -> usize {
+        match &self.phase {
+            Phase::Head(_) => 0,
+            Phase::Body { head, body } => body.sized_bytes(&self.limits).map_or(0, |length| head.end + length),
+        }
+    }
+
+    /// Bytes of memory that hold what of bodies in chunks was decoded, needed or not.
+    pub fn buffered(&self) -> usize {
+        self.body.capacity()
+    }
+
+    /// Between two requests: gives up the memory of what was decoded.
+    pub fn let_go(&mut self) {
+        if !self.is_inside_request() {
+            self.body = Vec::new();
+        }
+    }
+
     /// The head and what is known of the body; `None` if more must come.
     fn advance<'i>(&mut self, input: &'i [u8]) -> Result<Option<(Head<'i>, Verdict<'i>)>, Reject> {
         let parsed = match self.phase {

@@ -235,6 +235,12 @@ const OWN: &[Flag] = &[
          from what they hold, damaged ones as well; nothing is served.",
     ),
     works("mend-dry-run", Kind::Bool, "false", "only say whether -mend-from can do that."),
+    works(
+        "request-memory",
+        Kind::Uint,
+        "0",
+        "bytes of memory that requests under way may take, beyond which some are refused (0: three eighths of what the process may have).",
+    ),
     works("max-connections", Kind::Uint, "0", "client connections (0: what the file descriptor limit leaves)."),
 ];
 

@@ -141,6 +141,8 @@ pub(crate) struct Config {
     pub(crate) history_events: usize,
     /// `--history-bytes`: bytes of events kept of each shard.
     pub(crate) history_bytes: usize,
+    /// `--request-memory`: bytes that the requests under way may take; `None`: as the machine allows.
+    pub(crate) request_memory: Option<usize>,
     /// `--scrub-rate`, `--scrub-interval`; `None`: off.
     pub(crate) scrub: Option<Scrub>,
     /// `--max-connections`: client connections of the whole process; `None` leaves it to the descriptor limit.

@@ -89,6 +89,7 @@ fn build(values: &Values, machine: &Machine<'_>, log: &mut Vec<LogLine>) -> Resu
         spin: Duration::from_micros(within(values, "spin-us", 0, SPIN_US_MAX)?),
         history_events: within(values, "history-events", 1, HISTORY_EVENTS_MAX)? as usize,
         history_bytes: values.uint("history-bytes") as usize,
+        request_memory: Some(values.uint("request-memory") as usize).filter(|bytes| *bytes > 0),
         strict_reconfig_check: values.bool("strict-reconfig-check"),
         scrub: scrub(values)?,
         max_connections: Some(values.uint("max-connections") as usize).filter(|limit| *limit > 0),

@@ -33,7 +33,8 @@ const APPLIED_MIN: u64 = 16;
 /// After which changes that wait look again whether they may go on.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Events that have happened since they began to watch and wait for the watches of one executor. It alone changes the number.
+/// A number that one executor alone changes, and all may look at: the events that have happened since they began to watch and wait for its
+/// watches, or bytes of memory ([`super::budget`]).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally(Arc<CachePadded<AtomicUsize>>);
 
@@ -42,7 +43,7 @@ impl Tally {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A watch holds `to` of them now, and held `from`.
+    /// Somebody holds `to` of it now, and held `from`.
     pub(super) fn moves(&self, from: usize, to: usize) {
         // With one writer it needs no atomic addition.
         self.0.store(self.get() + to - from, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! From what was applied to those who wait for it.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use shard::command::Command;
 use shard::ids::{Index, RaftIndex, ShardId, Term};
@@ -11,6 +12,7 @@ use shard::store::Outcome;
 
 use super::Inner;
 use super::Waiter;
+use super::answers::{Filled, counted_bytes};
 use super::message::{Answer, KeysAnswer, Message};
 use super::ticket::Ticket;
 use crate::body;
@@ -89,10 +91,23 @@ impl Inner {
         }
     }
 
+    /// An answer that another executor has delivered.
+    pub(super) fn receive_answer(&mut self, ticket: Ticket, answer: Answer) {
+        let bytes = counted_bytes(&answer);
+        if bytes > 0 {
+            self.node.under_way[self.me].fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.deliver(ticket, answer);
+    }
+
     /// Gives an answer to whoever holds the ticket, on whichever executor.
     pub(super) fn deliver(&mut self, ticket: Ticket, answer: Answer) {
         let Some(core) = ticket.core() else { return };
         if core != self.me {
+            let bytes = counted_bytes(&answer);
+            if bytes > 0 {
+                self.node.under_way[core].fetch_add(bytes, Ordering::Relaxed);
+            }
             self.send(core, Message::Answer(ticket, answer));
             return;
         }
@@ -104,7 +119,7 @@ impl Inner {
             },
             Some(Waiter::Request { .. }) => {
                 if let Some(Waiter::Request { lane, slot, .. }) = self.waiting.take(ticket) {
-                    lane.fill(slot, answer);
+                    lane.fill(slot, Filled::new(answer, &self.budget));
                 }
             }
             // It has given up: a timeout, or its connection is gone.

@@ -12,6 +12,7 @@ use shard::regime::Report;
 use shard::stats::Stats;
 use shard::watch::Cleared;
 
+use super::answers::OnTheWay;
 use super::ticket::Ticket;
 use crate::metrics::CoreMetrics;
 use crate::page::Page;
@@ -94,6 +95,8 @@ pub(crate) enum Question {
         at: Index,
         /// Everything below, or one level.
         recursive: bool,
+        /// Where it is counted.
+        listing: Arc<OnTheWay>,
     },
     /// The receiver's shards as they are at the index at which `visible` is held, kept for a backup.
     BackUp {
@@ -156,6 +159,8 @@ pub(crate) enum Answer {
     CutTaken,
     /// The receiver's shards can not be cut at that index: a snapshot has brought one of them further.
     Behind,
+    /// There is no room for the listing of one executor's part of a spread directory.
+    NoRoom,
     /// Listing of one executor's part of a spread directory: (name, JSON of the node), sorted by name.
     Part(Vec<(Vec<u8>, Vec<u8>)>),
     /// A chunk of a shard's state for a backup; none: that was all.

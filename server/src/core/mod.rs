@@ -3,7 +3,9 @@
 //! Everything that changes shards happens in [`turn`]: take what has arrived, number it, write it, apply what has been
 //! committed, answer. Connections read from the shards between turns.
 
+mod answers;
 mod backup;
+pub(crate) mod budget;
 mod catchup;
 mod crowd;
 mod deliver;
@@ -57,20 +59,22 @@ use shard::shard::{Applied, Outputs, Shard};
 
 use crate::metrics::CoreMetrics;
 use crate::slice::{Slice, Slices};
+use budget::{Budget, waiting_bytes};
 use disk::Disk;
 use lane::Lane;
 use mailbox::Outbox;
-use message::{Answer, Proposal};
+use message::Proposal;
 use post::Post;
 use ticket::{Ticket, WAITING_MAX, Waiting};
 
+pub(crate) use answers::{Encoding, Filled, SMALL_BYTES};
 pub(crate) use backup::{Backup, NoBackup};
 pub(crate) use deliver::{raft_error, refused};
 pub(crate) use disk::Disk as CoreDisk;
 pub(crate) use message::Message;
 pub(crate) use node::{Node, Phase, Strangers};
 pub(crate) use post::Asked;
-pub(crate) use read::shown;
+pub(crate) use read::{OVERLOADED, no_room, shown};
 pub(crate) use snapshot::{Unframer, pieces};
 
 /// One executor's part of the node.
@@ -78,6 +82,8 @@ pub(crate) struct Core {
     /// Number of this executor.
     pub(crate) me: usize,
     pub(crate) node: Arc<Node>,
+    /// What the requests of its connections may take of the memory.
+    pub(crate) budget: Budget,
     inner: RefCell<Inner>,
     /// Wakes the task that runs the turns.
     driver: RefCell<Option<Waker>>,
@@ -93,12 +99,12 @@ pub(crate) struct Core {
 }
 
 /// Size of the buffer that all connections of an executor read into, and of the largest body buffer that is kept.
-const SCRATCH_BYTES: usize = 64 << 10;
+pub(crate) const SCRATCH_BYTES: usize = 64 << 10;
 
 /// Who waits behind a ticket.
 enum Waiter {
     /// A request of a connection on this executor.
-    Request { lane: Rc<Lane<Answer>>, slot: u64, since_round: u64 },
+    Request { lane: Rc<Lane<Filled>>, slot: u64, since_round: u64 },
     /// A task on this executor that collects answers.
     Post(Rc<Post>),
     /// A watch of a connection on this executor, and its shard if it has but one.
@@ -119,6 +125,9 @@ struct Inner {
     queue: VecDeque<Proposal>,
     /// Bytes of their paths and values.
     queued_bytes: usize,
+    /// How many these may be, and how many may be gathered for the log while the disk is busy: see [`BACKLOG_BYTES_MAX`].
+    backlog_bytes: usize,
+    budget: Budget,
     /// The regime in which the queue was looked at last.
     queue_of: Option<Token>,
     waiting: Waiting<Waiter>,
@@ -172,8 +181,12 @@ struct Inner {
 /// can be written; 64 Ki commands of a few hundred bytes are what a node can hold without noticing.
 pub(crate) const QUEUE_MAX: usize = 1 << 16;
 
-/// Bytes of keys and values that may wait for one executor's next turn.
-pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of keys and values that may wait for one executor's next turn, and again for the log while the disk is busy, if
+/// there is memory for that (see [`budget`]); beyond, commands stay in the queue, and then are refused. Far more than a disk writes in
+/// one go, far less than a record or a batch may have.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// What may wait in any case: a batch of another member's.
+const BACKLOG_BYTES_MIN: usize = 4 << 20;
 
 impl Core {
     /// An executor's part, from what was recovered for its shards.
@@ -190,9 +203,11 @@ impl Core {
         for system in shards.iter().filter(|shard| shard.id() == ShardId(0)) {
             node.set_system(system.store().system().clone());
         }
+        let budget = Budget::of(node.request_memory, me, &node.held_by_requests);
         Rc::new_cyclic(|core| Self {
             me,
-            inner: RefCell::new(Inner::new(me, core.clone(), &node, shards, snapshots, disk)),
+            inner: RefCell::new(Inner::new(me, core.clone(), &node, shards, snapshots, disk, budget.clone())),
+            budget,
             node,
             driver: RefCell::new(None),
             stirred: Cell::new(true),
@@ -212,14 +227,18 @@ impl Core {
         }
     }
 
-    /// Whether another request may wait on this executor.
-    pub(crate) fn has_room(&self) -> bool {
+    /// The memory that another request takes while it waits on this executor, with so many bytes of path and value; none if there is no
+    /// room for it. `is_first`: its connection has nothing under way.
+    pub(crate) fn room_for(&self, size: usize, is_first: bool) -> Option<usize> {
         let inner = self.inner.borrow();
-        inner.waiting.len() < WAITING_MAX && !inner.queue_is_full()
+        let waiting = &self.budget.waiting;
+        let bytes = waiting.counted(waiting_bytes(size));
+        let admitted = if is_first { waiting.admits_first(bytes) } else { waiting.admits(bytes) };
+        (admitted && inner.waiting.len() < WAITING_MAX && !inner.queue_is_full()).then_some(bytes)
     }
 
-    /// Sends a command to its shard; its answer goes to `slot` of `lane`. There must be room ([`Core::has_room`]).
-    pub(crate) fn propose(&self, shard: ShardId, command: Command, lane: &Rc<Lane<Answer>>, slot: u64) {
+    /// Sends a command to its shard; its answer goes to `slot` of `lane`. There must be room ([`Core::room_for`]).
+    pub(crate) fn propose(&self, shard: ShardId, command: Command, lane: &Rc<Lane<Filled>>, slot: u64) {
         let to = self.node.core_of(shard);
         let mut inner = self.inner.borrow_mut();
         let ticket = inner.await_in_lane(lane, slot);
@@ -284,6 +303,7 @@ impl Core {
     }
 
     /// Bumps this executor's metrics.
+    #[inline]
     pub(crate) fn count(&self, bump: impl FnOnce(&mut CoreMetrics)) {
         bump(&mut self.inner.borrow_mut().metrics);
     }
@@ -297,6 +317,7 @@ impl Inner {
         shards: Vec<Shard>,
         snapshots: &[Vec<(RaftIndex, Term)>],
         disk: Disk,
+        budget: Budget,
     ) -> Self {
         if let Some(first) = shards.first().filter(|shard| shard.id() == ShardId(0)) {
             node.set_system(first.store().system().clone());
@@ -306,6 +327,8 @@ impl Inner {
             core,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            backlog_bytes: budget.waiting.most().clamp(BACKLOG_BYTES_MIN, BACKLOG_BYTES_MAX),
+            budget,
             queue_of: None,
             waiting: Waiting::new(me),
             outbox: Outbox::new(node.cores()),
@@ -357,7 +380,7 @@ impl Inner {
 
     /// No command is taken before some have left the queue.
     fn queue_is_full(&self) -> bool {
-        self.queue.len() >= QUEUE_MAX || self.queued_bytes >= QUEUE_BYTES_MAX
+        self.queue.len() >= QUEUE_MAX || self.queued_bytes >= self.backlog_bytes
     }
 
     /// Puts a command into the queue for the next turn, or refuses it if too much is in there.
@@ -372,7 +395,7 @@ impl Inner {
     }
 
     /// A ticket whose answer goes to a slot of a connection's lane.
-    fn await_in_lane(&mut self, lane: &Rc<Lane<Answer>>, slot: u64) -> Ticket {
+    fn await_in_lane(&mut self, lane: &Rc<Lane<Filled>>, slot: u64) -> Ticket {
         let waiter = Waiter::Request { lane: Rc::clone(lane), slot, since_round: self.rounds };
         self.waiting.add(waiter).unwrap_or_else(|_| panic!("there was room for another waiter"))
     }

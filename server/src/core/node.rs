@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crossbeam::utils::CachePadded;
 use shard::command::SystemCommand;
 use shard::ids::{Index, MemberId, ShardId, Term};
 use shard::membership::Groups;
@@ -12,6 +13,7 @@ use shard::route::Route;
 use shard::system::{Member, System};
 
 use super::backup;
+use super::budget::{self, Tallies};
 use super::crowd::Tally;
 use super::held::HeldCell;
 use super::mailbox::Mailbox;
@@ -19,6 +21,7 @@ use super::message::Message;
 use crate::birth::{Birth, Founder};
 use crate::clock::Clock;
 use crate::config::{Config, Url};
+use crate::machine;
 use crate::metrics::ScrubStats;
 use crate::peer::Remembered;
 use crate::recovery::Found;
@@ -27,6 +30,8 @@ use crate::recovery::Found;
 pub(crate) struct Node {
     /// The configuration, as checked.
     pub(crate) config: Config,
+    /// Bytes of memory that the requests under way may take, on all executors together.
+    pub(crate) request_memory: usize,
     /// This member's id.
     pub(crate) member: u64,
     /// Marks this process' commands in the log: after a restart its tickets mean others.
@@ -44,6 +49,10 @@ pub(crate) struct Node {
     pub(super) spread: Vec<AtomicBool>,
     /// Per executor: the events that wait for its watches.
     pub(super) tallies: Vec<Tally>,
+    /// What the requests of each executor hold of the memory.
+    pub(super) held_by_requests: Tallies,
+    /// Per executor: the bytes of large answers that are on their way to it.
+    pub(super) under_way: Arc<[CachePadded<AtomicUsize>]>,
     /// What shard 0 says of members and versions, for everybody to read. Replaced as a whole, off the request path.
     pub(super) system: Mutex<Arc<System>>,
     /// The membership that this member was born with.
@@ -132,6 +141,8 @@ impl Node {
             mailboxes: (0..cores).map(|_| Mailbox::new()).collect(),
             spread: (0..cores).map(|_| AtomicBool::new(false)).collect(),
             tallies: (0..cores).map(|_| Tally::default()).collect(),
+            held_by_requests: Tallies::new(cores),
+            under_way: (0..cores).map(|_| CachePadded::default()).collect(),
             system: Mutex::new(Arc::new(System::default())),
             founders: Arc::new(founding_system(birth)),
             strangers: Mutex::default(),
@@ -154,6 +165,9 @@ impl Node {
             remembered,
             remembered_by: Mutex::default(),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
+            request_memory: config
+                .request_memory
+                .unwrap_or_else(|| budget::request_memory(machine::memory_bytes()) as usize),
             config,
         }
     }

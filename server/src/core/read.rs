@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use shard::ids::{Index, ShardId};
 use shard::path::ROOT;
@@ -10,6 +11,7 @@ use shard::shard::Shard;
 use shard::stats::Operation;
 use shard::view::NodeHandle;
 
+use super::answers::{Encoding, Filled, OnTheWay};
 use super::message::{Answer, Get, KeysAnswer, Message, Question, Standing};
 use super::ticket::Ticket;
 use super::{Core, Inner, Lane, deliver};
@@ -18,6 +20,13 @@ use crate::metrics::ReadAction;
 
 /// Why this member shows nothing for a moment: a snapshot has brought a shard further than what it may show.
 const CATCHING_UP: &str = "etcdserver: this member is catching up";
+/// For who is refused because the node has too much to do; etcd's words.
+pub(crate) const OVERLOADED: &str = "etcdserver: too many requests";
+
+/// The answer to a read whose answer would be too large for now.
+pub(crate) fn no_room() -> Answer {
+    deliver::raft_error(OVERLOADED)
+}
 
 /// A node as it was at one index.
 pub(crate) struct Found {
@@ -32,8 +41,8 @@ impl Core {
     }
 
     /// Puts a read into the hands of the executor that has the shard, or of the next turn if it needs a quorum. There
-    /// must be room ([`Core::has_room`]).
-    pub(crate) fn ask_get(&self, get: Get, lane: &Rc<Lane<Answer>>, slot: u64) {
+    /// must be room ([`Core::room_for`]).
+    pub(crate) fn ask_get(&self, get: Get, lane: &Rc<Lane<Filled>>, slot: u64) {
         let mut inner = self.inner.borrow_mut();
         let ticket = inner.await_in_lane(lane, slot);
         let to = self.node.core_of(get.shard);
@@ -72,7 +81,7 @@ impl Inner {
         match question {
             Question::Get(Get { quorum: true, .. }) | Question::Quorum => self.quorum_read(ticket, question),
             Question::Get(get) => self.answer_get(ticket, get),
-            Question::Cut { at, recursive } => self.cut(ticket, at, recursive),
+            Question::Cut { at, recursive, listing } => self.cut(ticket, at, recursive, listing),
             Question::BackUp { at, number } => self.back_up(ticket, at, number),
             Question::BackupChunk { number, shard } => self.backup_chunk(ticket, number, shard),
             Question::Raft(shard) => {
@@ -97,33 +106,48 @@ impl Inner {
             Ok(found) => found,
             Err((refusal, index)) => return self.deliver(ticket, Answer::Keys(deliver::refused(&refusal, index))),
         };
+        if !self.finds_room(ticket, found.node.value_bytes().unwrap_or(0)) {
+            return self.no_room(ticket);
+        }
         if !found.node.is_dir() {
             let mut body = Vec::new();
             body::file(&found.node, &get.path, now, &mut body);
             return self.deliver(ticket, Answer::Keys(shown(found.standing, body)));
         }
         // A directory may be large: it is encoded in slices, from a handle that later writes do not touch.
+        let (Some(core), Some(to)) = (self.core.upgrade(), ticket.core()) else { return };
+        let mut encoding = Encoding::begin(&core, to);
         self.spawn_answer(ticket, async move {
-            let body = body::directory(&found.node, &get.path, now, get.recursive).await;
-            Answer::Keys(shown(found.standing, body))
+            let body = body::directory(&found.node, &get.path, now, get.recursive, &mut encoding).await;
+            body.map_or_else(no_room, |body| Answer::Keys(shown(found.standing, body)))
         });
     }
 
+    /// Refuses a read whose answer would be too large for now.
+    fn no_room(&mut self, ticket: Ticket) {
+        self.metrics.no_room.inc();
+        self.deliver(ticket, no_room());
+    }
+
     /// Hands out this executor's part of `/` at exactly `at`, at which `visible` is held.
-    fn cut(&mut self, ticket: Ticket, at: Index, recursive: bool) {
+    fn cut(&mut self, ticket: Ticket, at: Index, recursive: bool, listing: Arc<OnTheWay>) {
         if !self.stands_at(at) {
             return self.deliver(ticket, Answer::Behind);
         }
         let roots: Vec<NodeHandle> = self.shards.iter().filter_map(|shard| shard.store().get(ROOT).ok()).collect();
         self.deliver(ticket, Answer::CutTaken);
         let now = self.node.clock.now_ns();
+        let Some(core) = self.core.upgrade() else { return };
+        let mut encoding = Encoding::part_of(listing, &core);
         self.spawn_answer(ticket, async move {
-            let mut parts = Vec::new();
+            let mut children = body::Children::default();
             for root in roots {
-                body::children_of_root(&root, now, recursive, &mut parts).await;
+                if !body::children_of_root(&root, now, recursive, &mut children, &mut encoding).await {
+                    return Answer::NoRoom;
+                }
             }
-            parts.sort_unstable();
-            Answer::Part(parts)
+            children.all.sort_unstable();
+            Answer::Part(children.all)
         });
     }
 
@@ -157,6 +181,7 @@ impl Inner {
         let top = self.shards.iter().map(|shard| shard.top().0).max().unwrap_or(0);
         metrics.sequence.set(top.max(self.frontier_heard.0).max(visible.0));
         metrics.watchers.set(self.watches.len());
+        metrics.request_memory.set(self.budget.held() as u64);
         metrics.watch_events_waiting.set(self.node.tallies[self.me].get() as u64);
         metrics.traffic.peers.values_mut().for_each(|peer| peer.lag.set(0));
         let mut lags: BTreeMap<u64, u64> = BTreeMap::new();

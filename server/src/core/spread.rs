@@ -1,35 +1,38 @@
 //! Listing a directory that is spread over all shards, as one cut.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shard::ids::Index;
 use shard::order::Hold;
 
 use super::Core;
+use super::answers::OnTheWay;
 use super::message::{Answer, Question, Standing};
 use super::post::Asked;
 use crate::body;
 
 impl Core {
-    /// The answer to a read of `/`: the state of every shard at one index. `None` if too much is under way.
+    /// The answer to a read of `/`: the state of every shard at one index. `None` if too much is under way, or there is no room for
+    /// it.
     ///
     /// `visible` stands still for one round through the executors, in which each applies up to it and keeps a handle of
     /// its trees; encoding them comes after.
     pub(crate) async fn list_root(self: &Rc<Self>, recursive: bool) -> Option<(Standing, Vec<u8>)> {
+        let listing = OnTheWay::to(self.me, &self.node);
         let (at, asked, mut parts) = {
-            let (at, asked, early) = self.cut(|at| Question::Cut { at, recursive }).await?;
-            (at, asked, early.into_iter().map(part).collect::<Vec<Part>>())
+            let question = |at| Question::Cut { at, recursive, listing: Arc::clone(&listing) };
+            let (at, asked, early) = self.cut(question).await?;
+            (at, asked, early.into_iter().map(part).collect::<Option<Vec<Part>>>()?)
         };
-        let mut missing = self.node.cores() - parts.len();
-        while missing > 0 {
-            parts.push(part(asked.next().await));
-            missing -= 1;
+        for _ in parts.len()..self.node.cores() {
+            parts.push(part(asked.next().await)?);
         }
         let mut children: Vec<(Vec<u8>, Vec<u8>)> = parts.into_iter().flatten().collect();
         children.sort_unstable();
         let standing = Standing { index: at, ..self.inner.borrow().standing() };
-        Some((standing, body::root(&children)))
+        Some((standing, body::root(children)))
     }
 
     /// Holds `visible` once no other executor does.
@@ -95,9 +98,11 @@ impl Core {
 /// One executor's children of a spread directory: key and JSON.
 type Part = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn part(answer: Answer) -> Part {
+/// The part that an executor has; none if there was no room for it.
+fn part(answer: Answer) -> Option<Part> {
     match answer {
-        Answer::Part(part) => part,
+        Answer::Part(part) => Some(part),
+        Answer::NoRoom => None,
         other => panic!("a cut was answered with {other:?}"),
     }
 }

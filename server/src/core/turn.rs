@@ -21,10 +21,6 @@ use crate::failure::Fatal;
 /// other members ([`net::peer::ENTRY_BYTES_MAX`]) with the largest command at its end.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Bytes that may be gathered for the log while the disk is busy; beyond, commands stay in the queue. Far more than a disk
-/// writes in one go, far less than a record or a batch may have.
-const GATHERED_BYTES_MAX: usize = 64 << 20;
-
 /// Commands that one turn applies, and the rest of the last batch: about a millisecond. What is read is applied in any case.
 const APPLIED_PER_TURN: u64 = 1024;
 
@@ -116,7 +112,7 @@ impl Inner {
         match message {
             Message::Propose(proposal) => self.enqueue(proposal),
             Message::Ask(ticket, question) => self.question(ticket, question),
-            Message::Answer(ticket, answer) => self.deliver(ticket, answer),
+            Message::Answer(ticket, answer) => self.receive_answer(ticket, answer),
             Message::Watch(ticket, request) => self.watch(ticket, &request),
             Message::Unwatch(ticket) => self.unwatch(ticket),
             Message::More(ticket) => self.replay_more(ticket),
@@ -163,7 +159,7 @@ impl Inner {
             self.forward_queue();
             return false;
         }
-        if self.disk.pending_bytes() > GATHERED_BYTES_MAX {
+        if self.disk.pending_bytes() > self.backlog_bytes {
             return false;
         }
         if !self.join_timelines() || self.queue.is_empty() {

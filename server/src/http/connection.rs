@@ -15,13 +15,12 @@ use net::http::request::{CONTINUE, Decoder, Limits, Progress};
 use super::registry::{Registered, Registry};
 use super::session::{Handled, Session};
 use super::{debug, hangup};
-use crate::core::{Core, Phase};
+use crate::core::budget::{FREE_BYTES, Share};
+use crate::core::{Core, Phase, SCRATCH_BYTES};
 use crate::listen::Side;
 
-/// Bytes of answers after which they are sent before more requests are looked at.
-const OUT_HIGH_WATER: usize = 256 << 10;
-/// Bytes of unread input that an idle connection may keep allocated.
-const INPUT_KEPT: usize = 16 << 10;
+/// Bytes that a connection without unread input may keep allocated for it.
+const INPUT_KEPT: usize = 4 << 10;
 /// Bytes read at most after the last answer, so that the client sees it instead of a reset: somewhat more than the
 /// longest body that is accepted.
 const LINGER_BYTES: usize = 32 << 20;
@@ -38,6 +37,8 @@ struct Connection<S> {
     decoder: Decoder,
     /// Received and not consumed.
     input: Vec<u8>,
+    /// What input holds of the executor's memory: what has come, and is about to come, beyond [`FREE_BYTES`].
+    input_share: Share,
     /// Nothing more will come.
     input_ended: bool,
     /// When the first byte of `input` came.
@@ -70,9 +71,10 @@ where
     let mut connection = Connection {
         stream,
         socket,
-        place: registry.enter(),
-        decoder: Decoder::new(Limits { body_bytes: core.node.config.max_request_bytes, ..Limits::default() }),
+        place: registry.enter(socket),
+        decoder: decoder(&core),
         input: first,
+        input_share: Share::of(&core.budget.input, 0),
         input_ended: false,
         since: Instant::now(),
         has_looked: false,
@@ -83,6 +85,10 @@ where
     let _ = connection.run().await;
     drop(connection);
     core.count(|metrics| metrics.connections.dec());
+}
+
+fn decoder(core: &Core) -> Decoder {
+    Decoder::new(Limits { body_bytes: core.node.config.max_request_bytes, ..Limits::default() })
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -100,6 +106,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.is_done() && !self.hears_last().await? {
                 return self.linger().await;
             }
+            if !self.finds_room() {
+                self.give_up_the_rest();
+                continue;
+            }
             self.rest();
             poll_fn(|cx| self.poll_wait(cx)).await?;
         }
@@ -115,7 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.reject_when_idle();
         let stops = self.session.core.node.phase() == Phase::Stopping;
         let mut consumed = 0;
-        while self.rejected.is_none() && self.session.takes_requests() && self.session.out.len() < OUT_HIGH_WATER {
+        while self.rejected.is_none()
+            && self.session.takes_requests()
+            && self.session.out.len() < self.session.high_water()
+        {
             let input = &self.input[consumed..];
             if input.is_empty() {
                 break;
@@ -127,6 +140,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Progress::Undecided { wants_continue: true, .. }) if !self.session.is_idle() => break,
                 Ok(Progress::Undecided { request, wants_continue, consumed }) => {
                     if self.session.reads_body(&request) {
+                        if !self.input_share.may_be(self.decoder.expects().saturating_sub(FREE_BYTES)) {
+                            self.give_up_the_rest();
+                            self.reject_when_idle();
+                            return;
+                        }
                         self.session.out.extend_from_slice(if wants_continue { CONTINUE } else { &[] });
                         self.decoder.read_body();
                         continue;
@@ -153,9 +171,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input.drain(..consumed);
             self.since = now;
         }
-        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT {
-            self.input = Vec::new();
+        self.shrink_input();
+    }
+
+    /// Gives back what is not needed for what has come.
+    fn shrink_input(&mut self) {
+        if self.input.is_empty() {
+            self.decoder.let_go();
+            if self.input.capacity() > INPUT_KEPT {
+                self.input = Vec::new();
+            }
+        } else if self.input.capacity() > FREE_BYTES.max(4 * self.input.len()) && self.decoder.expects() == 0 {
+            self.input.shrink_to(FREE_BYTES);
         }
+    }
+
+    /// Whether there is room for what has come and what is to come next of a request that is not there as a whole. If so, it is kept for
+    /// it: for a large one in steps, or whoever announces much and sends nothing would take it from all others.
+    fn finds_room(&mut self) -> bool {
+        let waits_for_more = self.inside_request() && self.session.is_idle() && self.session.takes_requests();
+        let ahead = match self.decoder.expects() {
+            _ if !waits_for_more || self.rejected.is_some() || self.input_ended => 0,
+            // Nobody knows how long it will be: as much again.
+            0 if self.input.len() >= FREE_BYTES => 2 * self.input.len(),
+            known => known.min(SCRATCH_BYTES.max(4 * self.input.len())),
+        };
+        let needed = (self.input.capacity().max(ahead) + self.decoder.buffered()).saturating_sub(FREE_BYTES);
+        if ahead > 0 && !self.input_share.may_be(needed) {
+            return false;
+        }
+        self.input_share.set(needed);
+        self.input.reserve_exact(ahead.saturating_sub(self.input.len()));
+        true
+    }
+
+    /// What has come of a large request goes at once, so that others find room; it is said so after the answers before it.
+    fn give_up_the_rest(&mut self) {
+        self.forget_input();
+        self.rejected = Some(Reject::NoRoom);
+    }
+
+    /// Nothing of what has come will be looked at.
+    fn forget_input(&mut self) {
+        self.input = Vec::new();
+        self.decoder = decoder(&self.session.core);
+        self.input_share.set(0);
+    }
+
+    /// Bytes that may be read now. There is always room for some of a request that is waited for ([`Connection::finds_room`]); what is sent ahead
+    /// waits in the socket when there is none.
+    fn readable(&self) -> usize {
+        if self.rejected.is_some() {
+            return 0;
+        }
+        let own = (FREE_BYTES + self.input_share.bytes()).saturating_sub(self.input.len());
+        let grows = self.input_share.may_be(self.input_share.bytes() + SCRATCH_BYTES);
+        let room = if grows { own.max(SCRATCH_BYTES) } else { own };
+        room.min(self.session.wants(self.input.len()))
     }
 
     /// Says that the input is no HTTP, once all answers before it are out.
@@ -222,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input_ended {
             return Poll::Pending;
         }
-        let deaf = !self.session.reads_on(self.input.len());
+        let deaf = self.readable() == 0;
         self.place.entry.listen(!deaf);
         if deaf { self.poll_hangup() } else { self.poll_input(cx) }
     }
@@ -237,25 +309,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into the executor's scratch buffer: an idle connection holds none.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let core = Rc::clone(&self.session.core);
         let mut scratch = core.scratch();
-        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
+        let most = self.readable().clamp(1, scratch.len());
+        let read = std::task::ready!(self.poll_read(cx, &mut scratch[..most]))?;
+        if read > 0 {
+            let now = self.session.look_at_the_clock();
+            self.has_looked = true;
+            if self.input.is_empty() {
+                self.since = now;
+            }
+            self.input.extend_from_slice(&scratch[..read]);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads into the executor's scratch buffer: an idle connection holds none.
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, scratch))?;
         if read == 0 {
             // A client that shuts its side down gets what it has asked for; a watch ends.
             self.input_ended = true;
             self.session.input_ended();
-            return Poll::Ready(Ok(()));
         }
-        let now = self.session.look_at_the_clock();
-        self.has_looked = true;
-        if self.input.is_empty() {
-            self.since = now;
-        }
-        self.input.extend_from_slice(&scratch[..read]);
-        core.count(|metrics| metrics.bytes_in.add(read as u64));
-        Poll::Ready(Ok(()))
+        self.session.core.count(|metrics| metrics.bytes_in.add(read as u64));
+        Poll::Ready(Ok(read))
     }
 
     /// Sends everything that is to be sent.
@@ -269,6 +348,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Poll::Pending => {
                         // Only a client that does not read makes this wait.
                         entry.hurry(*begun.get_or_insert_with(Instant::now), written as u64);
+                        self.session.count_out();
+                        entry.stalls(self.session.out_bytes());
                         entry.register(cx.waker());
                         if entry.is_expired() {
                             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -284,6 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.session.core.count(|metrics| metrics.bytes_out.add(sent as u64));
+            self.place.entry.moves_on();
             written += sent;
             let left = self.session.out.len() - written;
             if left > 0 && left <= written && self.session.is_watching() {
@@ -292,7 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.out.shrink_to_fit();
             }
         }
-        self.session.out.clear();
+        self.session.sent();
         Ok(())
     }
 
@@ -303,23 +385,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input_ended || !self.session.lingers() {
             return Ok(());
         }
+        self.forget_input();
         let begun = Instant::now();
         let mut left = LINGER_BYTES;
         while left > 0 && !self.input_ended {
             self.place.entry.hurry(begun, 0);
-            self.input.clear();
-            poll_fn(|cx| {
+            let read = poll_fn(|cx| {
                 self.place.entry.register(cx.waker());
-                if self.lingers_no_more() { Poll::Ready(Ok(())) } else { self.poll_input(cx) }
+                if self.lingers_no_more() {
+                    return Poll::Ready(Ok(0));
+                }
+                let core = Rc::clone(&self.session.core);
+                self.poll_read(cx, &mut core.scratch())
             })
             .await?;
             if self.lingers_no_more() {
                 break;
             }
-            left = left.saturating_sub(self.input.len());
+            left = left.saturating_sub(read);
         }
         Ok(())
     }
+
     fn lingers_no_more(&self) -> bool {
         self.place.entry.is_expired() || self.place.hears_no_more()
     }

@@ -17,11 +17,8 @@ use super::streaming::Stream;
 use super::watching::Watch;
 use crate::body;
 use crate::core::message::{Answer, Get, Standing, WatchRequest};
-use crate::core::{self, Core};
+use crate::core::{self, Core, Encoding, Filled};
 use crate::metrics;
-
-/// For who is refused because the node has too much to do.
-const OVERLOADED: &str = "etcdserver: too many requests";
 
 impl Session {
     /// A request on the key `key`.
@@ -56,7 +53,8 @@ impl Session {
     }
 
     fn overloaded(&mut self, request: &Request<'_>) -> Handled {
-        self.refuse(request, &Refusal::new(Code::RaftInternal, OVERLOADED))
+        self.core.count(|metrics| metrics.no_room.inc());
+        self.refuse(request, &overloaded())
     }
 
     /// A change. Those that were pipelined go out together, as long as one executor numbers them: so their order in the
@@ -73,11 +71,12 @@ impl Session {
             return Handled::Later;
         }
         let no_value = decoded.no_value_on_success && !matches!(request.method, Method::Delete);
-        let pending = Pending { no_value, ..self.pending_of(request, counted(request.method, false)) };
-        let command = command(key, decoded.request);
-        if !core.has_room() {
+        let size = key.len() + decoded.request.value_bytes();
+        let Some(held) = core.room_for(size, self.is_idle()) else {
             return if follows { Handled::Later } else { self.overloaded(request) };
-        }
+        };
+        let command = command(key, decoded.request);
+        let pending = Pending { no_value, held, ..self.pending_of(request, counted(request.method, false)) };
         let slot = self.await_answer(pending);
         self.writes_to = Some(executor);
         core.propose(shard, command, &self.lane, slot);
@@ -97,10 +96,8 @@ impl Session {
             self.read_own(pending, shard, key, recursive);
             return Handled::Taken;
         }
-        if !core.has_room() {
-            return self.overloaded(request);
-        }
-        let slot = self.await_answer(pending);
+        let Some(held) = core.room_for(key.len(), true) else { return self.overloaded(request) };
+        let slot = self.await_answer(Pending { held, ..pending });
         core.ask_get(Get { shard, path: key.to_vec(), recursive, quorum }, &self.lane, slot);
         Handled::Taken
     }
@@ -116,11 +113,18 @@ impl Session {
         if found.node.is_dir() {
             let (slot, lane, key) = (self.await_answer(pending), Rc::clone(&self.lane), key.to_vec());
             let listing = async move {
-                let body = body::directory(&found.node, &key, now, recursive).await;
-                lane.fill(slot, Answer::Keys(core::shown(found.standing, body)));
+                let mut encoding = Encoding::begin(&core, core.me);
+                let body = body::directory(&found.node, &key, now, recursive, &mut encoding).await;
+                drop(encoding);
+                let answer = body.map_or_else(core::no_room, |body| Answer::Keys(core::shown(found.standing, body)));
+                lane.fill(slot, Filled::new(answer, &core.budget));
             };
             glommio::spawn_local(listing).detach();
             return;
+        }
+        if !core.has_room_for_answer(found.node.value_bytes().unwrap_or(0)) {
+            core.count(|metrics| metrics.no_room.inc());
+            return self.respond_keys(&pending, &core::refused(&overloaded(), found.standing.index));
         }
         let mut body = core.scratch_body();
         body::file(&found.node, key, now, &mut body);
@@ -134,7 +138,11 @@ impl Session {
     fn read_spread(&mut self, pending: Pending, recursive: bool, quorum: bool) -> Handled {
         let slot = self.await_answer(pending);
         let (core, lane) = (Rc::clone(&self.core), Rc::clone(&self.lane));
-        glommio::spawn_local(async move { lane.fill(slot, list_root(&core, recursive, quorum).await) }).detach();
+        let listing = async move {
+            let answer = list_root(&core, recursive, quorum).await;
+            lane.fill(slot, Filled::new(answer, &core.budget));
+        };
+        glommio::spawn_local(listing).detach();
         Handled::Taken
     }
 
@@ -161,13 +169,18 @@ impl Session {
     }
 }
 
+/// For who asks for more than there is room for.
+fn overloaded() -> Refusal {
+    Refusal::new(Code::RaftInternal, core::OVERLOADED)
+}
+
 async fn list_root(core: &Rc<Core>, recursive: bool, quorum: bool) -> Answer {
     if quorum && core.confirm_quorum(core.node.config.request_timeout()).await.is_none() {
         return core::raft_error("etcdserver: request timed out");
     }
     match core.list_root(recursive).await {
         Some((standing, body)) => Answer::Keys(core::shown(standing, body)),
-        None => core::raft_error(OVERLOADED),
+        None => core::no_room(),
     }
 }
 

@@ -1,14 +1,22 @@
 //! The connections of one executor, so that time limits and the end of the process reach those that sleep.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::hangup;
+use crate::core::budget::FREE_BYTES;
+
 /// How long a request may take to arrive, and an answer to be taken, before the bytes it has moved are credited.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 /// Bytes per second that a slow but honest peer must move beyond [`PATIENCE`].
 pub(crate) const SLOWEST_BYTES_PER_SECOND: u64 = 32 * 1024;
+
+/// How long a client may take nothing of its answers while there is no memory for more of them.
+const STALLED_MAX: Duration = Duration::from_secs(2);
 
 /// What others may want of a connection.
 #[derive(Default)]
@@ -18,6 +26,10 @@ pub(crate) struct Entry {
     expired: Cell<bool>,
     /// Nothing is read from it, so it has to look by itself whether its client is still there.
     deaf: Cell<bool>,
+    /// Its socket, if it tells.
+    socket: Option<RawFd>,
+    /// Its client has not taken what is to be sent.
+    stalled: Cell<Option<Stalled>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -31,6 +43,30 @@ impl Entry {
     /// Whether input wakes the connection; if not, every sweep does.
     pub(crate) fn listen(&self, listens: bool) {
         self.deaf.set(!listens);
+    }
+
+    /// The socket takes no more of its answers, which hold so many bytes of memory; until it does ([`Entry::moves_on`]).
+    pub(crate) fn stalls(&self, holds: usize) {
+        if self.stalled.get().is_none() {
+            self.stalled.set(Some(Stalled { since: Instant::now(), unsent: usize::MAX, holds }));
+        }
+    }
+
+    /// Since when the client has taken nothing, and what it holds. A socket says that it can be written to only when a good part of
+    /// its buffer is empty: whether a slow client takes something shows in what is left in there.
+    fn taken_nothing(&self, now: Instant) -> Option<(Duration, usize)> {
+        let mut stalled = self.stalled.get()?;
+        let unsent = self.socket.and_then(hangup::unsent).unwrap_or(stalled.unsent);
+        if unsent < stalled.unsent {
+            (stalled.since, stalled.unsent) = (now, unsent);
+            self.stalled.set(Some(stalled));
+        }
+        Some((now.saturating_duration_since(stalled.since), stalled.holds))
+    }
+
+    /// Something was sent.
+    pub(crate) fn moves_on(&self) {
+        self.stalled.set(None);
     }
 
     /// Nothing is under way.
@@ -51,11 +87,27 @@ impl Entry {
         }
     }
 
+    fn end(&self) {
+        self.expired.set(true);
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
+}
+
+/// A client that does not take what is to be sent, or not all of it.
+#[derive(Clone, Copy, Debug)]
+struct Stalled {
+    /// When it took something last, as far as that was seen.
+    since: Instant,
+    /// What was left in the socket then.
+    unsent: usize,
+    /// Bytes of memory that it keeps from being given back.
+    holds: usize,
 }
 
 /// All connections of an executor.
@@ -82,8 +134,9 @@ impl Registered {
 }
 
 impl Registry {
-    pub(crate) fn enter(self: &Rc<Self>) -> Registered {
-        let entry = Rc::new(Entry::default());
+    /// A new connection, and its socket if that tells.
+    pub(crate) fn enter(self: &Rc<Self>, socket: Option<RawFd>) -> Registered {
+        let entry = Rc::new(Entry { socket, ..Entry::default() });
         let mut entries = self.entries.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
             entries.push(None);
@@ -102,12 +155,37 @@ impl Registry {
     pub(crate) fn sweep(&self, now: Instant) {
         for entry in self.entries.borrow().iter().flatten() {
             if entry.deadline.get().is_some_and(|deadline| deadline <= now) {
-                entry.expired.set(true);
-                entry.wake();
+                entry.end();
             } else if entry.deaf.get() {
                 entry.wake();
             }
         }
+    }
+
+    /// Ends clients that have taken nothing of their answers for [`STALLED_MAX`], those that hold most memory first, until `excess` bytes
+    /// are given back; their number. Those that hold little are left alone.
+    pub(crate) fn end_stalled(&self, now: Instant, mut excess: usize) -> u64 {
+        let entries = self.entries.borrow();
+        let mut stalled: Vec<(usize, &Rc<Entry>)> = Vec::new();
+        for entry in entries.iter().flatten().filter(|entry| !entry.is_expired()) {
+            if let Some((time, holds)) = entry.taken_nothing(now)
+                && time >= STALLED_MAX
+                && holds > FREE_BYTES
+            {
+                stalled.push((holds, entry));
+            }
+        }
+        stalled.sort_unstable_by_key(|(holds, _)| Reverse(*holds));
+        let mut ended = 0;
+        for (holds, entry) in stalled {
+            if excess == 0 {
+                break;
+            }
+            entry.end();
+            excess = excess.saturating_sub(holds);
+            ended += 1;
+        }
+        ended
     }
 
     /// From now on the rest of a request is not waited for: what has not come whole is dropped.
@@ -137,10 +215,10 @@ mod tests {
     #[test]
     fn the_slow_are_ended_and_those_at_ease_are_not() {
         let registry = Rc::new(Registry::default());
-        let (slow, idle) = (registry.enter(), registry.enter());
+        let (slow, idle) = (registry.enter(None), registry.enter(None));
         let start = Instant::now();
         slow.entry.hurry(start, 0);
-        registry.sweep(start + Duration::from_secs(29));
+        registry.sweep(start + PATIENCE.saturating_sub(Duration::from_millis(1)));
         assert!(!slow.entry.is_expired());
         slow.entry.hurry(start, 10 * SLOWEST_BYTES_PER_SECOND);
         registry.sweep(start + PATIENCE + Duration::from_secs(9));
@@ -150,11 +228,27 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_take_nothing_are_ended_when_memory_is_short() {
+        let registry = Rc::new(Registry::default());
+        let [large, larger, small, moves] = [0; 4].map(|_| registry.enter(None));
+        for (client, holds) in [(&large, 1 << 20), (&larger, 2 << 20), (&small, 100), (&moves, 4 << 20)] {
+            client.entry.stalls(holds);
+        }
+        moves.entry.moves_on();
+        let now = Instant::now();
+        assert_eq!(registry.end_stalled(now, usize::MAX), 0, "for a while they may");
+        assert_eq!(registry.end_stalled(now + STALLED_MAX, 1), 1, "one is enough");
+        assert!(larger.entry.is_expired() && !large.entry.is_expired());
+        assert_eq!(registry.end_stalled(now + STALLED_MAX, usize::MAX), 1, "nobody is ended twice");
+        assert!(large.entry.is_expired() && !small.entry.is_expired() && !moves.entry.is_expired());
+    }
+
+    #[test]
     fn places_are_used_again() {
         let registry = Rc::new(Registry::default());
-        let first = registry.enter();
-        drop(registry.enter());
-        let _second = registry.enter();
+        let first = registry.enter(None);
+        drop(registry.enter(None));
+        let _second = registry.enter(None);
         assert_eq!((registry.len(), registry.entries.borrow().len()), (2, 2));
         drop(first);
         assert_eq!(registry.len(), 1);

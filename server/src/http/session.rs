@@ -17,17 +17,23 @@ use net::target::{self, Redirect, Target};
 use super::streaming::Stream;
 use super::{admin, members, vars};
 use crate::config::Cors;
-use crate::core::Core;
+use crate::core::budget::{FREE_BYTES, Share};
 use crate::core::lane::Lane;
 use crate::core::message::{Answer, KeysAnswer};
+use crate::core::{Core, Filled, SMALL_BYTES};
 use crate::listen::Side;
 use crate::metrics;
 use crate::page::Page;
 
-/// Requests in flight on one connection: with bodies of up to 10 MiB this is the most memory a client can pin.
-pub(super) const IN_FLIGHT_MAX: usize = 64;
+/// Requests in flight on one connection.
+const IN_FLIGHT_MAX: usize = 64;
+/// The same on a new one. Each small answer allows for one more, after a large one it begins with one again: an answer to a change may be much
+/// larger than the request, and how large shows only when it is carried out.
+const IN_FLIGHT_FIRST: usize = 4;
 /// Bytes of an `OPTIONS *` that Go looks at; after more it closes.
 const OPTIONS_BODY_MAX: usize = 4 << 10;
+/// Bytes of answers after which they are sent before there are more, unless there is little room for them.
+const OUT_HIGH_WATER: usize = 256 << 10;
 /// Bytes of answers that an idle connection may keep allocated.
 const OUT_KEPT: usize = 4 << 10;
 
@@ -46,9 +52,15 @@ pub(super) struct Session {
     side: Side,
     /// Answers that are to be sent.
     pub(super) out: Vec<u8>,
-    pub(super) lane: Rc<Lane<Answer>>,
+    /// What they hold of the executor's memory.
+    out_share: Share,
+    pub(super) lane: Rc<Lane<Filled>>,
+    /// Requests that may be in flight.
+    window: usize,
     /// The requests behind the lane's slots.
     pub(super) pending: VecDeque<Pending>,
+    /// What these hold of the executor's memory.
+    pub(super) waiting: Share,
     /// The executor to which the outstanding writes went.
     pub(super) writes_to: Option<usize>,
     /// The watch, or the backup, that has the connection for itself.
@@ -83,6 +95,8 @@ pub(super) struct Pending {
     /// Under which name it is counted; none outside of the key space.
     pub(super) counted: Option<metrics::Method>,
     pub(super) begun: Instant,
+    /// The memory that it holds while it waits.
+    pub(super) held: usize,
 }
 
 /// Whom the CORS headers of an answer allow.
@@ -97,10 +111,13 @@ pub(crate) enum Grant {
 impl Session {
     pub(super) fn new(core: Rc<Core>, side: Side) -> Self {
         Self {
+            waiting: Share::of(&core.budget.waiting, 0),
+            out_share: Share::of(&core.budget.answers, 0),
             core,
             side,
             out: Vec::new(),
             lane: Rc::new(Lane::new()),
+            window: IN_FLIGHT_FIRST,
             pending: VecDeque::new(),
             writes_to: None,
             stream: None,
@@ -129,14 +146,22 @@ impl Session {
 
     /// Whether the next request may be looked at.
     pub(super) fn takes_requests(&self) -> bool {
-        self.course == Course::Open && self.stream.is_none() && self.lane.outstanding() < IN_FLIGHT_MAX
+        self.course == Course::Open && self.stream.is_none() && self.lane.outstanding() < self.window
     }
 
-    /// Whether more input is wanted, with `buffered` bytes of it unused.
-    pub(super) fn reads_on(&self, buffered: usize) -> bool {
+    /// Bytes of more input that are wanted, with `buffered` of them unused.
+    pub(super) fn wants(&self, buffered: usize) -> usize {
         /// A client may send ahead this much while it waits for an answer.
         const AHEAD_MAX: usize = 64 << 10;
-        !self.is_closed() && (buffered < AHEAD_MAX || self.takes_requests() && self.is_idle())
+        if self.is_closed() {
+            0
+        } else if self.takes_requests() && self.is_idle() {
+            usize::MAX
+        } else {
+            // A watch may be for ever, and what has come during it waits as long.
+            let ahead = if self.is_watching() { FREE_BYTES } else { AHEAD_MAX };
+            ahead.saturating_sub(buffered)
+        }
     }
 
     /// Nothing is outstanding.
@@ -170,6 +195,31 @@ impl Session {
         self.lane.is_ready() || self.stream.as_ref().is_some_and(|stream| stream.is_ready())
     }
 
+    /// Bytes of memory that hold what is to be sent.
+    pub(super) fn out_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
+    /// Bytes of answers after which they are sent before there are more.
+    pub(super) fn high_water(&self) -> usize {
+        if self.core.budget.answers.excess() > 0 { FREE_BYTES } else { OUT_HIGH_WATER }
+    }
+
+    /// Answers that are large count until they are sent.
+    pub(super) fn count_out(&mut self) {
+        let bytes = self.out_bytes();
+        self.out_share.set(if bytes > FREE_BYTES { bytes } else { 0 });
+    }
+
+    /// All of it was sent.
+    pub(super) fn sent(&mut self) {
+        self.out.clear();
+        if self.out_share.bytes() > 0 {
+            self.out = Vec::new();
+            self.out_share.set(0);
+        }
+    }
+
     /// Gives memory back before a sleep.
     pub(super) fn shrink(&mut self) {
         if self.out.capacity() > OUT_KEPT {
@@ -189,7 +239,10 @@ impl Session {
 
     /// The input is no HTTP: says so and closes. All answers before it must be out.
     pub(super) fn reject(&mut self, reject: Reject) {
-        self.core.count(|metrics| metrics.malformed.inc());
+        self.core.count(|metrics| match reject {
+            Reject::NoRoom => metrics.no_room.inc(),
+            _ => metrics.malformed.inc(),
+        });
         let date = self.date();
         reject.write(&mut self.out, &date);
         self.course = Course::Closed;
@@ -360,8 +413,12 @@ impl Session {
     fn later(&mut self, request: &Request<'_>, page: impl Future<Output = Page> + 'static) -> Handled {
         let pending = self.pending_of(request, None);
         let slot = self.await_answer(pending);
-        let lane = Rc::clone(&self.lane);
-        glommio::spawn_local(async move { lane.fill(slot, Answer::Page(page.await)) }).detach();
+        let (core, lane) = (Rc::clone(&self.core), Rc::clone(&self.lane));
+        glommio::spawn_local(async move {
+            let answer = Answer::Page(page.await);
+            lane.fill(slot, Filled::new(answer, &core.budget));
+        })
+        .detach();
         Handled::Taken
     }
 
@@ -385,11 +442,12 @@ impl Session {
     pub(super) fn pending_of(&self, request: &Request<'_>, counted: Option<metrics::Method>) -> Pending {
         let cors =
             if self.side == Side::Client { grant(&self.core.node.config.cors, request.origin) } else { Grant::Nobody };
-        Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: self.now }
+        Pending { exchange: request.exchange(), cors, no_value: false, counted, begun: self.now, held: 0 }
     }
 
     /// Takes a slot for the answer to a request.
     pub(super) fn await_answer(&mut self, pending: Pending) -> u64 {
+        self.waiting.add(pending.held);
         self.pending.push_back(pending);
         self.lane.reserve()
     }
@@ -399,13 +457,23 @@ impl Session {
         if self.has_news() || self.stream.is_some() {
             self.look_at_the_clock();
         }
-        while let Some(answer) = self.lane.pop() {
+        while self.out.len() < self.high_water()
+            && let Some(filled) = self.lane.pop()
+        {
+            let (answer, held) = filled.into_parts();
             let Some(pending) = self.pending.pop_front() else { panic!("an answer without its request") };
+            self.waiting.give_back(pending.held);
             match answer {
-                Answer::Keys(answer) => self.respond_keys(&pending, &answer),
+                Answer::Keys(answer) => {
+                    let is_small = answer.body.len() <= SMALL_BYTES;
+                    self.window = if is_small { IN_FLIGHT_MAX.min(self.window + 1) } else { 1 };
+                    self.respond_keys(&pending, &answer);
+                }
                 Answer::Page(page) => self.respond_page(&pending, &page),
                 other => panic!("a request was answered with {other:?}"),
             }
+            self.count_out();
+            drop(held);
         }
         if self.lane.outstanding() == 0 {
             self.writes_to = None;

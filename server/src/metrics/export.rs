@@ -161,6 +161,10 @@ fn transport(page: &mut Page, total: &CoreMetrics) {
     gauge(page, "uetcd_connections", "Client connections open now.", total.connections);
     counter(page, "uetcd_connections_accepted_total", "Client connections accepted.", total.accepted.get());
     counter(page, "uetcd_connections_refused_total", "Client connections refused: limit reached.", total.refused.get());
+    gauge(page, "uetcd_request_memory_bytes", "Memory that requests under way take.", total.request_memory);
+    counter(page, "uetcd_requests_without_room_total", "Requests refused for want of room.", total.no_room.get());
+    let help = "Clients cut off that took none of their answers while there was no memory for more.";
+    counter(page, "uetcd_clients_cut_total", help, total.clients_cut.get());
     counter(page, "uetcd_client_received_bytes_total", "Bytes received from clients.", total.bytes_in.get());
     counter(page, "uetcd_client_sent_bytes_total", "Bytes sent to clients.", total.bytes_out.get());
 }

@@ -90,6 +90,13 @@ pub(crate) struct CoreMetrics {
     /// Requests handed back because such a queue was full.
     pub(crate) queue_full: Counter,
 
+    /// Bytes of memory that the requests of its connections take.
+    pub(crate) request_memory: Gauge,
+    /// Requests refused because they would take more than they may.
+    pub(crate) no_room: Counter,
+    /// Clients cut off because they took nothing of their answers while there was no memory for more of these.
+    pub(crate) clients_cut: Counter,
+
     /// The newest index taken, as this core saw it last.
     pub(crate) sequence: Gauge,
     /// The newest index that is visible, as this core saw it last.
@@ -161,6 +168,9 @@ impl Default for CoreMetrics {
             turns: Counter::default(),
             queue_depth: Gauge::default(),
             queue_full: Counter::default(),
+            request_memory: Gauge::default(),
+            no_room: Counter::default(),
+            clients_cut: Counter::default(),
             sequence: Gauge::default(),
             visible: Gauge::default(),
             regimes: Counter::default(),
@@ -233,6 +243,9 @@ impl CoreMetrics {
             turns,
             queue_depth,
             queue_full,
+            request_memory,
+            no_room,
+            clients_cut,
             sequence,
             visible,
             regimes,
@@ -269,6 +282,9 @@ impl CoreMetrics {
         self.turns.absorb(*turns);
         self.queue_depth.absorb(*queue_depth);
         self.queue_full.absorb(*queue_full);
+        self.request_memory.absorb(*request_memory);
+        self.no_room.absorb(*no_room);
+        self.clients_cut.absorb(*clients_cut);
         self.sequence.raise(*sequence);
         self.visible.raise(*visible);
         self.regimes.absorb(*regimes);

@@ -39,7 +39,7 @@ pub(super) struct Client<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(super) fn new(front: Rc<Front>, opened: Opened<S>) -> Self {
-        let place = front.registry.enter();
+        let place = front.registry.enter(None);
         let Opened { stream, socket, first, .. } = opened;
         Self { front, stream, socket, place, input: first, input_ended: false, since: Instant::now() }
     }

@@ -40,6 +40,7 @@ mod overload;
 mod pipelines;
 mod proxy;
 mod replay;
+mod request_memory;
 mod restart_index;
 mod scrub;
 mod snapshots;

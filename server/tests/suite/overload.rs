@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,98 +19,288 @@ const HISTORY: [&str; 4] = ["--history-events", "2000", "--history-bytes", "1048
 const STUCK: u64 = 500;
 /// What is freed goes back to the system at once, not after ten seconds: by then the load has freed more than there may be.
 const GIVE_BACK: [&str; 2] = ["MIMALLOC_PURGE_DELAY", "0"];
-/// Connections of the load, and what each has under way at a time: many times what the server does meanwhile.
-const CONNECTIONS: u64 = 64;
-const WINDOW: u64 = 64;
 /// Keys that are written over and over.
 const KEYS: u64 = 4_096;
-const VALUE_BYTES: usize = 1024;
 /// Others must be served still, if slowly.
 const SERVED: Duration = Duration::from_secs(10);
+/// A load whose parts are refused offers at least so many times what is served.
+const OVERLOAD: u64 = 4;
+/// What requests that are over may still hold: the connections' own buffers.
+const LEFT_BYTES: u64 = 4 << 20;
 
-/// What came of the load, by status.
+/// Clients that write as fast as the server takes it.
+#[derive(Clone, Copy)]
+struct Load {
+    /// So many together.
+    connections: u64,
+    /// Each sends so many before it reads what they came to.
+    window: u64,
+    value_bytes: usize,
+    /// Keys, each overwritten again and again.
+    keys: u64,
+}
+
+/// What came of it, by status; 0: a connection ended without an answer.
 type Counts = BTreeMap<u16, u64>;
 
-/// Writes as fast as the server takes it, until `stop`, or until the server is gone.
-fn overload(address: SocketAddr, number: u64, stop: &AtomicBool) -> Counts {
-    let (value, mut counts, mut n) = ("v".repeat(VALUE_BYTES), Counts::new(), number);
-    let mut connection = Connection::open(address).expect("the server accepts");
-    while !stop.load(Ordering::SeqCst) {
-        let mut window = String::new();
-        for _ in 0..WINDOW {
-            n += CONNECTIONS;
-            let key = format!("/v2/keys/o{}/k{}", n % KEYS % 61, n % KEYS);
-            window += &encode("PUT", &key, Some(&format!("value={n}{value}")));
-        }
-        let sent = connection.send(window.as_bytes());
-        let answers = (0..WINDOW).map_while(|_| connection.response("PUT").ok());
-        let answers = if sent.is_ok() { answers.map(|answer| answer.status).collect() } else { Vec::new() };
-        for status in &answers {
-            *counts.entry(*status).or_default() += 1;
-        }
-        if answers.len() < WINDOW as usize {
-            break;
-        }
+impl Load {
+    /// All of them, until `stop`, or until the server is gone. A few threads are enough for them.
+    fn run(self, address: SocketAddr, stop: &AtomicBool) -> Counts {
+        let threads = self.connections.min(64);
+        thread::scope(|scope| {
+            let own = |n: u64| (n..self.connections).step_by(threads as usize);
+            let loads: Vec<_> = (0..threads).map(|n| scope.spawn(move || self.write(address, own(n), stop))).collect();
+            let mut counts = Counts::new();
+            for (status, count) in loads.into_iter().flat_map(|load| load.join().expect("the load goes on")) {
+                *counts.entry(status).or_default() += count;
+            }
+            counts
+        })
     }
-    counts
+
+    fn write(self, address: SocketAddr, own: impl Iterator<Item = u64>, stop: &AtomicBool) -> Counts {
+        let (value, mut counts) = ("v".repeat(self.value_bytes), Counts::new());
+        let mut connections: Vec<_> = own.map(|n| (n, Connection::open(address).ok())).collect();
+        while !stop.load(Ordering::SeqCst) {
+            for (n, connection) in &mut connections {
+                let window: String = (0..self.window).map(|_| self.request(n, &value)).collect();
+                if connection.as_mut().is_some_and(|open| open.send(window.as_bytes()).is_err()) {
+                    *counts.entry(0).or_default() += self.window;
+                    *connection = None;
+                }
+            }
+            for (_, connection) in &mut connections {
+                let Some(open) = connection else {
+                    *connection = Connection::open(address).ok();
+                    continue;
+                };
+                let statuses: Vec<u16> =
+                    (0..self.window).map_while(|_| Some(open.response("PUT").ok()?.status)).collect();
+                for status in &statuses {
+                    *counts.entry(*status).or_default() += 1;
+                }
+                if statuses.len() < self.window as usize {
+                    *counts.entry(0).or_default() += self.window - statuses.len() as u64;
+                    *connection = None;
+                }
+            }
+        }
+        counts
+    }
+
+    fn request(self, n: &mut u64, value: &str) -> String {
+        *n += self.connections;
+        let key = format!("/v2/keys/o{}/k{}", *n % self.keys % 61, *n % self.keys);
+        encode("PUT", &key, Some(&format!("value={n}{value}")))
+    }
 }
 
 /// The slowest answer to somebody else, until `until` or until the server is gone.
 fn well_behaved(server: &Server, until: Instant) -> Duration {
-    let (mut client, mut slowest) = (server.client(), Duration::ZERO);
+    let (mut client, mut slowest, mut answered) = (server.client(), Duration::ZERO, 0);
     while Instant::now() < until {
         let asked = Instant::now();
-        let Ok(answer) = client.attempt("GET", "/v2/keys/o1?quorum=true", None) else { break };
+        let answer = client.attempt("GET", "/v2/keys/o1?quorum=true", None).expect("the server answers");
         assert!(answer.status == 200 || answer.status >= 500, "{answer:?}");
+        answered += usize::from(answer.status == 200);
         slowest = slowest.max(asked.elapsed());
         thread::sleep(Duration::from_millis(50));
     }
+    assert!(answered > 0, "nobody else was served");
     slowest
 }
 
+/// A server that may take no more than [`MEMORY_BYTES`].
+struct Confined {
+    server: Server,
+    group: ControlGroup,
+}
+
+impl Confined {
+    fn start() -> Self {
+        let group = ControlGroup::of("memory");
+        group.set("memory.limit_in_bytes", &MEMORY_BYTES.to_string());
+        let plan = Plan::new().args(["--cores", "2"]).args(HISTORY).env(GIVE_BACK[0], GIVE_BACK[1]);
+        let server = plan.after(&group.enter()).start();
+        server.client().set("/o1/k0", "1");
+        Self { server, group }
+    }
+
+    /// Nobody was killed for memory; the most that was taken, in MiB.
+    fn assert_alive(&self) -> u64 {
+        let killed = self.group.get("memory.oom_control");
+        assert!(killed.lines().any(|line| line == "oom_kill 0"), "{killed}");
+        self.server.peak_resident_bytes() >> 20
+    }
+
+    /// It serves again, and what requests held is given back.
+    fn assert_recovers(&self) {
+        let mut client = self.server.client();
+        eventually("it serves again", PATIENCE, || {
+            (client.put("/v2/keys/afterwards", &[("value", "1")]).status < 300).then_some(())
+        });
+        eventually("what was held is given back", PATIENCE, || {
+            (client.metric("uetcd_request_memory_bytes") < LEFT_BYTES).then_some(())
+        });
+    }
+
+    /// Loads it for so long; what came of that. Others are served all the same, and memory is enough.
+    fn overload(&self, load: Load, length: Duration, beside: &str) -> Counts {
+        let (stop, address) = (AtomicBool::new(false), self.server.address());
+        let (slowest, counts) = thread::scope(|scope| {
+            let stop = &stop;
+            let end = SetOnDrop(stop);
+            let running = scope.spawn(move || load.run(address, stop));
+            let slowest = well_behaved(&self.server, Instant::now() + length);
+            drop(end);
+            (slowest, running.join().expect("the load goes on"))
+        });
+        let peak = self.assert_alive();
+        let (Load { connections, window, value_bytes, .. }, seconds) = (load, length.as_secs());
+        println!(
+            "overload: {seconds} s, {connections} connections with {window} writes of {value_bytes} bytes each{beside}, answers by status \
+             {counts:?}, at most {peak} of {} MiB taken, others waited {slowest:?} at most",
+            MEMORY_BYTES >> 20
+        );
+        assert!(counts.keys().all(|status| [0, 200, 201, 500, 503].contains(status)), "{counts:?}");
+        assert!(slowest < SERVED, "somebody waited {slowest:?}");
+        counts
+    }
+}
+
+fn length() -> Duration {
+    Duration::from_secs(env_number("SUITE_OVERLOAD", 10))
+}
+
 #[test]
-fn an_overloaded_server_with_little_memory_refuses_and_lives() {
+fn an_overloaded_server_with_little_memory_lives_and_cuts_off_who_does_not_read() {
     uetcd_only!("etcd's memory is its own business");
     let stuck = env_number("SUITE_STUCK", STUCK);
     raise_descriptor_limit(stuck + 1000);
-    let group = ControlGroup::of("memory");
-    group.set("memory.limit_in_bytes", &MEMORY_BYTES.to_string());
-    let server =
-        Plan::new().args(["--cores", "2"]).args(HISTORY).env(GIVE_BACK[0], GIVE_BACK[1]).after(&group.enter()).start();
-    let mut client = server.client();
-    client.set("/o1/k0", "1");
+    let confined = Confined::start();
+    let mut client = confined.server.client();
     let everything = "/v2/keys/?wait=true&recursive=true&stream=true";
-    let watches: Vec<Connection> = (0..stuck).map(|_| open_watch(&server, everything)).collect();
+    let watches: Vec<Connection> = (0..stuck).map(|_| open_watch(&confined.server, everything)).collect();
     eventually("all are counted", PATIENCE, || (client.watchers() == stuck).then_some(()));
-    println!("{stuck} watchers: {} MiB", server.resident_bytes() >> 20);
-    let length = Duration::from_secs(env_number("SUITE_OVERLOAD", 10));
-    let (stop, address) = (AtomicBool::new(false), server.address());
-    let (slowest, counts) = thread::scope(|scope| {
-        let stop = &stop;
-        let end = SetOnDrop(stop);
-        let loads: Vec<_> = (0..CONNECTIONS).map(|n| scope.spawn(move || overload(address, n, stop))).collect();
-        let slowest = well_behaved(&server, Instant::now() + length);
-        drop(end);
-        let mut counts = Counts::new();
-        for load in loads {
-            for (status, count) in load.join().expect("the load goes on") {
-                *counts.entry(status).or_default() += count;
-            }
-        }
-        (slowest, counts)
-    });
-    let killed = group.get("memory.oom_control");
-    let peak: u64 = group.get("memory.max_usage_in_bytes").trim().parse().expect("a number");
-    println!(
-        "overload: {} s, {stuck} stuck watchers, answers by status {counts:?}, at most {} of {} MiB taken, others waited {slowest:?} at most",
-        length.as_secs(),
-        peak >> 20,
-        MEMORY_BYTES >> 20
-    );
-    assert!(killed.lines().any(|line| line == "oom_kill 0"), "{killed}");
-    assert!(counts.keys().all(|status| [200, 201, 500, 503].contains(status)), "{counts:?}");
-    assert!(slowest < SERVED, "somebody waited {slowest:?}");
+    println!("{stuck} watchers: {} MiB", confined.server.resident_bytes() >> 20);
+    let load = Load { connections: 64, window: 64, value_bytes: 1024, keys: KEYS };
+    confined.overload(load, length(), &format!(", {stuck} stuck watchers"));
     eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
     drop(watches);
     client.set("/afterwards", "1");
+}
+
+/// More writes under way than there is memory for: many are refused.
+#[test]
+fn what_memory_is_not_enough_for_is_refused() {
+    uetcd_only!("etcd's memory is its own business");
+    raise_descriptor_limit(4000);
+    let loads = [
+        Load { connections: 512, window: 8, value_bytes: 64 << 10, keys: 64 },
+        Load { connections: 1000, window: 16, value_bytes: 32 << 10, keys: 128 },
+    ];
+    for load in loads {
+        let confined = Confined::start();
+        let counts = confined.overload(load, length() / loads.len() as u32, "");
+        let of = |statuses: &[u16]| statuses.iter().filter_map(|status| counts.get(status)).sum::<u64>();
+        let (served, refused) = (of(&[200, 201]), of(&[0, 500, 503]));
+        println!("overload: {served} served, {} times that asked for", (served + refused) / served.max(1));
+        assert!(served > 0 && served + refused >= OVERLOAD * served, "{served} served, {refused} refused");
+        assert!(confined.server.client().metric("uetcd_requests_without_room_total") > 0);
+        confined.assert_recovers();
+    }
+}
+
+/// Many small writes under way together wait in their sockets until there is room for them.
+#[test]
+fn small_requests_wait_outside_for_memory() {
+    uetcd_only!("etcd's memory is its own business");
+    raise_descriptor_limit(4000);
+    let confined = Confined::start();
+    let load = Load { connections: 1000, window: 64, value_bytes: 512, keys: KEYS };
+    let counts = confined.overload(load, length() / 2, "");
+    let served: u64 = [200, 201].iter().filter_map(|status| counts.get(status)).sum();
+    let all: u64 = counts.values().sum();
+    assert!(all >= load.connections * load.window && 100 * served >= 95 * all, "{counts:?}");
+    confined.assert_recovers();
+}
+
+/// Values that are read by more clients than there is memory for their answers at a time: some are told so, and all have theirs in the end.
+#[test]
+fn large_answers_that_memory_is_not_enough_for_are_refused() {
+    const CLIENTS: usize = 100;
+    uetcd_only!("etcd's memory is its own business");
+    let confined = Confined::start();
+    let value = "v".repeat(6 << 20);
+    confined.server.client().set("/large/k", &value);
+    for target in ["/v2/keys/large/k?quorum=true", "/v2/keys/large/k", "/v2/keys/large", "/v2/keys/?recursive=true"] {
+        let refused = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    let mut client = confined.server.client();
+                    let answer = eventually("an answer", 3 * PATIENCE, || {
+                        let answer = client.attempt("GET", target, None).expect("the server answers");
+                        let is_refused = answer.status == 500 && answer.text().contains("too many requests");
+                        refused.fetch_add(u64::from(is_refused), Ordering::SeqCst);
+                        (!is_refused).then_some(answer)
+                    });
+                    assert!(answer.status == 200 && answer.body.len() > value.len(), "{}", answer.status_line);
+                });
+            }
+        });
+        let (refused, peak) = (refused.into_inner(), confined.assert_alive());
+        println!(
+            "overload: {CLIENTS} clients have read {target} of 6 MiB, refused {refused} times, at most {peak} MiB taken"
+        );
+    }
+    // What a write is answered with may be much larger than the write.
+    let refresh = encode("PUT", "/v2/keys/large/k", Some("refresh=true&prevExist=true&ttl=100"));
+    let mut connection = Connection::open(confined.server.address()).expect("the server accepts");
+    connection.send(refresh.repeat(64).as_bytes()).expect("the server reads");
+    for _ in 0..64 {
+        let answer = connection.response("PUT").expect("the server answers");
+        assert!(answer.status == 200 && answer.body.len() > 2 * value.len(), "{}", answer.status_line);
+    }
+    println!("overload: 64 answers of 12 MiB to one client, at most {} MiB taken", confined.assert_alive());
+    confined.assert_recovers();
+}
+
+/// Clients that ask for much and take nothing are cut off before memory is gone.
+#[test]
+fn answers_that_nobody_takes_cost_no_memory_for_long() {
+    // More would fill the memory that the kernel has for all sockets, and hold up other tests.
+    const CLIENTS: usize = 100;
+    uetcd_only!("etcd's memory is its own business");
+    let confined = Confined::start();
+    let mut client = confined.server.client();
+    let value = "v".repeat(512 << 10);
+    for n in 0..16 {
+        client.set(&format!("/large{n}/k"), &value);
+    }
+    let ask = |n: usize| encode("GET", &format!("/v2/keys/large{}/k", n % 16), None).repeat(64);
+    let stuck: Vec<Connection> = (0..CLIENTS)
+        .map(|n| {
+            let mut connection = Connection::open(confined.server.address()).expect("the server accepts");
+            connection.send(ask(n).as_bytes()).expect("the server reads");
+            connection
+        })
+        .collect();
+    // Who takes its answers is served: small ones at once, large ones when some of the others are cut off.
+    let asked = Instant::now();
+    client.set("/small/k", "1");
+    assert_eq!(client.value("/small/k").as_deref(), Some("1"));
+    let (small, asked) = (asked.elapsed(), Instant::now());
+    let found = eventually("a large answer", 2 * PATIENCE, || {
+        client.attempt("GET", "/v2/keys/large1/k", None).ok().filter(|answer| answer.status == 200)
+    });
+    assert!(found.body.len() > value.len());
+    println!(
+        "overload: {CLIENTS} clients that take nothing, others waited {small:.1?} for small and {:.1?} for large answers, at most {} MiB taken",
+        asked.elapsed(),
+        confined.assert_alive()
+    );
+    eventually("some are cut off", PATIENCE, || (client.metric("uetcd_clients_cut_total") > 0).then_some(()));
+    drop(stuck);
+    confined.assert_recovers();
 }

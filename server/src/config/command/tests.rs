@@ -295,7 +295,7 @@ fn flags_do_what_they_say() {
          --election-timeout 2_000 --advertise-client-urls http://b:1,http://a:1 --listen-client-urls http://:1 \
          --initial-advertise-peer-urls http://10.0.0.1:2380 --initial-cluster-state existing --force-new-cluster \
          --strict-reconfig-check=f --cors http://a.com --cores 4 --shards 3 --spin-us 20 \
-         --history-events 7 --history-bytes 8 --max-connections 9 --scrub-rate 2 --scrub-interval 60 --listen-metrics-urls http://127.0.0.1:9 \
+         --history-events 7 --history-bytes 8 --request-memory 10 --max-connections 9 --scrub-rate 2 --scrub-interval 60 --listen-metrics-urls http://127.0.0.1:9 \
          --write-backup g --enable-v2 --initial-cluster-token t",
     ));
     assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("b", Some("d")));
@@ -309,6 +309,7 @@ fn flags_do_what_they_say() {
     assert_eq!(config.cors, Cors::Origins(vec!["http://a.com".to_owned()]));
     assert_eq!((config.cores, config.shards, config.spin.as_micros()), (vec![0, 2, 3, 0], Some(3), 20));
     assert_eq!((config.history_events, config.history_bytes, config.max_connections), (7, 8, Some(9)));
+    assert_eq!((config.request_memory, config_of(&[]).request_memory), (Some(10), None));
     let interval = Duration::from_mins(1);
     assert_eq!(config.scrub, Some(Scrub { bytes_per_second: 2 << 20, interval }));
     assert_eq!(config_of(&words("--scrub-rate 0")).scrub, None);
