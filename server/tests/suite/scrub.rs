@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::cluster::Setup;
-use crate::harness::{Client, PATIENCE, Plan, Server, eventually, uetcd_only};
+use crate::harness::{Client, PATIENCE, Plan, Server, SlowDisk, eventually, uetcd_only};
 
 const KEYS: usize = 100;
 /// Rounds follow each other at once.
@@ -93,8 +93,20 @@ fn find(path: &Path, wanted: &[u8]) -> Option<u64> {
 #[test]
 fn a_rotten_segment_is_named_and_outgrown() {
     uetcd_only!("etcd reads its log at a start only");
-    let plan = Plan::new().args(["--cores", "1"]);
-    let server = plan.start();
+    outgrows_a_rotten_segment(&Plan::new(), flip);
+}
+
+/// What the device gives back is not what the file system has written to it.
+#[test]
+fn a_segment_that_rots_below_its_file_system_is_named_and_outgrown() {
+    uetcd_only!("etcd reads its log at a start only");
+    let home = tempfile::tempdir().expect("a directory");
+    let disk = SlowDisk::mount(&home.path().join("0"), 512 << 20);
+    outgrows_a_rotten_segment(&Plan::new().data_dir(&disk.data()), |path, at| disk.rot(path, at));
+}
+
+fn outgrows_a_rotten_segment(plan: &Plan, rot: impl Fn(&Path, u64)) {
+    let server = plan.clone().args(["--cores", "1"]).start();
     write_all(&mut server.client());
     // What an earlier start has written is not written to any more.
     let server = server.kill().args(EAGER).start();
@@ -106,7 +118,7 @@ fn a_rotten_segment_is_named_and_outgrown() {
     let place =
         |n| files(&wal, ".log").into_iter().find_map(|file| Some((find(&file, marker(n).as_bytes())? + 1024, file)));
     let (at, file) = (40..60).find_map(place).expect("a marker in one piece");
-    flip(&file, at);
+    rot(&file, at);
     let line = line_with(&server, &["C | wal:", name(&file), "is damaged"]);
     let offset = format!("offset {}", at / 512 * 512);
     for part in [offset.as_str(), "(group ", ", index ", "new snapshots"] {

@@ -1,7 +1,7 @@
 //! The disk of one member is as slow as a worn card: four writes a second, each of which is a second or so until it is durable.
 //!
-//! `SUITE_SLOW` is for how long, in seconds. With `SUITE_SLOWED`, 99 % of the others' writes take no more per cent of the time that they take
-//! while that member is away.
+//! `SUITE_SLOW` is for how long, in seconds. With `SUITE_MOVED`, another member leads within so many election timeouts. With
+//! `SUITE_SLOWED`, 99 % of the others' writes take no more per cent of the time that they take while that member is away.
 
 use std::time::{Duration, Instant};
 
@@ -130,9 +130,9 @@ fn a_primary_with_a_slow_disk_lets_another_one_lead_and_that_is_all() {
             cluster.server(primary).wait_for_log("another member is to lead");
         }
         eventually("another member leads", PATIENCE, || (cluster.primary() != primary).then_some(()));
-        // Three election timeouts on a machine of its own.
         let moved = slow.elapsed();
-        assert!(moved < 3 * cluster.election() + Duration::from_secs(5), "{moved:?}");
+        let allowed = cluster.election() * env_number("SUITE_MOVED", 8) as u32;
+        assert!(moved <= allowed, "another member leads after {moved:?}");
         println!(
             "slow: the primary's disk, another one leads after {moved:.1?} with timeouts of {:?}",
             cluster.election()

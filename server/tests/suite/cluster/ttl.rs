@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::load::modified;
 use super::members::Cluster;
 use crate::harness::{Client, Connection, PATIENCE, eventually};
+use crate::mass_expiry::Crowd;
 
 /// The most that an expiry may be late over a fail-over of the usual length: etcd looks every 500 ms, and the time without a primary, and up to a
 /// second before it, does not count.
@@ -95,6 +96,35 @@ fn a_fail_over_shortens_no_lifetime_and_lengthens_none_by_much() {
     }
     assert_eq!(orders[0], orders[1], "members disagree");
     cluster.wait_writable();
+    cluster.wait_converged();
+}
+
+/// Followers show each expiry as soon as a node of its own does.
+#[test]
+fn a_crowd_of_lifetimes_ends_in_time_in_a_cluster() {
+    let cluster = Cluster::of(3);
+    let crowd = Crowd::load(cluster.server(cluster.primary()));
+    let late = crowd.watch(cluster.server(cluster.followers()[0]), |_| {});
+    late.assert(&crowd, "in a cluster", Duration::ZERO);
+}
+
+#[test]
+fn a_crowd_of_lifetimes_is_not_shortened_by_a_fail_over() {
+    let mut cluster = Cluster::of(3);
+    let (primary, follower) = (cluster.primary(), cluster.followers()[0]);
+    let crowd = Crowd::load(cluster.server(primary));
+    let mut killed = false;
+    let late = crowd.watch(cluster.server(follower), |gone| {
+        if gone == crowd.len() / 4 {
+            cluster.server(primary).signal(libc::SIGKILL);
+            killed = true;
+        }
+    });
+    cluster.kill(primary);
+    cluster.restart(primary);
+    assert!(killed, "the primary was to be killed while they end");
+    // Without a primary nothing ends.
+    late.assert(&crowd, "through a fail-over", 3 * cluster.election() + LATE);
     cluster.wait_converged();
 }
 
