@@ -17,6 +17,29 @@ pub(crate) trait Pace {
     async fn goes_on(&mut self, bytes: usize) -> bool;
 }
 
+/// What is encoded of a listing until others have their turn.
+struct Slice {
+    nodes: usize,
+    upto: usize,
+}
+
+impl Slice {
+    /// One that begins with so many bytes.
+    fn from(bytes: usize) -> Self {
+        Self { nodes: 0, upto: bytes + BYTES_PER_SLICE }
+    }
+
+    /// Whether the next node, with which there are so many bytes, belongs to another one; if so, this is that.
+    fn ends(&mut self, bytes: usize) -> bool {
+        self.nodes += 1;
+        let ends = self.nodes == NODES_PER_SLICE || bytes >= self.upto;
+        if ends {
+            *self = Self::from(bytes);
+        }
+        ends
+    }
+}
+
 /// Appends an event: what the writer is answered, and what watchers get.
 pub(crate) fn event(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"action\":\"");
@@ -56,15 +79,11 @@ pub(crate) async fn directory(
     listing.out.extend_from_slice(b"{\"action\":\"get\",\"node\":");
     listing.enter(&node.view(path, now));
     let mut walk = node.walk(path, now, recursive);
-    let (mut encoded, mut upto) = (0, BYTES_PER_SLICE);
+    let mut slice = Slice::from(0);
     while let Some(step) = walk.step() {
-        encoded += 1;
         let with_it = listing.out.len() + value_bytes(&step);
-        if encoded % NODES_PER_SLICE == 0 || with_it >= upto {
-            if !pace.goes_on(with_it).await {
-                return None;
-            }
-            upto = with_it + BYTES_PER_SLICE;
+        if slice.ends(with_it) && !pace.goes_on(with_it).await {
+            return None;
         }
         listing.step(&step);
     }
@@ -91,18 +110,14 @@ pub(crate) async fn children_of_root(
     let mut walk = root.walk(ROOT, now, recursive);
     let mut listing = Listing::default();
     let mut key = Vec::new();
-    let (mut encoded, mut upto) = (0, children.bytes + BYTES_PER_SLICE);
+    let mut slice = Slice::from(children.bytes);
     while let Some(step) = walk.step() {
         if let (true, Step::Enter(node) | Step::File(node)) = (listing.levels.is_empty(), &step) {
             key = node.key.to_vec();
         }
-        encoded += 1;
         let with_it = children.bytes + listing.out.len() + value_bytes(&step);
-        if encoded % NODES_PER_SLICE == 0 || with_it >= upto {
-            if !pace.goes_on(with_it).await {
-                return false;
-            }
-            upto = with_it + BYTES_PER_SLICE;
+        if slice.ends(with_it) && !pace.goes_on(with_it).await {
+            return false;
         }
         listing.step(&step);
         if listing.levels.is_empty() {
