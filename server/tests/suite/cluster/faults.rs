@@ -3,9 +3,24 @@
 use std::thread;
 use std::time::Duration;
 
+use super::disks::{Disks, rot};
 use super::members::Cluster;
 use super::netns::Net;
 use crate::harness::Rng;
+
+/// What faults are done to besides processes.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) net: Option<&'a Net>,
+    pub(super) disks: Option<&'a Disks>,
+}
+
+impl<'a> Ground<'a> {
+    /// A network, and disks as they are.
+    pub(super) fn net(net: &'a Net) -> Self {
+        Self { net: Some(net), disks: None }
+    }
+}
 
 /// What is done to a member for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +35,18 @@ pub(super) enum Fault {
     Lossy,
     /// Its connections to other members are reset for a moment: theirs, its own, or both ends.
     Reset,
+    /// Its disk is full, and has room again.
+    Full,
+    /// Its disk takes four writes a second.
+    Slow,
+    /// A write of its log fails or can not be made durable, which ends it, and what was not durable is lost.
+    Failure,
+    /// It is killed, and what its log holds somewhere is not what was written when it starts again.
+    Rot,
 }
 
 impl Fault {
+    /// Those that need a network and leave the disks alone.
     pub(super) const ALL: [Self; 5] = [Self::Kill, Self::Pause, Self::Cut, Self::Lossy, Self::Reset];
 
     /// It is done to the network.
@@ -31,8 +55,16 @@ impl Fault {
     }
 
     /// Does it to a member for so long, and heals it.
-    pub(super) fn strike(self, cluster: &mut Cluster, net: Option<&Net>, victim: usize, away: Duration, rng: &mut Rng) {
-        let net = || net.expect("a network");
+    pub(super) fn strike(
+        self,
+        cluster: &mut Cluster,
+        ground: Ground<'_>,
+        victim: usize,
+        away: Duration,
+        rng: &mut Rng,
+    ) {
+        let net = || ground.net.expect("a network");
+        let disks = || ground.disks.expect("disks");
         match self {
             Self::Pause => {
                 cluster.pause(victim);
@@ -67,6 +99,12 @@ impl Fault {
                 }
                 net().heal();
             }
+            // Long enough for a segment to be filled meanwhile.
+            Self::Full => disks().fill(victim, || thread::sleep(3 * away)),
+            // Long enough for a write to be under way for longer than an election takes.
+            Self::Slow => disks().slow_down(victim, || thread::sleep(3 * away)),
+            Self::Failure => disks().fail(cluster, victim, away, rng),
+            Self::Rot => rot(cluster, victim, away, rng),
         }
     }
 }
@@ -74,7 +112,7 @@ impl Fault {
 /// Does one of these faults at a time, at random, until it is over; how many.
 pub(super) fn torment(
     cluster: &mut Cluster,
-    net: Option<&Net>,
+    ground: Ground<'_>,
     faults: &[Fault],
     rng: &mut Rng,
     mut over: impl FnMut() -> bool,
@@ -86,7 +124,7 @@ pub(super) fn torment(
         // Every other fault hits the primary.
         let victim = if rng.one_in(2) { cluster.primary() } else { rng.below(members as u64) as usize };
         let away = Duration::from_millis(200 + rng.below(1800));
-        faults[rng.below(faults.len() as u64) as usize].strike(cluster, net, victim, away, rng);
+        faults[rng.below(faults.len() as u64) as usize].strike(cluster, ground, victim, away, rng);
         done += 1;
         cluster.wait_writable();
     }

@@ -1,7 +1,7 @@
 //! Every member is damaged, each record is whole somewhere: what all hold together is put together, and nothing is lost. What
 //! is whole nowhere is refused, and nothing is changed.
 
-mod damage;
+pub(super) mod damage;
 
 use std::collections::BTreeMap;
 use std::fs;

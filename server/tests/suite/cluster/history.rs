@@ -1,4 +1,5 @@
-//! A recorded history of concurrent clients under kills, pauses, partitions, lost packets and resets, judged by [`super::linear`].
+//! A recorded history of concurrent clients under kills, pauses, partitions, lost packets and resets, and on disks that are full, slow, fail or rot,
+//! judged by [`super::linear`].
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -8,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::faults::{Fault, torment};
+use super::disks::Disks;
+use super::faults::{Fault, Ground, torment};
 use super::linear::{Actual, Operation, Outcome, Time, Version, check};
 use super::load::modified;
-use super::members::Setup;
+use super::members::{Cluster, Setup};
 use super::netns::Net;
 use crate::harness::{Client, Response, Rng, SetOnDrop, env_number, form, uetcd_only};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 8;
+/// Bytes of values that fill a segment of the log within seconds.
+const PADDING: usize = 20_000;
 /// How long a client waits before it counts an outcome as unknown.
 const CLIENT_PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -26,6 +30,8 @@ struct Recorder {
     begun: Instant,
     stop: AtomicBool,
     operations: Mutex<Vec<Operation>>,
+    /// What all values end with.
+    padding: String,
 }
 
 impl Recorder {
@@ -45,7 +51,12 @@ impl Recorder {
                 break;
             }
             let member = rng.below(self.addresses.len() as u64) as usize;
-            own.extend(self.one((member, &mut clients[member]), &mut rng, &format!("c{number}n{n}"), &mut known));
+            own.extend(self.one(
+                (member, &mut clients[member]),
+                &mut rng,
+                &format!("c{number}n{n}{}", self.padding),
+                &mut known,
+            ));
             thread::sleep(Duration::from_millis(rng.below(4)));
         }
         self.operations.lock().expect("no client panicked").extend(own);
@@ -158,16 +169,47 @@ fn a_history_of_members_with_several_executors_is_linearizable() {
     record_and_judge(seed() + 4, 3, &["--cores", "3"], &Fault::ALL);
 }
 
+#[test]
+fn a_history_on_full_disks_is_linearizable() {
+    uetcd_only!("etcd ends when its disk is full");
+    record_on_disks(seed() + 6, &Disks::small(3), &[Fault::Full]);
+}
+
+#[test]
+fn a_history_on_slow_disks_is_linearizable() {
+    record_on_disks(seed() + 7, &Disks::slow(3), &[Fault::Slow]);
+}
+
+#[test]
+fn a_history_on_disks_that_fail_and_rot_is_linearizable() {
+    uetcd_only!("etcd's log is elsewhere");
+    record_on_disks(seed() + 8, &Disks::faulty(3), &[Fault::Failure, Fault::Rot]);
+}
+
 fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) {
     let net = faults.iter().any(|fault| fault.needs_net()).then(|| Net::of(members));
     let setup = Setup::new().args(more);
     let setup = net.iter().fold(setup, Setup::on);
-    let mut cluster = setup.start(members);
+    let ground = Ground { net: net.as_deref(), disks: None };
+    judge(seed, &mut setup.start(members), ground, faults, "");
+}
+
+/// With values that fill the log.
+fn record_on_disks(seed: u64, disks: &Disks, faults: &[Fault]) {
+    let setup = disks.carry(Setup::new().args(&["--snapshot-count", "500"]));
+    let ground = Ground { net: None, disks: Some(disks) };
+    judge(seed, &mut setup.start(3), ground, faults, &"x".repeat(PADDING));
+}
+
+/// Records what clients see whose values end with this, and judges it.
+fn judge(seed: u64, cluster: &mut Cluster, ground: Ground<'_>, faults: &[Fault], padding: &str) {
+    let members = cluster.len();
     let recorder = Recorder {
         addresses: cluster.addresses(),
         begun: Instant::now(),
         stop: AtomicBool::new(false),
         operations: Mutex::new(Vec::new()),
+        padding: padding.to_owned(),
     };
     let length = Duration::from_secs(env_number("SUITE_CLUSTER_HISTORY", 15));
     let done = thread::scope(|scope| {
@@ -177,7 +219,7 @@ fn record_and_judge(seed: u64, members: usize, more: &[&str], faults: &[Fault]) 
         }
         let _end = SetOnDrop(&recorder.stop);
         let until = Instant::now() + length;
-        torment(&mut cluster, net.as_deref(), faults, &mut Rng::new(seed), || Instant::now() >= until)
+        torment(cluster, ground, faults, &mut Rng::new(seed), || Instant::now() >= until)
     });
     cluster.wait_writable();
     let history = recorder.operations.into_inner().expect("no client panicked");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::faults::{Fault, torment};
+use super::faults::{Fault, Ground, torment};
 use super::load::{DIRECTORIES, Load, assert_ordered};
 use super::members::{Cluster, Setup};
 use super::netns::Net;
@@ -51,7 +51,7 @@ fn many_watchers_under_faults_see_every_event_of_theirs_once() {
         }
         let faults = load.during(4, || {
             let enough = || load.count() as u64 >= writes;
-            torment(&mut cluster, Some(&net), &Fault::ALL, &mut rng, enough)
+            torment(&mut cluster, Ground::net(&net), &Fault::ALL, &mut rng, enough)
         });
         // Every directory gets a last event, so that all watchers have one to wait for.
         let ends: Vec<u64> = (0..DIRECTORIES).map(|n| cluster.client(0).set(&format!("/d{n}/end"), "")).collect();

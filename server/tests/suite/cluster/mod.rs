@@ -10,6 +10,7 @@
 mod api;
 mod backup;
 mod descriptors;
+mod disks;
 mod failing_disk;
 mod failover;
 mod faults;

@@ -28,12 +28,12 @@ enum Fact {
 
 /// A batch as it stands in a file.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) file: PathBuf,
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
     epoch: Epoch,
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// Bytes of its header and records, without the stamps between them.
-    length: usize,
+    pub(crate) length: usize,
     bytes: usize,
     pub(super) entries: BTreeSet<Entry>,
     /// What is lost with it.
@@ -41,7 +41,7 @@ pub(super) struct Place {
 }
 
 /// Every batch of a member's logs, log by log in the order written.
-pub(super) fn batches(data: &Path) -> Vec<Place> {
+pub(crate) fn batches(data: &Path) -> Vec<Place> {
     let mut places = Vec::new();
     for file in segments(data) {
         let bytes = fs::read(&file).expect("a readable log");

@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::held::Held;
 use self::samples::Samples;
 use self::writers::{Desk, MORTAL};
-use super::faults::Fault;
+use super::faults::{Fault, Ground};
 use super::load::{assert_ordered, files, modified};
 use super::members::{Cluster, Setup, impatient};
 use super::netns::Net;
@@ -91,7 +91,7 @@ impl Soak {
         // One in six is long enough for the log to go on without the member: then it needs a snapshot.
         let long = self.gap() >= FAULT_EVERY && rng.one_in(6) && fault != Fault::Lossy;
         let away = Duration::from_millis(200 + rng.below(1800)) * if long { 15 } else { 1 };
-        fault.strike(cluster, Some(net), victim, away, rng);
+        fault.strike(cluster, Ground::net(net), victim, away, rng);
         *self.faults.entry(format!("{fault:?}")).or_default() += 1;
     }
 
