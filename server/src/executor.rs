@@ -131,6 +131,10 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
         glommio::timer::sleep(LOOK_AROUND).await;
         let now = Instant::now();
         registry.sweep(now);
+        if node.bodies.are_too_many() {
+            let ended = registry.end_senders(now);
+            core.count(|metrics| metrics.clients_cut.add(ended));
+        }
         let excess = core.budget.answers.excess();
         if excess > 0 {
             let ended = registry.end_stalled(now, excess);

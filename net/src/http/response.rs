@@ -249,19 +249,29 @@ fn header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// Appends `data` to an answer begun with [`Head::write_stream_head`], as one chunk. `data` must not be empty: an empty
 /// chunk would end the body.
 pub fn write_chunk(out: &mut Vec<u8>, exchange: Exchange, data: &[u8]) {
-    assert!(!data.is_empty(), "an empty chunk ends the body");
     if exchange.head {
         return;
     }
-    if exchange.version == Version::Http10 {
-        out.extend_from_slice(data);
-        return;
-    }
     out.reserve(data.len() + 20);
-    push_hex(out, data.len());
-    out.extend_from_slice(b"\r\n");
+    begin_chunk(out, exchange, data.len());
     out.extend_from_slice(data);
-    out.extend_from_slice(b"\r\n");
+    end_chunk(out, exchange);
+}
+
+/// What comes before so many bytes of data, of an answer that has data.
+pub fn begin_chunk(out: &mut Vec<u8>, exchange: Exchange, length: usize) {
+    assert!(length > 0, "an empty chunk ends the body");
+    if exchange.version == Version::Http11 {
+        push_hex(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What comes behind them.
+pub fn end_chunk(out: &mut Vec<u8>, exchange: Exchange) {
+    if exchange.version == Version::Http11 {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Ends an answer begun with [`Head::write_stream_head`]. To cut a stream off so that the client notices, close the

@@ -2,7 +2,7 @@
 //!
 //! A change that ten thousand watch is ten thousand events. Writers can be so much faster than as many connections can be written
 //! to that all memory is gone before any one watch holds too much. So the primary numbers nothing while too many events wait, on
-//! whichever executor, and has no more commands under way than such whose events find room. Another member, which does not decide what it is sent,
+//! whichever executor, or events of too many bytes ([`super::bodies`]), and has no more commands under way than such whose events find room. Another member, which does not decide what it is sent,
 //! applies it in smaller parts, and none for a while, so that connections are written to in between. Who holds more than its share and does
 //! not read is cut off within a few rounds (see [`super::feed`]): nobody holds the others up for long.
 
@@ -15,6 +15,7 @@ use shard::command::{Command, CommandRef};
 use shard::shard::Shard;
 
 use super::Inner;
+use super::bodies::COUNTED_BYTES;
 use super::ticker::rounds_in;
 
 /// Events that may wait for all watches of an executor together, 32 or 40 bytes of memory each beside what they share. Beyond,
@@ -55,6 +56,8 @@ impl Tally {
 pub(super) struct UnderWay {
     /// Events that may come of it: since nothing was under way.
     events: usize,
+    /// Bytes of them.
+    bytes: usize,
     /// Commands wait until it has been applied.
     is_full: bool,
     /// They wait for watchers.
@@ -69,6 +72,9 @@ pub(super) struct UnderWay {
 pub(super) struct Allowance {
     events: usize,
     taken: usize,
+    /// Bytes of them, as far as the commands tell.
+    bytes: usize,
+    taken_bytes: usize,
     /// There are so many for all of them, wherever they go: they need not be looked at.
     is_ample: bool,
 }
@@ -76,14 +82,29 @@ pub(super) struct Allowance {
 impl Allowance {
     /// Whether this command may be numbered. One without which time stands still always may.
     pub(super) fn allows(&self, command: &Command) -> bool {
-        self.taken < self.events || matches!(command, Command::Rebase { .. })
+        let finds_room = self.taken < self.events && self.taken_bytes < self.bytes;
+        finds_room || matches!(command, Command::Rebase { .. })
     }
 
     /// A command for `shard` is numbered.
     pub(super) fn take(&mut self, shard: &Shard, command: &Command) {
         let hub = shard.hub();
-        let all = self.is_ample || hub.is_empty();
-        self.taken += if all { hub.len() } else { hub.reach(&CommandRef::from(command)) };
+        if hub.is_empty() {
+            return;
+        }
+        let named = CommandRef::from(command);
+        // An event shows what there was, too.
+        let before = named.path().and_then(|path| shard.store().get(path).ok()?.value_bytes()).unwrap_or(0);
+        let bytes = command.size_bytes() + before;
+        let all = self.is_ample && bytes <= COUNTED_BYTES;
+        let reached = if all { hub.len() } else { hub.reach(&named) };
+        self.taken += reached;
+        self.taken_bytes += if reached > 0 && bytes > COUNTED_BYTES { bytes } else { 0 };
+    }
+
+    /// For commands that find room in any case, or none.
+    const fn of(events: usize) -> Self {
+        Self { events, taken: 0, bytes: usize::MAX, taken_bytes: 0, is_ample: events > 0 }
     }
 }
 
@@ -92,33 +113,43 @@ impl Inner {
     pub(super) fn allowance(&mut self) -> Allowance {
         let widest = self.most_watchers();
         if widest == 0 {
-            return Allowance { events: usize::MAX, taken: 0, is_ample: true };
+            return Allowance::of(usize::MAX);
         }
         let waiting = self.waiting_events();
-        let was_paused = std::mem::replace(&mut self.under_way.is_paused, waiting > CROWDED);
-        if waiting > CROWDED {
+        let is_crowded = self.is_crowded();
+        let was_paused = std::mem::replace(&mut self.under_way.is_paused, is_crowded);
+        if is_crowded {
             self.metrics.writes_paused.add(u64::from(!was_paused));
             self.look_again();
-            return Allowance { events: 0, taken: 0, is_ample: false };
+            return Allowance::of(0);
         }
         if self.shards.iter().all(Shard::is_settled) {
-            self.under_way.events = 0;
+            (self.under_way.events, self.under_way.bytes) = (0, 0);
         }
         let events = (EVENTS_MAX - waiting).saturating_sub(self.under_way.events);
-        self.under_way.is_full = events == 0;
+        let bytes = (self.node.bodies.room() / self.node.cores()).max(1).saturating_sub(self.under_way.bytes);
+        self.under_way.is_full = events == 0 || bytes == 0;
         let is_ample = self.queue.len().saturating_mul(widest) <= events;
-        Allowance { events, taken: 0, is_ample }
+        Allowance { events, taken: 0, bytes, taken_bytes: 0, is_ample }
     }
 
     /// How many of `most` commands a turn may apply. What the primary has under way finds room.
     pub(super) fn appliable(&mut self, most: u64) -> u64 {
         let widest = if self.node.order.is_open() { 0 } else { self.most_watchers() };
-        if widest == 0 || self.waiting_events() <= CROWDED {
+        if widest == 0 || !self.is_crowded() {
             self.under_way.crowded_since = None;
         } else if self.rounds - *self.under_way.crowded_since.get_or_insert(self.rounds) < HELD_ROUNDS_MAX {
             return 0;
         }
+        if widest > 0 && self.node.bodies.are_too_many() {
+            return APPLIED_MIN;
+        }
         (CROWDED as u64).checked_div(widest as u64).map_or(most, |some| some.clamp(APPLIED_MIN, most))
+    }
+
+    /// Too many events wait, or too many bytes of them.
+    fn is_crowded(&self) -> bool {
+        self.waiting_events() > CROWDED || self.node.bodies.are_too_many()
     }
 
     /// Watchers of the shard of this executor that has most.
@@ -134,6 +165,7 @@ impl Inner {
     /// So much of it is under way.
     pub(super) fn used(&mut self, allowance: &Allowance) {
         self.under_way.events += allowance.taken;
+        self.under_way.bytes += allowance.taken_bytes;
     }
 
     /// What commands waited for has been applied, and there is room for their events: another turn, if it was not known yet.

@@ -25,6 +25,8 @@ const STALLED_ROUNDS_MAX: u64 = rounds_in(Duration::from_secs(1));
 /// Rounds of the ticker in which a client with more than its share of what all watches may hold ([`super::crowd`]) may leave its
 /// connection blocked, or take no more than a small part of that: two tenths of a second.
 const BLOCKED_ROUNDS_MAX: u64 = 2;
+/// The same with more than its share of the bytes: a large event takes its time. Half a second.
+const HEAVY_ROUNDS_MAX: u64 = rounds_in(Duration::from_millis(500));
 /// That part.
 const TAKES_LITTLE: usize = 8;
 /// Bytes that may wait for any client: a burst of the largest events, or of tens of thousands of small ones. The past
@@ -36,6 +38,15 @@ const GATHERED_MAX: usize = 16;
 const MERGE_KEPT: usize = 16;
 /// Bytes below which more of the past is asked for.
 const LOW_WATER: usize = 32 << 10;
+
+/// What all watches of an executor leave to one, if they have too much together; none: as much as it likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowed {
+    /// Events that wait.
+    pub(super) events: Option<usize>,
+    /// Bytes of them.
+    pub(super) bytes: Option<usize>,
+}
 
 /// What a watch has for its connection.
 pub(crate) enum Next {
@@ -66,12 +77,15 @@ struct Inner {
     merge: Option<Merge>,
     /// Executors that have more of the past.
     behind: Vec<Behind>,
-    /// Events that the connection has taken.
+    /// Events that the connection has taken, and their bytes since the last round.
     taken: u64,
+    taken_bytes: usize,
     /// What `taken` was at the last round, and for how many it has not moved while too much was waiting.
     stalled: (u64, u64),
     /// For how many rounds it has held more than its share, and the connection has not come back from its last write.
     blocked: u64,
+    /// The same of bytes.
+    heavy: u64,
     /// How many of the events that wait had happened before the watch began.
     past: usize,
     /// Counts the others of all watches of the executor.
@@ -127,8 +141,10 @@ impl Feed {
                 merge,
                 behind: Vec::new(),
                 taken: 0,
+                taken_bytes: 0,
                 stalled: (0, 0),
                 blocked: 0,
+                heavy: 0,
                 past: 0,
                 tally,
                 counted: 0,
@@ -225,22 +241,30 @@ impl Feed {
         self.inner.borrow().backlog().1
     }
 
-    /// Another round of the ticker. `share`: of how many waiting events all watches of the executor together leave to one, if they
-    /// have too many. False: the client takes nothing although too much is waiting; it is cut off.
-    pub(super) fn tick(&self, share: Option<usize>) -> bool {
+    /// Bytes of them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.inner.borrow().backlog().0
+    }
+
+    /// Another round of the ticker. False: the client takes nothing, or little, although too much is waiting; it is cut off.
+    pub(super) fn tick(&self, allowed: Allowed) -> bool {
         let mut inner = self.inner.borrow_mut();
         let (bytes, events) = inner.backlog();
         let (before, rounds) = inner.stalled;
         let taken = (inner.taken - before) as usize;
         let too_much = bytes > FEED_BYTES_MAX || events > FEED_EVENTS_MAX;
-        let is_stalled = taken == 0 && inner.missing == 0 && too_much;
-        inner.stalled = (inner.taken, if is_stalled { rounds + 1 } else { 0 });
         // Whoever waits for its turn can be woken; who can not has a write under way.
-        let is_blocked = inner.missing == 0
-            && inner.waker.is_none()
-            && share.is_some_and(|share| events > share && taken <= share / TAKES_LITTLE);
-        inner.blocked = if is_blocked { inner.blocked + 1 } else { 0 };
-        if (inner.stalled.1 >= STALLED_ROUNDS_MAX || inner.blocked >= BLOCKED_ROUNDS_MAX) && !inner.cut {
+        let has_write = inner.missing == 0 && inner.waker.is_none();
+        let is_stalled = taken == 0 && has_write && too_much;
+        inner.stalled = (inner.taken, if is_stalled { rounds + 1 } else { 0 });
+        let beyond = |held: usize, taken: usize, share: Option<usize>| {
+            has_write && share.is_some_and(|share| held > share && taken <= share / TAKES_LITTLE)
+        };
+        let taken_bytes = std::mem::take(&mut inner.taken_bytes);
+        inner.blocked = if beyond(events, taken, allowed.events) { inner.blocked + 1 } else { 0 };
+        inner.heavy = if beyond(bytes, taken_bytes, allowed.bytes) { inner.heavy + 1 } else { 0 };
+        let is_blocked = inner.blocked >= BLOCKED_ROUNDS_MAX || inner.heavy >= HEAVY_ROUNDS_MAX;
+        if (inner.stalled.1 >= STALLED_ROUNDS_MAX || is_blocked) && !inner.cut {
             inner.cut_off();
         }
         !inner.cut
@@ -280,6 +304,7 @@ impl Feed {
         if let Some(event) = inner.queue.pop_front() {
             inner.queued_bytes -= event.len();
             inner.taken += 1;
+            inner.taken_bytes += event.len();
             // What is past is the oldest.
             inner.past = inner.past.saturating_sub(1);
             inner.count();
@@ -415,6 +440,10 @@ mod tests {
             .collect()
     }
 
+    fn events_allowed(events: usize) -> Allowed {
+        Allowed { events: Some(events), bytes: None }
+    }
+
     fn registered(feed: &Feed) {
         feed.answer(Ok(Standing::default()));
     }
@@ -471,8 +500,11 @@ mod tests {
             assert!(feed.event(Index(n), big.clone(), None), "a burst alone is no reason");
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
-        assert!(feed.tick(None) && matches!(feed.next(), Some(Next::Event(_))), "it takes one now and then");
-        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick(None)).count();
+        assert!(
+            feed.tick(Allowed::default()) && matches!(feed.next(), Some(Next::Event(_))),
+            "it takes one now and then"
+        );
+        let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick(Allowed::default())).count();
         assert_eq!(kept as u64, STALLED_ROUNDS_MAX);
         assert!(matches!(feed.next(), Some(Next::Cut)));
     }
@@ -485,12 +517,28 @@ mod tests {
             (0..events).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"), None)));
             feed
         };
-        let rounds = |feed: &Feed| (0..10).take_while(|_| feed.tick(Some(8))).count() as u64;
+        let rounds = |feed: &Feed| (0..10).take_while(|_| feed.tick(events_allowed(8))).count() as u64;
         assert_eq!(rounds(&feed_with(9)), BLOCKED_ROUNDS_MAX - 1, "in the second round");
         assert_eq!(rounds(&feed_with(8)), 10, "no more than its share");
         let in_turn = feed_with(9);
         in_turn.register(Waker::noop());
         assert_eq!(rounds(&in_turn), 10, "it waits for its turn");
+    }
+
+    #[test]
+    fn where_all_hold_too_many_bytes_who_takes_few_of_more_than_its_share_is_cut_off() {
+        let allowed = Allowed { events: None, bytes: Some(800) };
+        let kept = |bytes: usize, takes: bool| {
+            let feed = Feed::single(Tally::default());
+            registered(&feed);
+            assert!(matches!(feed.next(), Some(Next::Standing(_))));
+            (0..10).for_each(|n| assert!(feed.event(Index(n), Bytes::from(vec![b'x'; bytes / 10]), None)));
+            let take = |feed: &Feed| !takes || feed.next().is_some();
+            (0..8).take_while(|_| take(&feed) && feed.tick(allowed)).count() as u64
+        };
+        assert_eq!(kept(1000, false), HEAVY_ROUNDS_MAX - 1);
+        assert_eq!(kept(800, false), 8, "no more than its share");
+        assert_eq!(kept(10_000, true), 8, "it comes down to its share soon");
     }
 
     #[test]
@@ -501,7 +549,7 @@ mod tests {
             assert!(matches!(feed.next(), Some(Next::Standing(_))));
             (0..10_000).for_each(|n| assert!(feed.event(Index(n), Bytes::from_static(b"x"), None)));
             let taken = |feed: &Feed| (0..takes).filter(|_| feed.next().is_some()).count() == takes;
-            (0..10).take_while(|_| taken(&feed) && feed.tick(Some(800))).count() as u64
+            (0..10).take_while(|_| taken(&feed) && feed.tick(events_allowed(800))).count() as u64
         };
         assert_eq!(kept(100), BLOCKED_ROUNDS_MAX - 1);
         assert_eq!(kept(101), 10, "it needs no second to come down to its share");

@@ -5,6 +5,7 @@
 
 mod answers;
 mod backup;
+mod bodies;
 pub(crate) mod budget;
 mod catchup;
 mod crowd;
@@ -153,6 +154,7 @@ struct Inner {
     quorum: quorum::QuorumReads,
     watches: watch::Watches,
     under_way: crowd::UnderWay,
+    encoded: bodies::Encoded,
     fan_out: fanout::FanOut,
     /// On executor 0: opens the node's regimes.
     regimes: Option<Regimes>,
@@ -348,6 +350,7 @@ impl Inner {
             quorum: quorum::QuorumReads::default(),
             watches: watch::Watches::default(),
             under_way: crowd::UnderWay::default(),
+            encoded: bodies::Encoded::default(),
             fan_out: fanout::FanOut::default(),
             regimes: (me == 0).then(|| Regimes::new(usize::from(node.shards))),
             snapshots: snapshot::Schedule::new(snapshots),

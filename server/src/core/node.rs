@@ -13,6 +13,7 @@ use shard::route::Route;
 use shard::system::{Member, System};
 
 use super::backup;
+use super::bodies::Bodies;
 use super::budget::{self, Tallies};
 use super::crowd::Tally;
 use super::held::HeldCell;
@@ -49,6 +50,8 @@ pub(crate) struct Node {
     pub(super) spread: Vec<AtomicBool>,
     /// Per executor: the events that wait for its watches.
     pub(super) tallies: Vec<Tally>,
+    /// The events that wait for watches.
+    pub(crate) bodies: Bodies,
     /// What the requests of each executor hold of the memory.
     pub(super) held_by_requests: Tallies,
     /// Per executor: the bytes of large answers that are on their way to it.
@@ -130,6 +133,8 @@ impl Node {
     pub(crate) fn new(config: Config, birth: &Birth, found: &Found, remembered: Remembered) -> Self {
         let cores = config.cores.len();
         let clock = Clock::start();
+        let request_memory =
+            config.request_memory.unwrap_or_else(|| budget::request_memory(machine::memory_bytes()) as usize);
         Self {
             member: birth.member,
             // Another number after every start, also when two starts see the same clock.
@@ -165,9 +170,8 @@ impl Node {
             remembered,
             remembered_by: Mutex::default(),
             forgetful: AtomicUsize::new(if birth.promised_to.is_empty() { 0 } else { cores }),
-            request_memory: config
-                .request_memory
-                .unwrap_or_else(|| budget::request_memory(machine::memory_bytes()) as usize),
+            bodies: Bodies::new(request_memory),
+            request_memory,
             config,
         }
     }

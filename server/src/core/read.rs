@@ -183,6 +183,8 @@ impl Inner {
         metrics.watchers.set(self.watches.len());
         metrics.request_memory.set(self.budget.held() as u64);
         metrics.watch_events_waiting.set(self.node.tallies[self.me].get() as u64);
+        // They are all executors' together.
+        metrics.watch_events_bytes.set(if self.me == 0 { self.node.bodies.bytes() as u64 } else { 0 });
         metrics.traffic.peers.values_mut().for_each(|peer| peer.lag.set(0));
         let mut lags: BTreeMap<u64, u64> = BTreeMap::new();
         for shard in &self.shards {

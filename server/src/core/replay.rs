@@ -11,9 +11,9 @@ use shard::event::Event;
 use shard::ids::Index;
 use shard::watch::Portion;
 
+use super::bodies::When;
 use super::message::{Message, WatchRequest};
 use super::ticket::Ticket;
-use super::watch::encoded;
 use super::{Inner, Waiter};
 
 /// What one shard replays in one go: well below a millisecond of work.
@@ -59,7 +59,7 @@ impl Inner {
         past.events.sort_by_key(|event| event.index);
         for event in past.events {
             self.metrics.watch_events.add(1);
-            let (index, body) = (event.index, encoded(&event));
+            let (index, body) = (event.index, self.encode(&event, When::Past));
             match ticket.core() {
                 Some(core) if core == self.me => self.past_event(ticket, index, body),
                 Some(core) => self.send(core, Message::PastEvent(ticket, index, body)),

@@ -10,13 +10,13 @@ use shard::event::Event;
 use shard::ids::{Index, ShardId};
 use shard::watch::{Cleared, Registered, Watch, WatcherId};
 
+use super::bodies::When;
 use super::crowd::{CROWDED, share_of};
-use super::feed::{Feed, Next};
+use super::feed::{Allowed, Feed, Next};
 use super::message::{Answer, Message, Standing, WatchRequest};
 use super::replay::{Behind, PORTION, Past};
 use super::ticket::Ticket;
 use super::{Core, Inner, Waiter};
-use crate::body;
 
 /// Who watches which shard of this executor.
 #[derive(Default)]
@@ -209,7 +209,7 @@ impl Inner {
             let Some(ticket) = self.watches.by_watcher.get(&(shard, watcher)).copied() else { continue };
             let body = match &last {
                 Some((index, body)) if *index == event.index => body.clone(),
-                _ => encoded(&event),
+                _ => self.encode(&event, When::Now),
             };
             last = Some((event.index, body.clone()));
             self.emit(ticket, event.index, body);
@@ -233,7 +233,7 @@ impl Inner {
         if self.watches.open == 0 {
             return;
         }
-        let allowed = self.share_of_events();
+        let allowed = Allowed { events: self.share_of(CROWDED, Feed::waiting_events), bytes: self.share_of_bytes() };
         let slow = self.waiting.select(|waiter| matches!(waiter, Waiter::Feed(feed, _) if !feed.tick(allowed)));
         for ticket in slow {
             if let Some(Waiter::Feed(_, shard)) = self.waiting.find(ticket) {
@@ -244,10 +244,16 @@ impl Inner {
         }
     }
 
-    /// How many waiting events all watches of this executor leave to one; none: as many as it likes.
-    fn share_of_events(&self) -> Option<usize> {
-        let events = |waiter: &Waiter| if let Waiter::Feed(feed, _) = waiter { feed.waiting_events() } else { 0 };
-        share_of(CROWDED, self.waiting.iter().map(events).filter(|events| *events > 0).collect())
+    /// How much of `most` all watches of this executor leave to one; none: as much as it likes.
+    fn share_of(&self, most: usize, holds: fn(&Feed) -> usize) -> Option<usize> {
+        let holds = |waiter: &Waiter| if let Waiter::Feed(feed, _) = waiter { holds(feed) } else { 0 };
+        share_of(most, self.waiting.iter().map(holds).filter(|held| *held > 0).collect())
+    }
+
+    /// The same for bytes, while there are too many: as if what several wait for were there for each of them.
+    fn share_of_bytes(&self) -> Option<usize> {
+        let bodies = &self.node.bodies;
+        bodies.are_too_many().then(|| self.share_of(bodies.most(), Feed::waiting_bytes)).flatten()
     }
 
     fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {
@@ -296,10 +302,4 @@ impl Inner {
             }
         }
     }
-}
-
-pub(super) fn encoded(event: &Event) -> Bytes {
-    let mut body = Vec::with_capacity(body::event_size_hint(event));
-    body::event(event, &mut body);
-    Bytes::from(body)
 }

@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.session.input_ended();
             }
             self.session.take_answers();
-            if !self.session.out.is_empty() {
+            if self.session.unsent() > 0 {
                 self.flush().await?;
                 continue;
             }
@@ -339,17 +339,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends everything that is to be sent.
     async fn flush(&mut self) -> io::Result<()> {
-        let mut written = 0;
+        // Of what is there now, and in all.
+        let (mut written, mut sent_in_all) = (0, 0);
         let mut begun = None;
-        while written < self.session.out.len() {
+        while written < self.session.unsent() {
             let entry = Rc::clone(&self.place.entry);
             let sent = poll_fn(|cx| {
-                match Pin::new(&mut self.stream).poll_write(cx, &self.session.out[written..]) {
+                match Pin::new(&mut self.stream).poll_write(cx, self.session.next_unsent(written)) {
                     Poll::Pending => {
                         // Only a client that does not read makes this wait.
-                        entry.hurry(*begun.get_or_insert_with(Instant::now), written as u64);
+                        entry.hurry(*begun.get_or_insert_with(Instant::now), sent_in_all);
                         self.session.count_out();
-                        entry.stalls(self.session.out_bytes());
+                        entry.stalls(self.session.out.capacity());
+                        entry.shares(self.session.shared.is_some());
                         entry.register(cx.waker());
                         if entry.is_expired() {
                             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -366,9 +368,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.session.core.count(|metrics| metrics.bytes_out.add(sent as u64));
             self.place.entry.moves_on();
-            written += sent;
-            let left = self.session.out.len() - written;
-            if left > 0 && left <= written && self.session.is_watching() {
+            sent_in_all += sent as u64;
+            written = self.session.let_go(written + sent);
+            if self.session.shared.is_none() {
+                self.place.entry.shares(false);
+            }
+            let left = self.session.out.len().saturating_sub(written);
+            if left > 0 && left <= written && self.session.is_watching() && self.session.shared.is_none() {
                 // Thousands may stop reading, and it may be long before they go on. No byte is moved twice for that.
                 self.session.out.drain(..std::mem::take(&mut written));
                 self.session.out.shrink_to_fit();

@@ -18,6 +18,9 @@ pub(crate) const SLOWEST_BYTES_PER_SECOND: u64 = 32 * 1024;
 /// How long a client may take nothing of its answers while there is no memory for more of them.
 const STALLED_MAX: Duration = Duration::from_secs(2);
 
+/// How long a client may take for a large event while there are too many of these in memory, and changes wait for that.
+const SENDING_MAX: Duration = Duration::from_secs(1);
+
 /// What others may want of a connection.
 #[derive(Default)]
 pub(crate) struct Entry {
@@ -30,6 +33,8 @@ pub(crate) struct Entry {
     socket: Option<RawFd>,
     /// Its client has not taken what is to be sent.
     stalled: Cell<Option<Stalled>>,
+    /// Since when it has been sending an event that it shares with others.
+    shares: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -62,6 +67,15 @@ impl Entry {
             self.stalled.set(Some(stalled));
         }
         Some((now.saturating_duration_since(stalled.since), stalled.holds))
+    }
+
+    /// The socket takes no more of a large event, which is in memory until it has all of it; until that is so.
+    pub(crate) fn shares(&self, shares: bool) {
+        if !shares {
+            self.shares.set(None);
+        } else if self.shares.get().is_none() {
+            self.shares.set(Some(Instant::now()));
+        }
     }
 
     /// Something was sent.
@@ -188,6 +202,18 @@ impl Registry {
         ended
     }
 
+    /// Ends those that have been sending a large event for [`SENDING_MAX`], whether their clients take some of it or none; their number.
+    pub(crate) fn end_senders(&self, now: Instant) -> u64 {
+        let mut ended = 0;
+        for entry in self.entries.borrow().iter().flatten().filter(|entry| !entry.is_expired()) {
+            if entry.shares.get().is_some_and(|since| now.saturating_duration_since(since) >= SENDING_MAX) {
+                entry.end();
+                ended += 1;
+            }
+        }
+        ended
+    }
+
     /// From now on the rest of a request is not waited for: what has not come whole is dropped.
     pub(crate) fn hear_no_more(&self) {
         self.hears_no_more.set(true);
@@ -241,6 +267,23 @@ mod tests {
         assert!(larger.entry.is_expired() && !large.entry.is_expired());
         assert_eq!(registry.end_stalled(now + STALLED_MAX, usize::MAX), 1, "nobody is ended twice");
         assert!(large.entry.is_expired() && !small.entry.is_expired() && !moves.entry.is_expired());
+    }
+
+    #[test]
+    fn who_takes_long_for_a_large_event_is_ended_when_there_are_too_many() {
+        let registry = Rc::new(Registry::default());
+        let [slow, done, other] = [0; 3].map(|_| registry.enter(None));
+        slow.entry.shares(true);
+        done.entry.shares(true);
+        done.entry.shares(false);
+        other.entry.stalls(1 << 20);
+        let now = Instant::now();
+        slow.entry.moves_on();
+        slow.entry.shares(true);
+        assert_eq!(registry.end_senders(now), 0, "a second is not over");
+        assert_eq!(registry.end_senders(now + SENDING_MAX), 1);
+        assert!(slow.entry.is_expired() && !done.entry.is_expired() && !other.entry.is_expired());
+        assert_eq!(registry.end_senders(now + SENDING_MAX), 0, "nobody is ended twice");
     }
 
     #[test]

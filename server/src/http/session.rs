@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use bytes::Bytes;
 use net::http::date::DateStamp;
 use net::http::reject::Reject;
 use net::http::request::{Body, Exchange, Method, Request, Version};
@@ -52,6 +53,8 @@ pub(super) struct Session {
     side: Side,
     /// Answers that are to be sent.
     pub(super) out: Vec<u8>,
+    /// A large event that is sent in between. Thousands may watch it: nobody has it for itself.
+    pub(super) shared: Option<Shared>,
     /// What they hold of the executor's memory.
     out_share: Share,
     pub(super) lane: Rc<Lane<Filled>>,
@@ -72,6 +75,12 @@ pub(super) struct Session {
     lingers: bool,
     /// When it was last looked at the clock: for what has arrived together, or is answered together, once.
     now: Instant,
+}
+
+/// An event among the answers to be sent: behind so many bytes of theirs.
+pub(super) struct Shared {
+    pub(super) at: usize,
+    pub(super) body: Bytes,
 }
 
 /// Whether a connection goes on.
@@ -116,6 +125,7 @@ impl Session {
             core,
             side,
             out: Vec::new(),
+            shared: None,
             lane: Rc::new(Lane::new()),
             window: IN_FLIGHT_FIRST,
             pending: VecDeque::new(),
@@ -195,9 +205,36 @@ impl Session {
         self.lane.is_ready() || self.stream.as_ref().is_some_and(|stream| stream.is_ready())
     }
 
-    /// Bytes of memory that hold what is to be sent.
-    pub(super) fn out_bytes(&self) -> usize {
-        self.out.capacity()
+    /// Bytes that are to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.out.len() + self.shared_bytes()
+    }
+
+    /// What comes next of them, after so many.
+    pub(super) fn next_unsent(&self, sent: usize) -> &[u8] {
+        match &self.shared {
+            Some(Shared { at, .. }) if sent < *at => &self.out[sent..*at],
+            Some(Shared { at, body }) if sent < at + body.len() => &body[sent - at..],
+            Some(Shared { body, .. }) => &self.out[sent - body.len()..],
+            None => &self.out[sent..],
+        }
+    }
+
+    /// So many are sent; how many of what is left to be looked at. A large event is held no longer than that.
+    pub(super) fn let_go(&mut self, sent: usize) -> usize {
+        match &self.shared {
+            Some(Shared { at, body }) if sent >= at + body.len() => {
+                let (at, behind) = (*at, sent - body.len());
+                self.out.drain(..at);
+                self.shared = None;
+                behind - at
+            }
+            _ => sent,
+        }
+    }
+
+    fn shared_bytes(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.body.len())
     }
 
     /// Bytes of answers after which they are sent before there are more.
@@ -207,7 +244,7 @@ impl Session {
 
     /// Answers that are large count until they are sent.
     pub(super) fn count_out(&mut self) {
-        let bytes = self.out_bytes();
+        let bytes = self.out.capacity();
         self.out_share.set(if bytes > FREE_BYTES { bytes } else { 0 });
     }
 

@@ -3,16 +3,18 @@
 use std::rc::Rc;
 use std::task::Waker;
 
+use bytes::Bytes;
 use net::http::request::Exchange;
-use net::http::response::{Next as After, finish_stream, write_chunk};
+use net::http::response::{Next as After, begin_chunk, end_chunk, finish_stream, write_chunk};
 
 use super::keys::watch_head;
-use super::session::{Pending, Session, allowed};
+use super::session::{Pending, Session, Shared, allowed};
 use crate::core::Phase;
 use crate::core::feed::Next;
 use crate::core::watch::Watching;
 
-/// Bytes of events that are put together into one write. A client that does not read keeps so many from being freed.
+/// Bytes of events that are put together into one write. A client that does not read keeps so many from being freed. A larger event is sent from
+/// where all who watch it have it.
 const WRITE_BYTES: usize = 16 << 10;
 
 /// A watch that has its connection for itself.
@@ -45,7 +47,7 @@ impl Watch {
 impl Session {
     /// Writes what the watch has; true if it is over.
     pub(super) fn pump_watch(&mut self, stream: &mut Watch) -> bool {
-        while self.out.len() < WRITE_BYTES {
+        while self.out.len() < WRITE_BYTES && self.shared.is_none() {
             match stream.watching.next() {
                 None => break,
                 Some(Next::Standing(standing)) => {
@@ -61,7 +63,7 @@ impl Session {
                     return true;
                 }
                 Some(Next::Event(event)) => {
-                    write_chunk(&mut self.out, stream.exchange(), &event);
+                    self.write_event(stream.exchange(), event);
                     if !stream.goes_on {
                         return self.finish(stream);
                     }
@@ -77,6 +79,15 @@ impl Session {
             return true;
         }
         self.core.node.phase() == Phase::Stopping && !stream.is_ready() && self.break_off(stream)
+    }
+
+    fn write_event(&mut self, exchange: Exchange, event: Bytes) {
+        if event.len() <= WRITE_BYTES || exchange.head {
+            return write_chunk(&mut self.out, exchange, &event);
+        }
+        begin_chunk(&mut self.out, exchange, event.len());
+        self.shared = Some(Shared { at: self.out.len(), body: event });
+        end_chunk(&mut self.out, exchange);
     }
 
     /// Ends a watch that would go on, and the connection. A stream ends in order: it may have shown events, and what it lacks can be

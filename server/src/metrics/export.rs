@@ -72,6 +72,12 @@ fn store(page: &mut Page, total: &CoreMetrics) {
         "Events that watchers have not been sent yet.",
         total.watch_events_waiting,
     );
+    gauge(
+        page,
+        "uetcd_watch_events_bytes",
+        "Memory of events that wait for watchers or are being sent, but for small ones.",
+        total.watch_events_bytes,
+    );
     let paused = "How often writes had to wait for watchers to take their events.";
     counter(page, "uetcd_writes_paused_total", paused, total.writes_paused.get());
 }

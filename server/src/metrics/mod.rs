@@ -51,6 +51,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) watchers_cut: Counter,
     /// Events that wait for watchers.
     pub(crate) watch_events_waiting: Gauge,
+    /// Bytes of events that wait for watches or are being sent, of all executors.
+    pub(crate) watch_events_bytes: Gauge,
     /// How often writes had to wait until watchers had taken some of theirs.
     pub(crate) writes_paused: Counter,
 
@@ -151,6 +153,7 @@ impl Default for CoreMetrics {
             watch_events: Counter::default(),
             watchers_cut: Counter::default(),
             watch_events_waiting: Gauge::default(),
+            watch_events_bytes: Gauge::default(),
             writes_paused: Counter::default(),
             proposals: Timer::new(DISK_BOUNDS),
             proposals_failed: Counter::default(),
@@ -226,6 +229,7 @@ impl CoreMetrics {
             watch_events,
             watchers_cut,
             watch_events_waiting,
+            watch_events_bytes,
             writes_paused,
             proposals,
             proposals_failed,
@@ -265,6 +269,7 @@ impl CoreMetrics {
         self.watch_events.absorb(*watch_events);
         self.watchers_cut.absorb(*watchers_cut);
         self.watch_events_waiting.absorb(*watch_events_waiting);
+        self.watch_events_bytes.absorb(*watch_events_bytes);
         self.writes_paused.absorb(*writes_paused);
         self.proposals.absorb(proposals);
         self.proposals_failed.absorb(*proposals_failed);

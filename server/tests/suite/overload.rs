@@ -7,14 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Connection, ControlGroup, PATIENCE, Plan, Server, SetOnDrop, encode, env_number, eventually, uetcd_only,
+    Client, Connection, ControlGroup, PATIENCE, Plan, Server, SetOnDrop, encode, env_number, eventually, uetcd_only,
 };
 use crate::watch_limits::{open_watch, raise_descriptor_limit};
 
 /// What the whole server may take.
 const MEMORY_BYTES: u64 = 256 << 20;
 /// Of events that are kept, for all shards together: what an operator with so little memory would allow.
-const HISTORY: [&str; 4] = ["--history-events", "2000", "--history-bytes", "1048576"];
+const HISTORY_BYTES: u64 = 1 << 20;
 /// Streams of everything that nobody reads, unless `SUITE_STUCK` says otherwise.
 const STUCK: u64 = 500;
 /// What is freed goes back to the system at once, not after ten seconds: by then the load has freed more than there may be.
@@ -118,12 +118,33 @@ struct Confined {
 
 impl Confined {
     fn start() -> Self {
+        Self::with_history(HISTORY_BYTES)
+    }
+
+    fn with_history(bytes: u64) -> Self {
         let group = ControlGroup::of("memory");
         group.set("memory.limit_in_bytes", &MEMORY_BYTES.to_string());
-        let plan = Plan::new().args(["--cores", "2"]).args(HISTORY).env(GIVE_BACK[0], GIVE_BACK[1]);
+        let history = ["--history-events", "2000", "--history-bytes", &bytes.to_string()];
+        let plan = Plan::new().args(["--cores", "2"]).args(history).env(GIVE_BACK[0], GIVE_BACK[1]);
         let server = plan.after(&group.enter()).start();
         server.client().set("/o1/k0", "1");
         Self { server, group }
+    }
+
+    /// So many streams of everything that nobody reads.
+    fn stuck_watchers(&self, count: u64) -> Vec<Connection> {
+        let everything = "/v2/keys/?wait=true&recursive=true&stream=true";
+        let watches = (0..count).map(|_| open_watch(&self.server, everything)).collect();
+        let mut client = self.server.client();
+        eventually("all are counted", PATIENCE, || (client.watchers() == count).then_some(()));
+        watches
+    }
+
+    /// None of the stuck watchers is left.
+    fn assert_cut_off(&self, watches: Vec<Connection>) {
+        let mut client = self.server.client();
+        eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
+        drop(watches);
     }
 
     /// Nobody was killed for memory; the most that was taken, in MiB.
@@ -179,18 +200,15 @@ fn an_overloaded_server_with_little_memory_lives_and_cuts_off_who_does_not_read(
     raise_descriptor_limit(stuck + 1000);
     let confined = Confined::start();
     let mut client = confined.server.client();
-    let everything = "/v2/keys/?wait=true&recursive=true&stream=true";
-    let watches: Vec<Connection> = (0..stuck).map(|_| open_watch(&confined.server, everything)).collect();
-    eventually("all are counted", PATIENCE, || (client.watchers() == stuck).then_some(()));
+    let watches = confined.stuck_watchers(stuck);
     println!("{stuck} watchers: {} MiB", confined.server.resident_bytes() >> 20);
     let load = Load { connections: 64, window: 64, value_bytes: 1024, keys: KEYS };
     confined.overload(load, length(), &format!(", {stuck} stuck watchers"));
-    eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
-    drop(watches);
+    confined.assert_cut_off(watches);
     client.set("/afterwards", "1");
 }
 
-/// More writes under way than there is memory for: many are refused.
+/// More writes under way than there is memory for, beside watchers that do not read: many are refused, and these are cut off.
 #[test]
 fn what_memory_is_not_enough_for_is_refused() {
     uetcd_only!("etcd's memory is its own business");
@@ -201,12 +219,14 @@ fn what_memory_is_not_enough_for_is_refused() {
     ];
     for load in loads {
         let confined = Confined::start();
-        let counts = confined.overload(load, length() / loads.len() as u32, "");
+        let watches = confined.stuck_watchers(STUCK);
+        let counts = confined.overload(load, length() / loads.len() as u32, &format!(", {STUCK} stuck watchers"));
         let of = |statuses: &[u16]| statuses.iter().filter_map(|status| counts.get(status)).sum::<u64>();
         let (served, refused) = (of(&[200, 201]), of(&[0, 500, 503]));
         println!("overload: {served} served, {} times that asked for", (served + refused) / served.max(1));
         assert!(served > 0 && served + refused >= OVERLOAD * served, "{served} served, {refused} refused");
         assert!(confined.server.client().metric("uetcd_requests_without_room_total") > 0);
+        confined.assert_cut_off(watches);
         confined.assert_recovers();
     }
 }
@@ -263,6 +283,136 @@ fn large_answers_that_memory_is_not_enough_for_are_refused() {
         assert!(answer.status == 200 && answer.body.len() > 2 * value.len(), "{}", answer.status_line);
     }
     println!("overload: 64 answers of 12 MiB to one client, at most {} MiB taken", confined.assert_alive());
+    confined.assert_recovers();
+}
+
+/// A large event is in memory once, however many watch it; of the past, which each asks for by itself, no more is there at a time than there is memory
+/// for.
+#[test]
+fn large_events_for_many_watchers_cost_little_memory() {
+    const CLIENTS: u64 = 100;
+    const EVENTS: u64 = 2;
+    uetcd_only!("etcd's memory is its own business");
+    raise_descriptor_limit(CLIENTS + 1000);
+    let confined = Confined::with_history(16 << 20);
+    let mut client = confined.server.client();
+    let value = "v".repeat(3 << 20);
+    let first = client.set("/large/k", "0") + 1;
+    let mut watches: Vec<Connection> = (0..CLIENTS)
+        .map(|_| open_watch(&confined.server, "/v2/keys/large?wait=true&recursive=true&stream=true"))
+        .collect();
+    for n in 1..=EVENTS {
+        client.set("/large/k", &format!("{n}{value}"));
+        for watch in &mut watches {
+            let event = watch.chunk().expect("whole").expect("an event comes");
+            let (start, expected) = (String::from_utf8_lossy(&event[..200]), format!("\"value\":\"{n}vvv"));
+            assert!(start.contains(&expected) && event.len() > value.len() && event.ends_with(b"}}\n"), "{start}");
+        }
+    }
+    let live = confined.assert_alive();
+    drop(watches);
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = confined.server.client();
+                let answer = eventually("an answer", 6 * PATIENCE, || {
+                    let target = format!("/v2/keys/large/k?wait=true&waitIndex={first}");
+                    let answer = client.attempt("GET", &target, None).expect("the server answers");
+                    (answer.status == 200).then_some(answer)
+                });
+                assert!(answer.body.len() > value.len(), "{}", answer.status_line);
+            });
+        }
+    });
+    println!(
+        "overload: {CLIENTS} watchers were sent {EVENTS} events of 6 MiB, at most {live} MiB taken; as many have asked for a past one of 3 MiB, \
+         at most {} MiB taken",
+        confined.assert_alive()
+    );
+    let mut stuck: Vec<Connection> = (0..CLIENTS)
+        .map(|_| open_watch(&confined.server, "/v2/keys/large?wait=true&recursive=true&stream=true"))
+        .collect();
+    for n in 0..4 * EVENTS {
+        client.set("/large/k", &format!("{n}{value}"));
+    }
+    println!("overload: the same of whom nobody reads, at most {} MiB taken", confined.assert_alive());
+    eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
+    stuck.clear();
+    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+    confined.assert_recovers();
+}
+
+/// Whoever watches from before them gets large events of every shard, together with others who do, and who holds them takes nobody's place.
+#[test]
+fn the_large_past_of_all_directories_reaches_everybody_who_asks_for_it() {
+    const CLIENTS: usize = 12;
+    const DIRECTORIES: u64 = 60;
+    uetcd_only!("etcd's memory is its own business");
+    let confined = Confined::with_history(32 << 20);
+    let mut client = confined.server.client();
+    let value = "v".repeat(250_000);
+    let first = client.set("/d0/k", "0");
+    for n in 0..DIRECTORIES {
+        client.set(&format!("/d{}/k", if n < DIRECTORIES / 2 { 0 } else { n }), &value);
+    }
+    let target = format!("/v2/keys/?wait=true&recursive=true&stream=true&waitIndex={first}");
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut watch = open_watch(&confined.server, &target);
+                for n in 0..=DIRECTORIES {
+                    let event = watch.chunk().expect("whole").expect("an event comes");
+                    let index = format!("\"modifiedIndex\":{},", first + n);
+                    assert!(String::from_utf8_lossy(&event).contains(&index), "{n}: {} bytes", event.len());
+                }
+            });
+        }
+    });
+    println!(
+        "overload: {CLIENTS} clients have watched from before {DIRECTORIES} events of 0.25 MiB, at most {} MiB taken",
+        confined.assert_alive()
+    );
+    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+}
+
+/// Clients that need long for large events are cut off when there is no room for others: whoever writes waits no longer than that takes.
+#[test]
+fn slow_readers_of_large_events_hold_writers_up_for_a_moment_only() {
+    const CLIENTS: usize = 6;
+    const HELD_UP: Duration = Duration::from_secs(4);
+    uetcd_only!("etcd drops them");
+    let confined = Confined::start();
+    let (mut client, value) = (confined.server.client(), "v".repeat(3 << 20));
+    let (mut slowest, stop) = (Duration::ZERO, AtomicBool::new(false));
+    let set = |client: &mut Client, key: &str, value: &str| {
+        let asked = Instant::now();
+        client.set(key, value);
+        asked.elapsed()
+    };
+    thread::scope(|scope| {
+        let end = SetOnDrop(&stop);
+        for n in 0..CLIENTS {
+            let mut watch = open_watch(&confined.server, "/v2/keys/large?wait=true&recursive=true&stream=true");
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) && watch.some(15_000) {
+                    thread::sleep(Duration::from_millis(100));
+                }
+            });
+            slowest = slowest.max(set(&mut client, "/large/k", &format!("{n}{value}")));
+        }
+        for n in 0..50 {
+            slowest = slowest.max(set(&mut client, "/other/k", &n.to_string()));
+            thread::sleep(Duration::from_millis(100));
+        }
+        drop(end);
+    });
+    println!(
+        "overload: {CLIENTS} slow readers of events of 6 MiB, writers waited {slowest:?} at most, at most {} MiB taken",
+        confined.assert_alive()
+    );
+    assert!(slowest < HELD_UP, "a writer waited {slowest:?}");
+    assert!(client.metric("uetcd_writes_paused_total") > 0 && client.metric("uetcd_clients_cut_total") > 0);
     confined.assert_recovers();
 }
 

@@ -424,3 +424,29 @@ fn sigterm_ends_watches_and_the_process_at_once() {
         assert!(rest.is_empty() || rest == b"0\r\n\r\n", "{:?}", String::from_utf8_lossy(&rest));
     }
 }
+
+/// They are sent from where all who watch them have them, between what each of them is sent by itself.
+#[test]
+fn large_events_are_whole_among_small_ones_however_they_are_framed() {
+    let server = Server::start();
+    let mut client = server.client();
+    let (mut stream, _) = watch(&server, "/large?wait=true&stream=true");
+    let (mut poll, _) = watch(&server, "/large?wait=true&waitIndex=5");
+    let mut old = Connection::open(server.address()).expect("the server accepts");
+    old.send(b"GET /v2/keys/large?wait=true&stream=true HTTP/1.0\r\n\r\n").expect("the server reads");
+    assert_eq!(old.head().expect("the head comes at once").status, 200);
+    let values = [10, 100_000, 20, 1_000_000, 17_000, 30].map(|bytes| "v".repeat(bytes));
+    let mut all = Vec::new();
+    for value in &values {
+        let body = client.put("/v2/keys/large", &[("value", value)]).body;
+        let event = stream.chunk().expect("whole").expect("not the end");
+        assert_eq!(event, body, "{} bytes", value.len());
+        all.extend(body);
+    }
+    let event = poll.chunk().expect("whole").expect("not the end");
+    assert!(event.len() > 100_000 && poll.chunk().expect("the end comes").is_none());
+    // The connection is good for another request.
+    poll.request("GET", "/v2/keys/large", None).expect("the server reads");
+    assert!(poll.response("GET").expect("an answer").text().contains(&values[5]));
+    assert_eq!(old.exactly(all.len()), all);
+}

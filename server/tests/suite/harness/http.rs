@@ -149,9 +149,21 @@ impl Connection {
         Ok((size > 0).then_some(data))
     }
 
+    /// The next bytes, whatever they are.
+    pub(crate) fn exactly(&mut self, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        self.stream.read_exact(&mut read).expect("as many bytes as were announced");
+        read
+    }
+
+    /// Reads so many bytes at most; false: there are no more.
+    pub(crate) fn some(&mut self, bytes: usize) -> bool {
+        self.stream.read(&mut vec![0; bytes]).is_ok_and(|read| read > 0)
+    }
+
     /// Reads so many bytes and forgets them.
     pub(crate) fn skip(&mut self, bytes: usize) {
-        self.stream.read_exact(&mut vec![0; bytes]).expect("as many bytes as were announced");
+        drop(self.exactly(bytes));
     }
 
     /// The next event of a stream: one chunk holding one JSON document and a newline.
