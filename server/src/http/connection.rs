@@ -13,6 +13,7 @@ use net::http::reject::Reject;
 use net::http::request::{CONTINUE, Decoder, Limits, Progress};
 
 use super::registry::{Registered, Registry};
+use super::rounds::{self, Reader};
 use super::session::{Handled, Session};
 use super::{debug, hangup};
 use crate::core::budget::{FREE_BYTES, Share};
@@ -33,6 +34,10 @@ struct Connection<S> {
     stream: S,
     /// The descriptor of `stream`, if it tells.
     socket: Option<RawFd>,
+    /// How it becomes known that there is something to read.
+    reader: Reader,
+    /// Its client has sent a request before it had the answer to the one before.
+    sends_ahead: bool,
     place: Registered,
     decoder: Decoder,
     /// Received and not consumed.
@@ -53,7 +58,7 @@ struct Connection<S> {
 /// A stream that was accepted.
 pub(crate) struct Opened<S> {
     pub(crate) stream: S,
-    /// Its descriptor, if it tells.
+    /// Its descriptor, if it is TCP and nothing else.
     pub(crate) socket: Option<RawFd>,
     /// Whom it is from.
     pub(crate) side: Side,
@@ -71,6 +76,8 @@ where
     let mut connection = Connection {
         stream,
         socket,
+        reader: Reader::new(socket),
+        sends_ahead: false,
         place: registry.enter(socket),
         decoder: decoder(&core),
         input: first,
@@ -170,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if consumed > 0 {
             self.input.drain(..consumed);
             self.since = now;
+            self.sends_ahead |= !self.input.is_empty();
         }
         self.shrink_input();
     }
@@ -253,6 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         // So that the executor learns of what is there.
         glommio::timer::sleep(LAST_LOOK).await;
+        self.reader.look_now();
         poll_fn(|cx| match self.poll_input(cx) {
             Poll::Ready(read) => Poll::Ready(read.map(|()| true)),
             Poll::Pending => Poll::Ready(Ok(false)),
@@ -295,8 +304,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         let deaf = self.readable() == 0;
-        self.place.entry.listen(!deaf);
-        if deaf { self.poll_hangup() } else { self.poll_input(cx) }
+        let waits = self.awaits_its_turn();
+        self.place.entry.listen(!deaf && !waits);
+        if deaf {
+            self.poll_hangup()
+        } else if waits {
+            Poll::Pending
+        } else {
+            self.poll_input(cx)
+        }
+    }
+
+    /// While rounds are fast, a client that always waits for its answer is not listened to until it has it.
+    fn awaits_its_turn(&self) -> bool {
+        !self.sends_ahead && !self.session.is_idle() && !self.session.is_watching() && rounds::are_fast()
     }
 
     /// A client that has sent much ahead is not read from: that it has given up its watch shows otherwise.
@@ -327,7 +348,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads into the executor's scratch buffer: an idle connection holds none.
     fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, scratch))?;
+        let looked = self.reader.poll_read(cx, scratch);
+        let read = std::task::ready!(looked.unwrap_or_else(|| Pin::new(&mut self.stream).poll_read(cx, scratch)))?;
+        self.reader.has_read();
         if read == 0 {
             // A client that shuts its side down gets what it has asked for; a watch ends.
             self.input_ended = true;

@@ -10,6 +10,7 @@ mod keys;
 mod members;
 mod pages;
 mod registry;
+mod rounds;
 mod session;
 mod streaming;
 mod vars;
