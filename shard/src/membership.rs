@@ -116,10 +116,12 @@ fn has_caught_up(members: &Members, member: MemberId, progress: &PeerProgress, c
 
 #[cfg(test)]
 mod tests {
+    use raft::prelude::{Message, MessageType};
+
     use super::*;
     use crate::command::SystemCommand;
-    use crate::group::{GroupSeed, LOG_START, TAIL_BYTES, Vote};
-    use crate::ids::Index;
+    use crate::group::{GroupSeed, LOG_START, LogEntry, TAIL_BYTES, Vote};
+    use crate::ids::{Index, Term};
     use crate::shard::{Applied, Outputs};
     use crate::store::Store;
 
@@ -213,6 +215,35 @@ mod tests {
             assert!(lingers(&shard, &removed()));
             assert!(!lingers(&shard, &System::default()), "nobody has left");
         }
+    }
+
+    /// The first shard of a member that was removed from it: nobody writes to it any more.
+    fn left() -> Shard {
+        let data = MemberChange::Remove(MemberId(1)).encode();
+        let removal = LogEntry { index: RaftIndex(2), term: Term(1), conf_change: true, data };
+        let vote = Vote { term: 1, vote: 2, commit: 2 };
+        let mut shard = start(GroupSeed { vote, entries: vec![removal], ..seed(voters(&[1, 2])) });
+        while write(&mut shard) {}
+        shard
+    }
+
+    #[test]
+    fn who_has_left_the_first_group_hands_over_what_it_leads_elsewhere() {
+        let mut other = Shard::start(ShardId(1), Store::default(), seed(voters(&[1, 2])), 1).expect("starts");
+        other.campaign();
+        for (kind, index) in [
+            (MessageType::MsgRequestPreVoteResponse, 0),
+            (MessageType::MsgRequestVoteResponse, 0),
+            (MessageType::MsgAppendResponse, 2),
+        ] {
+            while write(&mut other) {}
+            let mut message = Message { from: 2, to: 1, term: 2, index, ..Message::default() };
+            message.set_msg_type(kind);
+            other.step(message).expect("is for it");
+        }
+        assert!(other.may_propose());
+        other.follow(left().primary());
+        assert!(!other.may_propose(), "it goes on leading");
     }
 
     #[test]

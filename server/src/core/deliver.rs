@@ -15,6 +15,7 @@ use super::Waiter;
 use super::answers::{Filled, counted_bytes};
 use super::message::{Answer, KeysAnswer, Message};
 use super::ticket::Ticket;
+use super::turn::drop_given_up;
 use crate::body;
 use crate::metrics::WriteAction;
 
@@ -154,9 +155,7 @@ impl Inner {
             return;
         }
         let given_up: HashSet<Ticket> = over.iter().copied().collect();
-        // Another member's tickets are others.
-        let own = self.node.process;
-        self.queue.retain(|proposal| proposal.process != own || !given_up.contains(&proposal.ticket));
+        drop_given_up(&mut self.queue, self.node.process, &given_up);
         self.queued_bytes = self.queue.iter().map(|proposal| proposal.command.size_bytes()).sum();
         for ticket in over {
             self.metrics.proposals_failed.inc();

@@ -122,18 +122,11 @@ impl Inner {
         }
     }
 
-    /// What was forwarded in an earlier regime than one whose beginning is visible here is tried again.
-    pub(super) fn settle_forwards(&mut self, visible: Index) {
-        let (term, at) = self.forwards.regime;
-        if at > visible || term == Term(0) {
-            return;
-        }
+    /// What was lost with an earlier regime is tried again. `shown`: everything up to `visible` is applied.
+    pub(super) fn settle_forwards(&mut self, visible: Index, shown: bool) {
+        let Some(lost) = self.forwards.take_lost(visible, shown) else { return };
         self.node.informed.store(true, Ordering::Release);
-        let (lost, under_way): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut self.forwards.under_way).into_iter().partition(|(_, sent)| sent.term < term);
-        self.forwards.under_way = under_way;
         for sent in lost.into_values().rev() {
-            self.forwards.under_way_bytes -= sent.batch.len();
             // Who waits elsewhere may have its answer already: carried out twice is worse than a timeout.
             self.try_again(sent, false);
         }
@@ -200,6 +193,20 @@ impl Forwards {
         self.under_way_bytes -= sent.batch.len();
         Some(sent)
     }
+
+    /// What was sent in an earlier regime than one whose beginning is visible here. None: the beginning is not, or not all
+    /// is `shown`; what is not applied has not been answered, and is not lost for that.
+    fn take_lost(&mut self, visible: Index, shown: bool) -> Option<BTreeMap<u64, Sent>> {
+        let (term, at) = self.regime;
+        if !shown || at > visible || term == Term(0) {
+            return None;
+        }
+        let (lost, under_way): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.under_way).into_iter().partition(|(_, sent)| sent.term < term);
+        self.under_way = under_way;
+        self.under_way_bytes -= lost.values().map(|sent| sent.batch.len()).sum::<usize>();
+        Some(lost)
+    }
 }
 
 /// The commands of a forwarded batch; none if it is not one.
@@ -208,4 +215,28 @@ fn proposals(shard: ShardId, batch: Bytes) -> Option<Vec<Proposal>> {
     let proposal =
         |Numbered { command, process, origin, .. }| Proposal { shard, ticket: Ticket(origin), process, command };
     Some(batch.commands.into_iter().map(proposal).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forward_is_lost_once_all_before_the_next_regime_is_applied() {
+        let sent = |term| {
+            let (to, shard, batch) = (MemberId(2), ShardId(0), Bytes::from_static(b"batch"));
+            Sent { to, term: Term(term), shard, batch, tickets: Vec::new() }
+        };
+        let mut forwards = Forwards {
+            under_way: BTreeMap::from([(1, sent(1)), (2, sent(2))]),
+            under_way_bytes: 10,
+            regime: (Term(2), Index(10)),
+            ..Forwards::default()
+        };
+        assert!(forwards.take_lost(Index(9), true).is_none(), "the regime began later");
+        assert!(forwards.take_lost(Index(10), false).is_none(), "it may be among what is not applied");
+        let lost = forwards.take_lost(Index(10), true).expect("known now");
+        assert!(lost.into_keys().eq([1]) && forwards.under_way.into_keys().eq([2]));
+        assert_eq!(forwards.under_way_bytes, 5);
+    }
 }

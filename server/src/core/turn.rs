@@ -1,5 +1,6 @@
 //! The turn: the main path of the server, from what has arrived to what is answered.
 
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -299,11 +300,9 @@ impl Inner {
         self.send_frontier();
         self.read_upto(visible);
         self.metrics.visible.set(visible.0);
-        // What is not applied has not been answered, and is not lost for that.
-        if budget > 0 {
-            self.settle_forwards(visible);
-        }
-        budget > 0
+        let shown = budget > 0;
+        self.settle_forwards(visible, shown);
+        shown
     }
 
     /// Wakes the executors that hold back something that may be shown now.
@@ -366,19 +365,59 @@ impl Inner {
     }
 
     /// Answers everything that is queued with etcd's "raft internal error". What another member has forwarded it forwards again to
-    /// the next primary: its tickets mean nothing here, or somebody else.
+    /// the next primary.
     fn refuse_queue(&mut self, cause: &str) {
         self.queued_bytes = 0;
-        for Proposal { ticket, process, .. } in std::mem::take(&mut self.queue) {
-            if process == self.node.process {
-                self.metrics.proposals_failed.add(1);
-                self.deliver(ticket, super::deliver::raft_error(cause));
-            }
+        for ticket in own_tickets(std::mem::take(&mut self.queue), self.node.process) {
+            self.metrics.proposals_failed.add(1);
+            self.deliver(ticket, super::deliver::raft_error(cause));
         }
     }
 
     /// Queues a command of the node's own; nobody waits for it.
     pub(super) fn propose_own(&mut self, shard: ShardId, command: shard::command::Command) {
         self.queue.push_back(Proposal { shard, ticket: Ticket::NOBODY, process: self.node.process, command });
+    }
+}
+
+/// The tickets of this process, `own`, among those queued: another member's mean nothing here, or somebody else.
+fn own_tickets(queue: VecDeque<Proposal>, own: u64) -> impl Iterator<Item = Ticket> {
+    queue.into_iter().filter(move |proposal| proposal.process == own).map(|proposal| proposal.ticket)
+}
+
+/// Takes those who have given up waiting on this process, `own`, out of the queue: another member's tickets are others.
+pub(super) fn drop_given_up(queue: &mut VecDeque<Proposal>, own: u64, given_up: &HashSet<Ticket>) {
+    queue.retain(|proposal| proposal.process != own || !given_up.contains(&proposal.ticket));
+}
+
+#[cfg(test)]
+mod tests {
+    use shard::command::Command;
+
+    use super::*;
+
+    const OWN: u64 = 1;
+    const OTHER: u64 = 2;
+
+    /// Tickets of two processes, the same ones.
+    fn queue() -> VecDeque<Proposal> {
+        let proposal = |(process, ticket)| {
+            let command = Command::Rebase { by_ns: 0 };
+            Proposal { shard: ShardId(0), ticket: Ticket(ticket), process, command }
+        };
+        [(OTHER, 7), (OWN, 7), (OWN, 8), (OTHER, 8)].map(proposal).into()
+    }
+
+    #[test]
+    fn a_ticket_of_another_process_is_nobodys_here() {
+        assert!(own_tickets(queue(), OWN).eq([7, 8].map(Ticket)));
+    }
+
+    #[test]
+    fn what_another_member_forwarded_outlives_who_gives_up_here() {
+        let mut queue = queue();
+        drop_given_up(&mut queue, OWN, &HashSet::from([Ticket(8)]));
+        let left = queue.iter().map(|proposal| (proposal.process, proposal.ticket));
+        assert!(left.eq([(OTHER, Ticket(7)), (OWN, Ticket(7)), (OTHER, Ticket(8))]));
     }
 }
