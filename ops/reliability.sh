@@ -5,6 +5,7 @@
 #   ops/reliability.sh run nightly 17 3    only these rows
 #   ops/reliability.sh more nightly 24     the same, and what was run of them before counts as well: a volume that takes several nights
 #   ops/reliability.sh run against         the tests of the rows against Debian's etcd, at the volume of each commit; whatever comes of it
+#   ops/reliability.sh run together        the rows of `commit` all at once, as `.ci/run` has them
 #   ops/reliability.sh page                writes docs/reliability.md from what was run
 #
 # Results are kept in ops/reliability/results, one file per row and volume, of the last run or of several, newest first. A row whose
@@ -36,10 +37,10 @@ file_of() {
 volume_in() {
     sed -n -E \
         -e 's/^ +Summary \[ *([0-9.]+)s\] (.*)$/\2/p' \
-        -e 's/^([0-9]+ seeds, .*|at rest after healing .*|every fault in .*)$/\1/p' \
+        -e 's/^ *([0-9]+ seeds, .*|at rest after healing .*|every fault in .*)$/\1/p' \
         -e 's/^ *((soak|history|cuts|failures|slow|restart|snapshot|pauses|overload|memory|crowd|dribblers|full|snapshots|watchers|damages): .*)$/\1/p' \
         -e t \
-        -e 's/^ +(write acknowledged) +([0-9]+) in .*/\2 writes acknowledged/p' \
+        -e 's/^ +(command acknowledged) +([0-9]+) in .*/\2 commands acknowledged/p' \
         -e 's/^([a-z]+: ([0-9]+ inputs of the corpus|guided, ).*)$/\1/p' \
         -e '/less than 1 %/s/^ +([a-z -]+[a-z]) +[0-9]+ .*/rare: \1/p' "$1" | paste -sd ';' | sed 's/; */; /g'
 }
@@ -65,14 +66,17 @@ check_build() {
 }
 
 run_row() {
-    local row=$1 volume=$2 entry output begun commit file earlier rc=0
+    local row=$1 volume=$2 entry
     entry=$(field "$row" "$volume")
-    [ -n "$entry" ] || return 0
-    local command=${entry#* }
+    [ -z "$entry" ] || run "row $row" "$volume" "$(file_of "$row" "$volume")" "${entry#* }"
+}
+
+# Runs a command and writes down what came of it.
+run() {
+    local what=$1 volume=$2 file=$3 command=$4 output begun commit earlier rc=0
     output=$(mktemp)
-    file=$(file_of "$row" "$volume")
     earlier=$([ -z "$MORE" ] || cat "$file" 2>/dev/null || true)
-    echo "row $row: $command" >&2
+    echo "$what: $command" >&2
     begun=$SECONDS
     commit=$(git rev-parse --short HEAD)
     bash -c "$command" >"$output" 2>&1 || rc=$?
@@ -85,14 +89,28 @@ run_row() {
         echo "volume $(if [ "$volume" = against ]; then against_in "$output"; else volume_in "$output"; fi)"
         [ -z "$earlier" ] || printf '\n%s\n' "$earlier"
     } >"$file"
-    [ "$rc" -eq 0 ] || [ "$volume" = against ] || { echo "row $row failed, its output is in $output" >&2; return 1; }
+    [ "$rc" -eq 0 ] || [ "$volume" = against ] || { echo "$what failed, its output is in $output" >&2; return 1; }
     rm "$output"
+}
+
+# The tests of all rows at the volume of each commit. Those with rules left out are another build, and run by themselves.
+together() {
+    local tests
+    tests=$(sed -n "s/^commit .* -E '\(.*\)'\$/(\1)/p" "$ROWS" | paste -sd '|')
+    echo "cargo nextest run --workspace -E '$tests' && cargo nextest run --workspace --features simulate/mutants --test mutants"
 }
 
 run_rows() {
     local volume=$1 failed=0 row wanted
     shift
     check_build
+    if [ "$volume" = together ]; then
+        # What is built beforehand is not counted.
+        cargo nextest run --workspace --no-run
+        cargo nextest run --workspace --features simulate/mutants --test mutants --no-run
+        run "all rows" commit "$RESULTS/all.commit" "$(together)"
+        return
+    fi
     cargo build --quiet --profile simulate -p simulate -p fuzz
     SIM="$(target)/simulate/simulate" FUZZ="$(target)/simulate/fuzz"
     export SIM FUZZ
@@ -143,9 +161,16 @@ page_row() {
     page_against "$(file_of "$row" against)" "${entry#* }"
 }
 
+page_together() {
+    local file="$RESULTS/all.commit"
+    [ ! -f "$file" ] || printf '\nThe tests of all rows that run with every commit (%s), all at once as `.ci/run` has them:\n%s\n' \
+        '`ops/reliability.sh run together`' "$(page_run commit "$file" 1)"
+}
+
 page() {
     {
         cat ops/reliability/head.md
+        page_together
         while read -r row; do page_row "$row"; done < <(rows)
         echo
         cat ops/reliability/bugs.md

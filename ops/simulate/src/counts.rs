@@ -68,7 +68,7 @@ happened! {
     Fetched: "entries read from the log",
     NotFetched: "entries not in the log any more",
     Regime: "regime opened",
-    Acknowledged: "write acknowledged",
+    Acknowledged: "command acknowledged",
     Forwarded: "write forwarded",
     QuorumRead: "quorum read",
     PlainRead: "plain read",

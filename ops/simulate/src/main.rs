@@ -190,7 +190,7 @@ impl Search {
             let acknowledged = self.tally.counts.of(Happened::Acknowledged);
             let (seconds, failed) = (self.begun.elapsed().as_secs(), self.failed.len());
             eprintln!(
-                "{seconds} s: {} seeds, the last {seed}, {acknowledged} writes acknowledged, {failed} failed",
+                "{seconds} s: {} seeds, the last {seed}, {acknowledged} commands acknowledged, {failed} failed",
                 self.done
             );
         }
