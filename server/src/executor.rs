@@ -16,6 +16,7 @@ use shard::store::RecentRoom;
 
 use crate::allocator;
 use crate::birth::Birth;
+use crate::core::bodies::When;
 use crate::core::{Core, CoreDisk, Node, Phase};
 use crate::failure::Fatal;
 use crate::founding::Founding;
@@ -131,9 +132,11 @@ async fn run(seed: Seed) -> Result<(), Fatal> {
         glommio::timer::sleep(LOOK_AROUND).await;
         let now = Instant::now();
         registry.sweep(now);
-        if node.bodies.are_too_many() {
-            let ended = registry.end_senders(now);
-            core.count(|metrics| metrics.clients_cut.add(ended));
+        for when in [When::Now, When::Past] {
+            if node.bodies.are_too_many(when) {
+                let ended = registry.end_senders(when, node.bodies.crowd(), now);
+                core.count(|metrics| metrics.clients_cut.add(ended));
+            }
         }
         let excess = core.budget.answers.excess();
         if excess > 0 {

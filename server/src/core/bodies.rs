@@ -5,7 +5,8 @@
 //! many, changes wait ([`super::crowd`]), and who keeps them is cut off within a second or so: who has more than its share before it and comes to
 //! the end of no event ([`super::feed`]), and whose connection is still sending one ([`crate::http::Registry::end_senders`]).
 //!
-//! Events of the past are no more than the history keeps, and many ask for the same ones: nothing waits for them.
+//! Events of the past are hardly more than the history keeps, and many ask for the same ones: there may be three times as many before changes wait
+//! for them. Before that, only who takes nothing of one is cut off.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,8 @@ use crate::body;
 
 /// The part of what requests may take that events may take beside it: a sixth.
 const PART: usize = 6;
+/// How many times as much those of the past may take before changes wait: these alone make more of them than the history keeps.
+const PAST: usize = 3;
 /// The least of it: a few of the largest events.
 const LEAST_BYTES: usize = 1 << 20;
 /// Shorter ones are not counted: their number is bounded, and to count them would be a good part of their cost.
@@ -30,19 +33,19 @@ const REMEMBERED_MIN: usize = 64;
 
 type Held = CachePadded<AtomicUsize>;
 
-/// Who asks for an event.
+/// When an event happened for whoever is sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
-    /// It has just happened.
+pub(crate) enum When {
+    /// While it was watched.
     Now,
-    /// Somebody watches from before it.
+    /// Before.
     Past,
 }
 
 /// What all executors hold.
 #[derive(Debug)]
 pub(crate) struct Bodies {
-    /// Bytes that there may be of what has just happened.
+    /// Bytes that there may be of either kind.
     most: usize,
     now: Arc<Held>,
     past: Arc<Held>,
@@ -59,9 +62,21 @@ impl Bodies {
         self.most
     }
 
+    /// Changes wait.
+    pub(crate) fn crowd(&self) -> bool {
+        self.are_too_many(When::Now) || self.past.load(Ordering::Relaxed) > PAST * self.most
+    }
+
     /// There are more.
-    pub(crate) fn are_too_many(&self) -> bool {
-        self.now.load(Ordering::Relaxed) > self.most
+    pub(crate) fn are_too_many(&self, when: When) -> bool {
+        self.held(when).load(Ordering::Relaxed) > self.most
+    }
+
+    fn held(&self, when: When) -> &Arc<Held> {
+        match when {
+            When::Now => &self.now,
+            When::Past => &self.past,
+        }
     }
 
     /// Bytes that find room: some at least.
@@ -75,12 +90,9 @@ impl Bodies {
     }
 
     fn count(&self, body: Vec<u8>, when: When) -> Arc<Counted> {
-        let held = match when {
-            When::Now => &self.now,
-            When::Past => &self.past,
-        };
+        let held = Arc::clone(self.held(when));
         held.fetch_add(body.len(), Ordering::Relaxed);
-        Arc::new(Counted { body, held: Arc::clone(held) })
+        Arc::new(Counted { body, held })
     }
 }
 
@@ -164,21 +176,24 @@ mod tests {
         let large = encoded.get(&event(1, LEAST_BYTES), When::Now, &bodies);
         let for_another = large.clone();
         let for_a_latecomer = encoded.get(&event(1, LEAST_BYTES), When::Past, &bodies);
-        assert!(for_a_latecomer == large && bodies.are_too_many());
+        assert!(for_a_latecomer == large && bodies.are_too_many(When::Now));
         assert_eq!((bodies.bytes(), bodies.room()), (large.len(), 1));
         drop((large, for_another));
-        assert!(bodies.are_too_many(), "another one has it");
+        assert!(bodies.are_too_many(When::Now), "another one has it");
         drop(for_a_latecomer);
         assert_eq!((bodies.bytes(), bodies.room()), (0, LEAST_BYTES));
     }
 
     #[test]
-    fn neither_small_events_nor_the_past_keep_changes_waiting() {
+    fn small_events_do_not_count_and_the_past_may_take_more() {
         let (bodies, mut encoded) = (Bodies::new(0), Encoded::default());
         let small = encoded.get(&event(1, 100), When::Now, &bodies);
         assert!(!small.is_empty() && bodies.bytes() == 0);
         let past = encoded.get(&event(2, 2 * LEAST_BYTES), When::Past, &bodies);
-        assert_eq!((bodies.bytes(), bodies.are_too_many()), (past.len(), false));
+        assert_eq!(bodies.bytes(), past.len());
+        assert!(bodies.are_too_many(When::Past) && !bodies.are_too_many(When::Now) && !bodies.crowd());
+        let more = encoded.get(&event(3, LEAST_BYTES), When::Past, &bodies);
+        assert!(bodies.crowd(), "{} bytes", past.len() + more.len());
     }
 
     #[test]

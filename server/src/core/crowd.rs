@@ -112,7 +112,7 @@ impl Inner {
     /// What the commands may make that are numbered now.
     pub(super) fn allowance(&mut self) -> Allowance {
         let widest = self.most_watchers();
-        if widest == 0 {
+        if widest == 0 && !self.node.bodies.crowd() {
             return Allowance::of(usize::MAX);
         }
         let waiting = self.waiting_events();
@@ -141,7 +141,7 @@ impl Inner {
         } else if self.rounds - *self.under_way.crowded_since.get_or_insert(self.rounds) < HELD_ROUNDS_MAX {
             return 0;
         }
-        if widest > 0 && self.node.bodies.are_too_many() {
+        if widest > 0 && self.node.bodies.crowd() {
             return APPLIED_MIN;
         }
         (CROWDED as u64).checked_div(widest as u64).map_or(most, |some| some.clamp(APPLIED_MIN, most))
@@ -149,7 +149,7 @@ impl Inner {
 
     /// Too many events wait, or too many bytes of them.
     fn is_crowded(&self) -> bool {
-        self.waiting_events() > CROWDED || self.node.bodies.are_too_many()
+        self.waiting_events() > CROWDED || self.node.bodies.crowd()
     }
 
     /// Watchers of the shard of this executor that has most.

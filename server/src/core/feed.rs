@@ -10,6 +10,7 @@ use bytes::Bytes;
 use shard::ids::Index;
 use shard::watch::Cleared;
 
+use super::bodies::When;
 use super::crowd::Tally;
 use super::deliver;
 use super::message::{KeysAnswer, Registration, Standing};
@@ -55,7 +56,7 @@ pub(crate) enum Next {
     /// It is refused.
     Refused(KeysAnswer),
     /// An event, as the JSON document with its newline.
-    Event(Bytes),
+    Event(Bytes, When),
     /// The client did not keep up; nothing more will come.
     Cut,
 }
@@ -84,7 +85,7 @@ struct Inner {
     stalled: (u64, u64),
     /// For how many rounds it has held more than its share, and the connection has not come back from its last write.
     blocked: u64,
-    /// The same of bytes.
+    /// The same of bytes; it takes as long to come back from that.
     heavy: u64,
     /// How many of the events that wait had happened before the watch began.
     past: usize,
@@ -262,7 +263,8 @@ impl Feed {
         };
         let taken_bytes = std::mem::take(&mut inner.taken_bytes);
         inner.blocked = if beyond(events, taken, allowed.events) { inner.blocked + 1 } else { 0 };
-        inner.heavy = if beyond(bytes, taken_bytes, allowed.bytes) { inner.heavy + 1 } else { 0 };
+        inner.heavy =
+            if beyond(bytes, taken_bytes, allowed.bytes) { inner.heavy + 1 } else { inner.heavy.saturating_sub(1) };
         let is_blocked = inner.blocked >= BLOCKED_ROUNDS_MAX || inner.heavy >= HEAVY_ROUNDS_MAX;
         if (inner.stalled.1 >= STALLED_ROUNDS_MAX || is_blocked) && !inner.cut {
             inner.cut_off();
@@ -306,9 +308,10 @@ impl Feed {
             inner.taken += 1;
             inner.taken_bytes += event.len();
             // What is past is the oldest.
+            let when = if inner.past > 0 { When::Past } else { When::Now };
             inner.past = inner.past.saturating_sub(1);
             inner.count();
-            return Some(Next::Event(event));
+            return Some(Next::Event(event, when));
         }
         inner.cut.then_some(Next::Cut)
     }
@@ -436,7 +439,7 @@ mod tests {
 
     fn events(feed: &Feed) -> Vec<Bytes> {
         std::iter::from_fn(|| feed.next())
-            .filter_map(|next| if let Next::Event(body) = next { Some(body) } else { None })
+            .filter_map(|next| if let Next::Event(body, _) = next { Some(body) } else { None })
             .collect()
     }
 
@@ -501,7 +504,7 @@ mod tests {
         }
         assert!(matches!(feed.next(), Some(Next::Standing(_))));
         assert!(
-            feed.tick(Allowed::default()) && matches!(feed.next(), Some(Next::Event(_))),
+            feed.tick(Allowed::default()) && matches!(feed.next(), Some(Next::Event(..))),
             "it takes one now and then"
         );
         let kept = (0..=STALLED_ROUNDS_MAX).filter(|_| feed.tick(Allowed::default())).count();
@@ -618,7 +621,7 @@ mod tests {
         let feed = Feed::single(Tally::default());
         registered(&feed);
         assert!(feed.event(Index(1), Bytes::from(vec![b'x'; FEED_BYTES_CEILING + 1]), None));
-        assert!(matches!((feed.next(), feed.next()), (Some(Next::Standing(_)), Some(Next::Event(_)))));
+        assert!(matches!((feed.next(), feed.next()), (Some(Next::Standing(_)), Some(Next::Event(..)))));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod answers;
 mod backup;
-mod bodies;
+pub(crate) mod bodies;
 pub(crate) mod budget;
 mod catchup;
 mod crowd;

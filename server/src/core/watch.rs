@@ -250,10 +250,12 @@ impl Inner {
         share_of(most, self.waiting.iter().map(holds).filter(|held| *held > 0).collect())
     }
 
-    /// The same for bytes, while there are too many: as if what several wait for were there for each of them.
+    /// The same for bytes, while there are too many: as if what several wait for were there for each of them. With an equal part for each executor
+    /// some watch of some executor holds more than its share.
     fn share_of_bytes(&self) -> Option<usize> {
         let bodies = &self.node.bodies;
-        bodies.are_too_many().then(|| self.share_of(bodies.most(), Feed::waiting_bytes)).flatten()
+        let part = bodies.most() / self.node.cores();
+        bodies.are_too_many(When::Now).then(|| self.share_of(part, Feed::waiting_bytes)).flatten()
     }
 
     fn emit(&mut self, ticket: Ticket, index: Index, body: Bytes) {

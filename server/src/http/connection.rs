@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.reject_when_idle();
         let stops = self.session.core.node.phase() == Phase::Stopping;
-        let mut consumed = 0;
+        let (mut consumed, mut taken) = (0, 0);
         while self.rejected.is_none()
             && self.session.takes_requests()
             && self.session.out.len() < self.session.high_water()
@@ -170,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Handled::Taken => {
                     debug::note(&request, self.socket);
                     consumed += bytes;
+                    taken += 1;
                 }
                 Handled::Later => break,
             }
@@ -177,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if consumed > 0 {
             self.input.drain(..consumed);
             self.since = now;
-            self.sends_ahead |= !self.input.is_empty();
+            self.sends_ahead |= taken > 1 || !self.input.is_empty();
         }
         self.shrink_input();
     }
@@ -304,11 +305,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         let deaf = self.readable() == 0;
-        let waits = self.awaits_its_turn();
-        self.place.entry.listen(!deaf && !waits);
+        self.place.entry.listen(!deaf);
         if deaf {
             self.poll_hangup()
-        } else if waits {
+        } else if self.awaits_its_turn() {
             Poll::Pending
         } else {
             self.poll_input(cx)
@@ -317,7 +317,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// While rounds are fast, a client that always waits for its answer is not listened to until it has it.
     fn awaits_its_turn(&self) -> bool {
-        !self.sends_ahead && !self.session.is_idle() && !self.session.is_watching() && rounds::are_fast()
+        !self.sends_ahead
+            && !self.session.is_idle()
+            && !self.session.is_watching()
+            && rounds::are_fast(self.session.now())
     }
 
     /// A client that has sent much ahead is not read from: that it has given up its watch shows otherwise.
@@ -348,7 +351,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads into the executor's scratch buffer: an idle connection holds none.
     fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
-        let looked = self.reader.poll_read(cx, scratch);
+        let looked = self.reader.poll_read(cx, self.session.now(), scratch);
         let read = std::task::ready!(looked.unwrap_or_else(|| Pin::new(&mut self.stream).poll_read(cx, scratch)))?;
         self.reader.has_read();
         if read == 0 {
@@ -374,7 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         entry.hurry(*begun.get_or_insert_with(Instant::now), sent_in_all);
                         self.session.count_out();
                         entry.stalls(self.session.out.capacity());
-                        entry.shares(self.session.shared.is_some());
+                        entry.shares(self.session.shared.as_ref().map(|shared| shared.when));
                         entry.register(cx.waker());
                         if entry.is_expired() {
                             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -394,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             sent_in_all += sent as u64;
             written = self.session.let_go(written + sent);
             if self.session.shared.is_none() {
-                self.place.entry.shares(false);
+                self.place.entry.shares(None);
             }
             let left = self.session.out.len().saturating_sub(written);
             if left > 0 && left <= written && self.session.is_watching() && self.session.shared.is_none() {

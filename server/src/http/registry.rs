@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::hangup;
+use crate::core::bodies::When;
 use crate::core::budget::FREE_BYTES;
 
 /// How long a request may take to arrive, and an answer to be taken, before the bytes it has moved are credited.
@@ -33,8 +34,8 @@ pub(crate) struct Entry {
     socket: Option<RawFd>,
     /// Its client has not taken what is to be sent.
     stalled: Cell<Option<Stalled>>,
-    /// Since when it has been sending an event that it shares with others.
-    shares: Cell<Option<Instant>>,
+    /// Since when it has been sending a large event that it shares with others.
+    shares: Cell<Option<(Instant, When)>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -70,12 +71,24 @@ impl Entry {
     }
 
     /// The socket takes no more of a large event, which is in memory until it has all of it; until that is so.
-    pub(crate) fn shares(&self, shares: bool) {
-        if !shares {
-            self.shares.set(None);
-        } else if self.shares.get().is_none() {
-            self.shares.set(Some(Instant::now()));
+    pub(crate) fn shares(&self, event: Option<When>) {
+        match (event, self.shares.get()) {
+            (None, _) => self.shares.set(None),
+            (Some(when), None) => self.shares.set(Some((Instant::now(), when))),
+            (Some(_), Some(_)) => {}
         }
+    }
+
+    /// Whether it keeps a large event in memory for too long.
+    fn keeps(&self, when: When, urgent: bool, now: Instant) -> bool {
+        self.shares.get().is_some_and(|(since, of)| {
+            let takes_long = if urgent {
+                now.saturating_duration_since(since) >= SENDING_MAX
+            } else {
+                self.taken_nothing(now).is_some_and(|(time, _)| time >= STALLED_MAX)
+            };
+            of == when && takes_long
+        })
     }
 
     /// Something was sent.
@@ -202,11 +215,12 @@ impl Registry {
         ended
     }
 
-    /// Ends those that have been sending a large event for [`SENDING_MAX`], whether their clients take some of it or none; their number.
-    pub(crate) fn end_senders(&self, now: Instant) -> u64 {
+    /// There are too many large events in memory: ends those that are sending one of these and whose clients have taken nothing for
+    /// [`STALLED_MAX`]; or, if changes wait for it, for [`SENDING_MAX`], whether their clients take some of it or none. Their number.
+    pub(crate) fn end_senders(&self, when: When, urgent: bool, now: Instant) -> u64 {
         let mut ended = 0;
         for entry in self.entries.borrow().iter().flatten().filter(|entry| !entry.is_expired()) {
-            if entry.shares.get().is_some_and(|since| now.saturating_duration_since(since) >= SENDING_MAX) {
+            if entry.keeps(when, urgent, now) {
                 entry.end();
                 ended += 1;
             }
@@ -272,18 +286,29 @@ mod tests {
     #[test]
     fn who_takes_long_for_a_large_event_is_ended_when_there_are_too_many() {
         let registry = Rc::new(Registry::default());
-        let [slow, done, other] = [0; 3].map(|_| registry.enter(None));
-        slow.entry.shares(true);
-        done.entry.shares(true);
-        done.entry.shares(false);
-        other.entry.stalls(1 << 20);
+        let [slow, done, stalled, moves] = [0; 4].map(|_| registry.enter(None));
+        slow.entry.shares(Some(When::Now));
+        slow.entry.shares(Some(When::Now));
+        done.entry.shares(Some(When::Now));
+        done.entry.shares(None);
+        for past in [&stalled, &moves] {
+            past.entry.stalls(100);
+            past.entry.shares(Some(When::Past));
+        }
+        moves.entry.moves_on();
         let now = Instant::now();
-        slow.entry.moves_on();
-        slow.entry.shares(true);
-        assert_eq!(registry.end_senders(now), 0, "a second is not over");
-        assert_eq!(registry.end_senders(now + SENDING_MAX), 1);
-        assert!(slow.entry.is_expired() && !done.entry.is_expired() && !other.entry.is_expired());
-        assert_eq!(registry.end_senders(now + SENDING_MAX), 0, "nobody is ended twice");
+        assert_eq!(registry.end_senders(When::Now, true, now), 0, "a second is not over");
+        assert_eq!(registry.end_senders(When::Now, true, now + SENDING_MAX), 1);
+        assert!(slow.entry.is_expired() && !done.entry.is_expired());
+        assert_eq!(
+            registry.end_senders(When::Now, true, now + 2 * STALLED_MAX),
+            0,
+            "nobody is ended twice, nor for the past"
+        );
+        assert_eq!(registry.end_senders(When::Past, false, now + SENDING_MAX), 0);
+        assert_eq!(registry.end_senders(When::Past, false, now + STALLED_MAX), 1);
+        assert!(stalled.entry.is_expired() && !moves.entry.is_expired());
+        assert_eq!(registry.end_senders(When::Past, true, now + SENDING_MAX), 1, "it is urgent");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use glommio::timer::Timer;
 const WINDOW_READS: u32 = 256;
 /// What so many reads take at most on an executor that is busy: 25,600 a second.
 const WINDOW_BUSY: Duration = Duration::from_millis(10);
+/// For how long it is true what a window has shown.
+const WINDOW_VALID: Duration = Duration::from_millis(100);
 /// Of so many looks ...
 const LOOKS: u32 = 4;
 /// ... so many must find something.
@@ -64,13 +66,16 @@ impl Rounds {
     }
 
     fn have_next(&self) {
-        let mut timer = Timer::new(NEXT);
-        let begin = Waker::from(Arc::new(Begin));
-        let over = Pin::new(&mut timer).poll(&mut Context::from_waker(&begin)).is_ready();
+        let (begin, mut after) = (Waker::from(Arc::new(Begin)), NEXT);
+        let timer = loop {
+            let mut timer = Timer::new(after);
+            // Over already if the thread was kept from its CPU meanwhile.
+            if Pin::new(&mut timer).poll(&mut Context::from_waker(&begin)).is_pending() {
+                break timer;
+            }
+            after *= 8;
+        };
         *self.timer.borrow_mut() = Some(timer);
-        if over {
-            self.begin();
-        }
     }
 
     fn begin(&self) {
@@ -138,8 +143,12 @@ impl Measured {
 }
 
 /// Whether connections look without being told to.
-pub(super) fn are_fast() -> bool {
-    ROUNDS.with(|rounds| rounds.measured.borrow().is_eager)
+pub(super) fn are_fast(now: Instant) -> bool {
+    ROUNDS.with(|rounds| {
+        let measured = rounds.measured.borrow();
+        let is_recent = measured.since.is_some_and(|since| now.saturating_duration_since(since) <= WINDOW_VALID);
+        measured.is_eager && is_recent
+    })
 }
 
 /// How a connection learns that there is something to read.
@@ -178,11 +187,16 @@ impl Reader {
     }
 
     /// Reads from the socket, or waits for the next round. `None`: the kernel has to be asked.
-    pub(super) fn poll_read(&mut self, cx: &Context<'_>, into: &mut [u8]) -> Option<Poll<io::Result<usize>>> {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &Context<'_>,
+        now: Instant,
+        into: &mut [u8],
+    ) -> Option<Poll<io::Result<usize>>> {
         let socket = self.socket?;
         match self.look {
             Look::WhenTold => None,
-            Look::Soon if !are_fast() => {
+            Look::Soon if !are_fast(now) => {
                 self.look = Look::WhenTold;
                 None
             }
@@ -265,13 +279,17 @@ mod tests {
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, PAUSE_MAX, PAUSE_MAX]);
     }
 
-    fn be_eager(is_eager: bool) {
-        ROUNDS.with(|rounds| rounds.measured.borrow_mut().is_eager = is_eager);
+    fn be_eager() {
+        ROUNDS.with(|rounds| {
+            let mut measured = rounds.measured.borrow_mut();
+            (measured.is_eager, measured.since) = (true, Some(Instant::now() + WINDOW_BUSY));
+        });
+        assert!(are_fast(Instant::now()) && !are_fast(Instant::now() + WINDOW_BUSY + 2 * WINDOW_VALID));
     }
 
     /// What a read gives: `None` when the kernel has to be asked.
     async fn read(reader: &mut Reader, into: &mut [u8]) -> Option<io::Result<usize>> {
-        poll_fn(|cx| match reader.poll_read(cx, into) {
+        poll_fn(|cx| match reader.poll_read(cx, Instant::now(), into) {
             None => Poll::Ready(None),
             Some(poll) => poll.map(Some),
         })
@@ -288,7 +306,7 @@ mod tests {
             assert!(read(&mut reader, &mut into).await.is_none(), "it was not told of anything yet");
             reader.has_read();
             assert!(read(&mut reader, &mut into).await.is_none(), "rounds are slow");
-            be_eager(true);
+            be_eager();
             reader.has_read();
             let before = round();
             assert_eq!(read(&mut reader, &mut into).await.expect("no need to ask").expect("no error"), 1);
@@ -313,6 +331,6 @@ mod tests {
     fn without_a_socket_the_kernel_is_always_asked() {
         let mut reader = Reader::new(None);
         reader.has_read();
-        assert!(reader.poll_read(&Context::from_waker(Waker::noop()), &mut []).is_none());
+        assert!(reader.poll_read(&Context::from_waker(Waker::noop()), Instant::now(), &mut []).is_none());
     }
 }

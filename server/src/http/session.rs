@@ -18,6 +18,7 @@ use net::target::{self, Redirect, Target};
 use super::streaming::Stream;
 use super::{admin, members, vars};
 use crate::config::Cors;
+use crate::core::bodies::When;
 use crate::core::budget::{FREE_BYTES, Share};
 use crate::core::lane::Lane;
 use crate::core::message::{Answer, KeysAnswer};
@@ -81,6 +82,7 @@ pub(super) struct Session {
 pub(super) struct Shared {
     pub(super) at: usize,
     pub(super) body: Bytes,
+    pub(super) when: When,
 }
 
 /// Whether a connection goes on.
@@ -214,7 +216,7 @@ impl Session {
     pub(super) fn next_unsent(&self, sent: usize) -> &[u8] {
         match &self.shared {
             Some(Shared { at, .. }) if sent < *at => &self.out[sent..*at],
-            Some(Shared { at, body }) if sent < at + body.len() => &body[sent - at..],
+            Some(Shared { at, body, .. }) if sent < at + body.len() => &body[sent - at..],
             Some(Shared { body, .. }) => &self.out[sent - body.len()..],
             None => &self.out[sent..],
         }
@@ -223,7 +225,7 @@ impl Session {
     /// So many are sent; how many of what is left to be looked at. A large event is held no longer than that.
     pub(super) fn let_go(&mut self, sent: usize) -> usize {
         match &self.shared {
-            Some(Shared { at, body }) if sent >= at + body.len() => {
+            Some(Shared { at, body, .. }) if sent >= at + body.len() => {
                 let (at, behind) = (*at, sent - body.len());
                 self.out.drain(..at);
                 self.shared = None;

@@ -10,6 +10,7 @@ use net::http::response::{Next as After, begin_chunk, end_chunk, finish_stream, 
 use super::keys::watch_head;
 use super::session::{Pending, Session, Shared, allowed};
 use crate::core::Phase;
+use crate::core::bodies::When;
 use crate::core::feed::Next;
 use crate::core::watch::Watching;
 
@@ -62,8 +63,8 @@ impl Session {
                     self.respond_keys(&stream.pending, &answer);
                     return true;
                 }
-                Some(Next::Event(event)) => {
-                    self.write_event(stream.exchange(), event);
+                Some(Next::Event(event, when)) => {
+                    self.write_event(stream.exchange(), event, when);
                     if !stream.goes_on {
                         return self.finish(stream);
                     }
@@ -81,12 +82,12 @@ impl Session {
         self.core.node.phase() == Phase::Stopping && !stream.is_ready() && self.break_off(stream)
     }
 
-    fn write_event(&mut self, exchange: Exchange, event: Bytes) {
+    fn write_event(&mut self, exchange: Exchange, event: Bytes, when: When) {
         if event.len() <= WRITE_BYTES || exchange.head {
             return write_chunk(&mut self.out, exchange, &event);
         }
         begin_chunk(&mut self.out, exchange, event.len());
-        self.shared = Some(Shared { at: self.out.len(), body: event });
+        self.shared = Some(Shared { at: self.out.len(), body: event, when });
         end_chunk(&mut self.out, exchange);
     }
 

@@ -416,6 +416,60 @@ fn slow_readers_of_large_events_hold_writers_up_for_a_moment_only() {
     confined.assert_recovers();
 }
 
+/// On whichever executor they are: watchers of one key each that do not read are cut off before writers have waited for long.
+#[test]
+fn events_that_nobody_reads_hold_writers_up_for_a_moment_only() {
+    const WATCHERS: usize = 30;
+    const HELD_UP: Duration = Duration::from_secs(4);
+    uetcd_only!("etcd drops them");
+    let confined = Confined::start();
+    let value = "v".repeat(7_500);
+    let watch = |n| open_watch(&confined.server, &format!("/v2/keys/m{n}/k?wait=true&stream=true"));
+    let watches: Vec<Connection> = (0..WATCHERS).map(watch).collect();
+    let (mut client, mut slowest, begun) = (confined.server.client(), Duration::ZERO, Instant::now());
+    let mut asked = begun;
+    while client.watchers() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "{} watchers are left", client.watchers());
+        for n in 0..WATCHERS * 20 {
+            client.set(&format!("/m{}/k", n % WATCHERS), &value);
+            slowest = slowest.max(asked.elapsed());
+            asked = Instant::now();
+        }
+    }
+    println!(
+        "overload: {WATCHERS} watchers of one key each that nobody reads, writers waited {slowest:?} at most, at most {} MiB taken",
+        confined.assert_alive()
+    );
+    assert!(slowest < HELD_UP, "a writer waited {slowest:?}");
+    assert!(client.metric("uetcd_watchers_cut_total") > 0);
+    drop(watches);
+    confined.assert_recovers();
+}
+
+/// Large events of the past, another one for each of those who ask and take nothing.
+#[test]
+fn large_events_of_the_past_that_nobody_takes_cost_no_memory_for_long() {
+    const CLIENTS: u64 = 60;
+    uetcd_only!("etcd's memory is its own business");
+    let confined = Confined::with_history(16 << 20);
+    let (mut client, value) = (confined.server.client(), "v".repeat(3 << 20));
+    let ask = |index: u64| {
+        let mut connection = Connection::open(confined.server.address()).expect("the server accepts");
+        let target = format!("/v2/keys/large/k?wait=true&waitIndex={index}");
+        connection.request("GET", &target, None).expect("the server reads");
+        connection
+    };
+    let stuck: Vec<Connection> = (0..CLIENTS).map(|n| ask(client.set("/large/k", &format!("{n}{value}")))).collect();
+    println!(
+        "overload: {CLIENTS} clients take nothing of past events of 6 MiB, at most {} MiB taken",
+        confined.assert_alive()
+    );
+    eventually("some are cut off", PATIENCE, || (client.metric("uetcd_clients_cut_total") > 0).then_some(()));
+    drop(stuck);
+    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+    confined.assert_recovers();
+}
+
 /// Clients that ask for much and take nothing are cut off before memory is gone.
 #[test]
 fn answers_that_nobody_takes_cost_no_memory_for_long() {
