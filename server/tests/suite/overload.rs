@@ -131,8 +131,8 @@ impl Confined {
         Self { server, group }
     }
 
-    /// So many streams of everything that nobody reads.
-    fn stuck_watchers(&self, count: u64) -> Vec<Connection> {
+    /// So many streams of everything, which nobody need read.
+    fn watchers(&self, count: u64) -> Vec<Connection> {
         let everything = "/v2/keys/?wait=true&recursive=true&stream=true";
         let watches = (0..count).map(|_| open_watch(&self.server, everything)).collect();
         let mut client = self.server.client();
@@ -145,6 +145,12 @@ impl Confined {
         let mut client = self.server.client();
         eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
         drop(watches);
+    }
+
+    /// Nobody holds an event any more.
+    fn assert_no_event_left(&self) {
+        let mut client = self.server.client();
+        eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
     }
 
     /// Nobody was killed for memory; the most that was taken, in MiB.
@@ -200,7 +206,7 @@ fn an_overloaded_server_with_little_memory_lives_and_cuts_off_who_does_not_read(
     raise_descriptor_limit(stuck + 1000);
     let confined = Confined::start();
     let mut client = confined.server.client();
-    let watches = confined.stuck_watchers(stuck);
+    let watches = confined.watchers(stuck);
     println!("{stuck} watchers: {} MiB", confined.server.resident_bytes() >> 20);
     let load = Load { connections: 64, window: 64, value_bytes: 1024, keys: KEYS };
     confined.overload(load, length(), &format!(", {stuck} stuck watchers"));
@@ -220,7 +226,7 @@ fn what_memory_is_not_enough_for_is_refused() {
     ];
     for (load, times) in loads {
         let confined = Confined::start();
-        let watches = confined.stuck_watchers(STUCK);
+        let watches = confined.watchers(STUCK);
         let counts = confined.overload(load, length() / loads.len() as u32, &format!(", {STUCK} stuck watchers"));
         let of = |statuses: &[u16]| statuses.iter().filter_map(|status| counts.get(status)).sum::<u64>();
         let (served, refused) = (of(&[200, 201]), of(&[0, 500, 503]));
@@ -300,9 +306,7 @@ fn large_events_for_many_watchers_cost_little_memory() {
     let mut client = confined.server.client();
     let value = "v".repeat(3 << 20);
     let first = client.set("/large/k", "0") + 1;
-    let mut watches: Vec<Connection> = (0..CLIENTS)
-        .map(|_| open_watch(&confined.server, "/v2/keys/large?wait=true&recursive=true&stream=true"))
-        .collect();
+    let mut watches = confined.watchers(CLIENTS);
     for n in 1..=EVENTS {
         client.set("/large/k", &format!("{n}{value}"));
         for watch in &mut watches {
@@ -331,16 +335,13 @@ fn large_events_for_many_watchers_cost_little_memory() {
          at most {} MiB taken",
         confined.assert_alive()
     );
-    let mut stuck: Vec<Connection> = (0..CLIENTS)
-        .map(|_| open_watch(&confined.server, "/v2/keys/large?wait=true&recursive=true&stream=true"))
-        .collect();
+    let stuck = confined.watchers(CLIENTS);
     for n in 0..4 * EVENTS {
         client.set("/large/k", &format!("{n}{value}"));
     }
     println!("overload: the same of whom nobody reads, at most {} MiB taken", confined.assert_alive());
-    eventually("none of the stuck watchers is left", PATIENCE, || (client.watchers() == 0).then_some(()));
-    stuck.clear();
-    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+    confined.assert_cut_off(stuck);
+    confined.assert_no_event_left();
     confined.assert_recovers();
 }
 
@@ -374,7 +375,7 @@ fn the_large_past_of_all_directories_reaches_everybody_who_asks_for_it() {
         "overload: {CLIENTS} clients have watched from before {DIRECTORIES} events of 0.25 MiB, at most {} MiB taken",
         confined.assert_alive()
     );
-    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+    confined.assert_no_event_left();
 }
 
 /// Clients that need long for large events are cut off when there is no room for others: whoever writes waits no longer than that takes.
@@ -474,7 +475,7 @@ fn large_events_of_the_past_that_nobody_takes_cost_no_memory_for_long() {
     );
     eventually("some are cut off", PATIENCE, || (client.metric("uetcd_clients_cut_total") > 0).then_some(()));
     drop(stuck);
-    eventually("no event is left", PATIENCE, || (client.metric("uetcd_watch_events_bytes") == 0).then_some(()));
+    confined.assert_no_event_left();
     confined.assert_recovers();
 }
 

@@ -1,11 +1,10 @@
 //! Rot under a running server: it is noticed, named, and what has rotted is done without before anybody needs it.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::cluster::Setup;
-use crate::harness::{Client, PATIENCE, Plan, Server, SlowDisk, eventually, uetcd_only};
+use crate::harness::{Client, PATIENCE, Plan, Server, SlowDisk, eventually, flip, uetcd_only};
 
 const KEYS: usize = 100;
 /// Rounds follow each other at once.
@@ -75,15 +74,6 @@ fn position(snapshot: &Path) -> &str {
     name(snapshot).split('.').next().unwrap_or_default()
 }
 
-/// Changes one byte in place, and nothing else.
-fn flip(path: &Path, at: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(path).expect("a writable file");
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).expect("a byte");
-    file.write_all_at(&[byte[0] ^ 0x10], at).expect("written");
-    file.sync_all().expect("on the disk");
-}
-
 /// Where the file holds these bytes, which no stamp cuts in two.
 fn find(path: &Path, wanted: &[u8]) -> Option<u64> {
     let bytes = fs::read(path).expect("a readable file");
@@ -93,7 +83,7 @@ fn find(path: &Path, wanted: &[u8]) -> Option<u64> {
 #[test]
 fn a_rotten_segment_is_named_and_outgrown() {
     uetcd_only!("etcd reads its log at a start only");
-    outgrows_a_rotten_segment(&Plan::new(), flip);
+    outgrows_a_rotten_segment(&Plan::new(), |file, at| flip(file, at, 0x10));
 }
 
 /// What the device gives back is not what the file system has written to it.
@@ -145,7 +135,7 @@ fn a_segment_that_other_executors_need_is_outgrown_too() {
     let server = server.kill().without_last_args(2).args(["--cores", "2"]).args(EAGER).start();
     let file = files(&server.plan().data().join("member/wal/0"), ".log").swap_remove(0);
     // The first batch's first sector.
-    flip(&file, 4096 + 100);
+    flip(&file, 4096 + 100, 0x10);
     line_with(&server, &["C | wal:", name(&file), "is damaged"]);
     line_with(&server, &[name(&file), "is not needed any more"]);
     let server = server.kill().start();
@@ -166,7 +156,7 @@ fn a_rotten_snapshot_is_put_aside_and_written_anew() {
     uetcd_only!("etcd reads its snapshots at a start only");
     let (server, snap) = with_snapshots();
     let rotten = files(&snap, ".snap").pop().expect("a snapshot");
-    flip(&rotten, File::open(&rotten).and_then(|file| file.metadata()).expect("it is there").len() / 2);
+    flip(&rotten, File::open(&rotten).and_then(|file| file.metadata()).expect("it is there").len() / 2, 0x10);
     let line = line_with(&server, &["C | snap:", name(&rotten), "is damaged at offset"]);
     assert!(line.contains("(group 0, index ") && line.contains(".broken"), "{line}");
     assert_eq!(files(&snap, ".broken").len(), 1);

@@ -1,7 +1,5 @@
 //! Disks of members that are full, slow, fail or rot while clients work.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +8,7 @@ use tempfile::TempDir;
 
 use super::helical::damage::batches;
 use super::members::{Cluster, Setup};
-use crate::harness::{Call, FaultyDisk, Files, PATIENCE, Rng, SlowDisk, SmallDisk, eventually};
+use crate::harness::{Call, FaultyDisk, Files, PATIENCE, Rng, SlowDisk, SmallDisk, eventually, flip};
 
 /// Room for what a member prepares, and for a few snapshots.
 const SMALL_BYTES: u64 = 160 << 20;
@@ -98,10 +96,7 @@ pub(super) fn rot(cluster: &mut Cluster, victim: usize, away: Duration, rng: &mu
     let places = batches(cluster.data(victim));
     let place = &places[rng.below(places.len() as u64) as usize];
     let at = (place.offset + rng.below(place.length as u64) as usize) as u64;
-    let byte = fs::read(&place.file).expect("a readable log")[at as usize];
-    let file = OpenOptions::new().write(true).open(&place.file).expect("a writable log");
-    file.write_all_at(&[byte ^ 1 << rng.below(8)], at).expect("written");
-    file.sync_all().expect("on the disk");
+    flip(&place.file, at, 1 << rng.below(8));
     cluster.restart(victim);
     // Nobody else may lose anything before it has everything back.
     let mut client = cluster.client(victim);

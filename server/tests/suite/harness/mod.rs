@@ -23,7 +23,7 @@ pub(crate) use process::{Ended, Flavor, Plan, Server};
 pub(crate) use rng::Rng;
 pub(crate) use slow_disk::SlowDisk;
 pub(crate) use small_disk::SmallDisk;
-pub(crate) use tools::{copy_dir, env_number, etcdctl, files_below, need, need_python_module, shell};
+pub(crate) use tools::{copy_dir, env_number, etcdctl, files_below, flip, need, need_python_module, shell};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

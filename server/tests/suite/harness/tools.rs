@@ -1,6 +1,7 @@
 //! Programs of the machine that tests lean on: Debian's etcd and etcdctl, curl, bash.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -40,6 +41,15 @@ pub(crate) fn need_python_module(module: &str) {
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp can be run");
     assert!(copied.success());
+}
+
+/// Changes these bits of one byte in place, and nothing else.
+pub(crate) fn flip(path: &Path, at: u64, bits: u8) {
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("a writable file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("a byte");
+    file.write_all_at(&[byte[0] ^ bits], at).expect("written");
+    file.sync_all().expect("on the disk");
 }
 
 /// All files below a directory.
