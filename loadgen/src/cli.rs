@@ -71,7 +71,7 @@ pub(crate) struct Options {
     /// CPUs that the threads are bound to, in turn, such as 2-3,6; unbound unless given.
     #[arg(long, alias = "cpu", value_name = "LIST")]
     pub(crate) cpus: Option<String>,
-    /// Microseconds that a thread polls before it sleeps: sends on time, and takes a whole CPU.
+    /// Microseconds that a thread polls before it sleeps, while answers mostly come that soon: is not woken up late, and takes a whole CPU.
     #[arg(long, default_value_t = 0, value_name = "US")]
     pub(crate) spin_us: u64,
     /// Open loop: requests per second, over all connections.

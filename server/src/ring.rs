@@ -3,8 +3,10 @@
 //! (`--wrap=…`).
 //!
 //! **`IORING_SETUP_COOP_TASKRUN`.** Without that flag (kernel 5.19 and newer) the kernel interrupts the core for every completion; with it, completions
-//! are delivered when the executor enters the kernel anyway, which is worth a factor of 1.5 in requests per second. An executor that looks
-//! for completions before it sleeps does not enter the kernel for that, and would find none: it does without the flag.
+//! are delivered when the executor enters the kernel anyway, which is worth a factor of 1.5 in requests per second.
+//!
+//! **Looking before sleeping.** glommio's own polling does not enter the kernel and would find nothing with that flag. So it is done here,
+//! where glommio goes to sleep, and lets others have the CPU each time. [`Patience`] decides when it is worth it.
 //!
 //! **No endless sleep.** glommio asks whether its preempt timer has fired *before* it runs the first task of a round. If it
 //! has (the thread was kept from the CPU for that long between arming the timer and looking at it), the round reports that
@@ -16,13 +18,19 @@
 //! ended in its own time: on a machine whose memory is full of cached files it has refused a ring and granted it a moment
 //! later. So a ring is asked for [`RING_TRIES`] times.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
 use libc::{c_int, c_uint};
+
+use patience::Patience;
+
+// The load generator has this file in another folder of modules.
+#[path = "ring/patience.rs"]
+mod patience;
 
 /// Entries of an executor's rings: operations that can be given to the kernel at once.
 const RING_DEPTH: usize = 1024;
@@ -44,11 +52,11 @@ const SETUP_IOPOLL: u32 = 1 << 0;
 const SETUP_COOP_TASKRUN: u32 = 1 << 8;
 
 thread_local! {
-    /// This thread's executor looks for completions before it sleeps.
-    static POLLS: Cell<bool> = const { Cell::new(false) };
+    /// Of this thread's executor.
+    static PATIENCE: RefCell<Patience> = const { RefCell::new(Patience::new(Duration::ZERO)) };
 }
 
-/// Runs `work` on an executor of its own, in a thread called `name` that spins for `spin` before it sleeps. Returns once
+/// Runs `work` on an executor of its own, in a thread called `name` that looks for completions for up to `spin` before it sleeps. Returns once
 /// the executor is there: `Err` says why it can not be. The thread ends with `work`, and has nothing to say if it never
 /// began.
 pub(crate) fn launch<T, F>(
@@ -63,8 +71,8 @@ where
 {
     let (made, answer) = channel();
     let run = move || {
-        POLLS.set(!spin.is_zero());
-        let builder = LocalExecutorBuilder::new(placement).spin_before_park(spin);
+        PATIENCE.replace(Patience::new(spin));
+        let builder = LocalExecutorBuilder::new(placement);
         let executor = builder.ring_depth(RING_DEPTH).preempt_timer(PREEMPT).make();
         let (executor, outcome) = match executor {
             Ok(executor) => (Some(executor), Ok(())),
@@ -103,7 +111,7 @@ unsafe extern "C" fn __wrap_io_uring_queue_init_params(
 ) -> c_int {
     // SAFETY: the caller passes liburing's own structure, of which `ParamsHead` is the beginning.
     let asked = unsafe { (*params).flags };
-    if asked & SETUP_IOPOLL == 0 && !POLLS.get() {
+    if asked & SETUP_IOPOLL == 0 {
         // SAFETY: as above.
         unsafe { (*params).flags = asked | SETUP_COOP_TASKRUN };
         // SAFETY: the arguments are the caller's.
@@ -137,6 +145,9 @@ struct KernelTimespec {
     nanoseconds: i64,
 }
 
+/// For looking without waiting.
+static NO_TIME: KernelTimespec = KernelTimespec { seconds: 0, nanoseconds: 0 };
+
 unsafe extern "C" {
     fn __real_io_uring_wait_cqes(
         ring: *mut libc::c_void,
@@ -147,8 +158,9 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Stands in for liburing's function of this name: a wait without a limit gets one, and is interrupted then, as signals
-/// interrupt it: glommio looks around and goes on. (With `IORING_FEAT_EXT_ARG`, kernel 5.11, this needs no entry of the ring.)
+/// Stands in for liburing's function of this name: looks for a while if that is worth it, and then waits. A wait without a limit gets one, and is
+/// interrupted then, as signals interrupt it: glommio looks around and goes on. (With `IORING_FEAT_EXT_ARG`, kernel 5.11, this needs no entry of
+/// the ring.)
 ///
 /// # Safety
 ///
@@ -161,11 +173,29 @@ unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     limit: *const KernelTimespec,
     signals: *const libc::sigset_t,
 ) -> c_int {
-    let longest = KernelTimespec { seconds: 0, nanoseconds: LONGEST_SLEEP_NS };
-    let limit = if limit.is_null() { &raw const longest } else { limit };
+    let begun = Instant::now();
     // SAFETY: the arguments are the caller's, but for a limit that outlives the call.
-    let done = unsafe { __real_io_uring_wait_cqes(ring, entry, count, limit, signals) };
+    let wait = |limit: *const KernelTimespec| unsafe { __real_io_uring_wait_cqes(ring, entry, count, limit, signals) };
+    let done = look(begun, || wait(&raw const NO_TIME)).unwrap_or_else(|| {
+        let longest = KernelTimespec { seconds: 0, nanoseconds: LONGEST_SLEEP_NS };
+        wait(if limit.is_null() { &raw const longest } else { limit })
+    });
+    PATIENCE.with_borrow_mut(|patience| patience.waited(begun.elapsed()));
     if done == -libc::ETIME { -libc::EINTR } else { done }
+}
+
+/// Looks again and again for as long as this thread has the patience; `None`: nothing has come.
+fn look(begun: Instant, once: impl Fn() -> c_int) -> Option<c_int> {
+    let patience = PATIENCE.with_borrow(Patience::now)?;
+    while begun.elapsed() < patience {
+        let done = once();
+        if done != -libc::ETIME {
+            return Some(done);
+        }
+        // Who else wants this CPU may be what is waited for: the kernel's thread that completes the disk's writes, say.
+        thread::yield_now();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -173,7 +203,7 @@ mod tests {
     use super::*;
 
     fn refused(times: u32) -> (c_int, u32) {
-        let asked = Cell::new(0);
+        let asked = std::cell::Cell::new(0);
         let ask = || {
             asked.set(asked.get() + 1);
             if asked.get() > times { 0 } else { -libc::ENOMEM }
@@ -196,6 +226,24 @@ mod tests {
         assert_eq!(launched.join().expect("no panic"), Some(7));
         let nowhere = Placement::Fixed(usize::MAX);
         launch("nowhere".to_owned(), nowhere, Duration::ZERO, || async {}).expect_err("there is no such CPU");
+    }
+
+    #[test]
+    fn an_executor_looks_while_what_it_waits_for_comes_soon() {
+        let limit = Duration::from_secs(5);
+        let work = |spin| async move {
+            let mut patience = Vec::new();
+            for _ in 0..20 {
+                glommio::timer::sleep(Duration::from_micros(50)).await;
+                patience.push(PATIENCE.with_borrow(Patience::now));
+            }
+            assert!(patience.iter().all(|patience| patience.is_none_or(|time| time == spin)));
+            (patience[0], patience[19])
+        };
+        for (spin, last) in [(limit, Some(limit)), (Duration::ZERO, None)] {
+            let launched = launch("looks".to_owned(), Placement::Unbound, spin, move || work(spin)).expect("it starts");
+            assert_eq!(launched.join().expect("no panic"), Some((None, last)));
+        }
     }
 
     /// With a preempt timer this short, executors fall asleep with work to do now and then.

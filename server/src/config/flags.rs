@@ -200,7 +200,12 @@ const UNSAFE: &[Flag] = &[works("force-new-cluster", Kind::Bool, "false", "force
 const OWN: &[Flag] = &[
     works("cores", Kind::Cpus, "0", "number of executors, or a list of CPUs like '0,2-3'; 0 for every usable CPU."),
     works("shards", Kind::Uint, "16", "number of shards (1 to 1024); fixed when the cluster is born."),
-    works("spin-us", Kind::Uint, "0", "time (in microseconds) an idle executor polls before it sleeps."),
+    works(
+        "spin-us",
+        Kind::Uint,
+        "0",
+        "microseconds an idle executor polls before it sleeps, while waits are mostly that short.",
+    ),
     works("history-events", Kind::Uint, "100000", "events kept of each shard for watches that look back."),
     works("history-bytes", Kind::Uint, "16777216", "bytes of events kept of each shard."),
     works(

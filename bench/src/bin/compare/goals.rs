@@ -18,7 +18,7 @@ pub(crate) enum Goal {
     /// At most so many microseconds of CPU for a request.
     CpuAtMost(f64),
     /// Half of the requests take no longer than half of the disk's own durable writes, and so many microseconds.
-    AboveDisk(f64),
+    AboveDisk(Who, f64),
 }
 
 /// How a promise stands.
@@ -83,17 +83,18 @@ impl Goal {
             Self::CpuAtMost(most) => {
                 Judged::at_most(format!("CPU ≤ {most} µs"), result.spread(Who::Uetcd, Sample::cpu_us), most)
             }
-            Self::AboveDisk(most) => above_disk(result, most),
+            Self::AboveDisk(who, most) => above_disk(result, who, most),
         }
     }
 }
 
 /// The margin of each round is that over the disk's own time in the same round.
-fn above_disk(result: &LoadResult, most: f64) -> Judged {
-    let waits = result.values(Who::Uetcd, Sample::p50_us);
+fn above_disk(result: &LoadResult, who: Who, most: f64) -> Judged {
+    let waits = result.values(who, Sample::p50_us);
     let margins = waits.iter().zip(&result.disk_p50_us).map(|(p50, disk)| p50 - disk);
     let disk = median(result.disk_p50_us.iter().copied()).map_or(String::new(), |disk| format!(" ({disk:.0} µs)"));
-    Judged::at_most(format!("p50 ≤ {most} µs above the disk's own write{disk}"), Spread::of(margins), most)
+    let with = if who == Who::Uetcd { String::new() } else { format!("{}: ", who.name()) };
+    Judged::at_most(format!("{with}p50 ≤ {most} µs above the disk's own write{disk}"), Spread::of(margins), most)
 }
 
 #[cfg(test)]
@@ -138,9 +139,12 @@ mod tests {
     fn waits_are_measured_from_what_the_disk_took_in_the_same_round() {
         let mut result = result(&[]);
         result.disk_p50_us = vec![200.0, 200.0, 190.0];
-        let judged = Goal::AboveDisk(80.0).judge(&result);
+        let judged = Goal::AboveDisk(Who::Uetcd, 80.0).judge(&result);
         assert_eq!(judged.measured, Some(Spread { median: 70.0, min: 50.0, max: 100.0 }));
         assert_eq!(judged.verdict, Verdict::Met);
-        assert!(judged.goal.contains("80 µs above the disk's own write (200 µs)"), "{}", judged.goal);
+        assert_eq!(judged.goal, "p50 ≤ 80 µs above the disk's own write (200 µs)");
+        let polling = Goal::AboveDisk(Who::Polling, 80.0).judge(&result);
+        assert_eq!(polling.verdict, Verdict::NotMeasured);
+        assert!(polling.goal.starts_with("uetcd --spin-us 200: p50"), "{}", polling.goal);
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::goals::Goal;
+use crate::who::Who;
 
 /// One load, the same for every server.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,10 +20,9 @@ pub(crate) struct Load {
     pub(crate) directories: Option<u64>,
     /// Of a fan-out: what counts is then the delivered events.
     pub(crate) watchers: u32,
-    /// Also measured: the bare responder, with GETs over as many connections.
-    pub(crate) ceiling: bool,
-    /// Also measured: Redis, with SETs over as many connections.
-    pub(crate) redis: bool,
+    /// Also measured beside uetcd and etcd: the bare responder, with GETs over as many connections; Redis, with SETs over as many; a uetcd
+    /// that looks before it sleeps, for one request at a time is mostly waiting.
+    pub(crate) also: Vec<Who>,
     /// Also measured: a durable write of the disk itself.
     pub(crate) disk: bool,
     pub(crate) goals: Vec<Goal>,
@@ -66,13 +66,10 @@ impl Load {
         let number = |text: &str| text.parse().ok().filter(|number| (1..=SIZE_MAX).contains(number)).ok_or_else(wrong);
         let (size, pipeline) = (number(size)?, number(pipeline)?);
         let load = match kind {
-            "get" => Self { ceiling: true, ..Self::requests("get", size, pipeline) },
-            "put" => Self {
-                ceiling: size > 1,
-                redis: size > 1 && pipeline == 1,
-                disk: size == 1 && pipeline == 1,
-                ..Self::requests("put", size, pipeline)
-            },
+            "get" => Self::requests("get", size, pipeline).beside(Who::Responder, true),
+            "put" => Self { disk: (size, pipeline) == (1, 1), ..Self::requests("put", size, pipeline) }
+                .beside(Who::Responder, size > 1)
+                .beside(Who::Redis, size > 1 && pipeline == 1),
             "quorum-get" => Self::requests("quorum-get", size, pipeline),
             "cas" => Self::requests("cas", size, pipeline),
             "list" if pipeline == 1 => Self::list(size),
@@ -100,11 +97,17 @@ impl Load {
             keys: None,
             directories: None,
             watchers: 0,
-            ceiling: false,
-            redis: false,
+            also: Vec::new(),
             disk: false,
             goals: Vec::new(),
         }
+        .beside(Who::Polling, (connections, pipeline) == (1, 1))
+    }
+
+    /// This server is measured, too, if it says anything about the load.
+    fn beside(mut self, who: Who, tells: bool) -> Self {
+        self.also.extend(tells.then_some(who));
+        self
     }
 
     /// Eight connections: enough to keep a core busy, few enough that whole answers fit in what a server buffers.
@@ -115,7 +118,7 @@ impl Load {
 
     fn watch(watchers: u32) -> Self {
         let title = format!("watch fan-out, 1 writer and {watchers} watchers (events delivered)");
-        Self { title, watchers, ..Self::requests("watch", 1, 1) }
+        Self { title, watchers, also: Vec::new(), ..Self::requests("watch", 1, 1) }
     }
 
     /// Whether keys must be written before the load.
@@ -140,7 +143,7 @@ fn goals_of(name: &str) -> Vec<Goal> {
         "put-64" => vec![Goal::OverResponder(0.65), Goal::OverEtcd(3.5), Goal::OverRedis(1.0), Goal::CpuAtMost(14.0)],
         "put-512" => vec![Goal::OverResponder(0.65), Goal::OverEtcd(4.0), Goal::OverRedis(1.0)],
         "put-64x16" => vec![Goal::OverEtcd(15.0)],
-        "put-1" => vec![Goal::AboveDisk(80.0)],
+        "put-1" => vec![Goal::AboveDisk(Who::Uetcd, 80.0), Goal::AboveDisk(Who::Polling, 80.0)],
         "quorum-get-64" | "cas-64" | "list-10000" | "watch-1000" | "watch-10000" => vec![Goal::OverEtcd(3.0)],
         _ => Vec::new(),
     }
@@ -155,12 +158,14 @@ mod tests {
         let load = Load::parse("put-64x16").expect("a load");
         assert_eq!((load.workload, load.connections, load.pipeline), ("put", 64, 16));
         assert_eq!(load.title, "durable PUT of 64 bytes, 64 connections, pipelined 16 deep");
-        assert!(load.ceiling && !load.redis && !load.disk && !load.reads());
+        assert!(load.also == [Who::Responder] && !load.disk && !load.reads());
         let load = Load::parse("quorum-get-8").expect("a load");
         assert_eq!((load.workload, load.connections, load.reads()), ("quorum-get", 8, true));
         let load = Load::parse("watch-1000").expect("a load");
         assert_eq!((load.connections, load.watchers, load.counted()), (1, 1000, Counted::Events));
-        assert!(Load::parse("put-1").expect("a load").disk);
+        let load = Load::parse("put-1").expect("a load");
+        assert!(load.disk && load.also == [Who::Polling]);
+        assert_eq!(Load::parse("put-2").expect("a load").also, [Who::Responder, Who::Redis]);
     }
 
     #[test]

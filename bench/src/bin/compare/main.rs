@@ -44,6 +44,7 @@ use cli::{Options, Wanted};
 use results::Report;
 use setup::{Needs, Setup};
 use stop::Stop;
+use who::Who;
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -60,7 +61,7 @@ fn run(options: &Options) -> Result<(), String> {
     let is_sweep = !options.cores.is_empty();
     let needs = Needs {
         other: !is_sweep && (!wanted.loads.is_empty() || wanted.memory),
-        responder: !is_sweep && wanted.loads.iter().any(|load| load.ceiling),
+        responder: !is_sweep && wanted.loads.iter().any(|load| load.also.contains(&Who::Responder)),
     };
     let setup = Setup::new(options, &needs, Stop::on_signals()?)?;
     let mut report = Report {

@@ -62,8 +62,10 @@ impl<'a> Rounds<'a> {
     fn prepare(setup: &'a Setup, loads: &[Load], rounds: u32, report: &mut Report) -> Result<Self, String> {
         let clients = setup.lone_client(report.seconds)?;
         let other = setup.other.as_ref().map_or(Who::Etcd, |(who, _)| *who);
-        let all = [Who::Uetcd, other, Who::Responder, Who::Redis];
-        let needed = all.into_iter().filter(|&who| loads.iter().any(|load| applies(load, who)));
+        let all = [Who::Uetcd, Who::Polling, other, Who::Responder, Who::Redis];
+        // Two builds are compared as they are told to be.
+        let is_wanted = |who| who != Who::Polling || other != Who::Other;
+        let needed = all.into_iter().filter(|&who| is_wanted(who) && loads.iter().any(|load| applies(load, who)));
         let mut servers = Vec::new();
         for who in needed {
             match setup.start_other(who)? {
@@ -94,7 +96,7 @@ impl<'a> Rounds<'a> {
                 continue;
             }
             self.progress.step(&format!("{what}, {}", who.name()));
-            let beside_disk = load.disk && who == Who::Uetcd;
+            let beside_disk = load.disk && matches!(who, Who::Uetcd | Who::Polling);
             if beside_disk {
                 waits.extend(self.disk()?);
             }
@@ -125,7 +127,6 @@ impl<'a> Rounds<'a> {
 fn applies(load: &Load, who: Who) -> bool {
     match who {
         Who::Uetcd | Who::Etcd | Who::Other => true,
-        Who::Responder => load.ceiling,
-        Who::Redis => load.redis,
+        Who::Polling | Who::Responder | Who::Redis => load.also.contains(&who),
     }
 }

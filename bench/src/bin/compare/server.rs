@@ -93,7 +93,7 @@ fn needed(who: Who, port: u16, cpus: &[usize]) -> Vec<String> {
             all.push(String::new());
             all
         }
-        Who::Uetcd | Who::Other => {
+        Who::Uetcd | Who::Polling | Who::Other => {
             // A number of executors is one; a list of CPUs must have two ends to be one.
             let cores = if let [cpu] = cpus { format!("{cpu}-{cpu}") } else { list };
             [words(&format!("--cores {cores}")), urls(port)].concat()

@@ -9,7 +9,7 @@ use crate::client::Clients;
 use crate::process::{raise_open_files, usable_cpus};
 use crate::server::{Recipe, Server, find};
 use crate::stop::Stop;
-use crate::who::Who;
+use crate::who::{POLLING, Who};
 
 /// Everything that measurements need.
 pub(crate) struct Setup {
@@ -73,10 +73,17 @@ impl Setup {
         self.start(Who::Uetcd, &self.uetcd, &arguments, cpus)
     }
 
+    /// The same, looking before it sleeps.
+    fn start_polling(&self) -> Result<Server, String> {
+        let arguments = [&self.uetcd_args[..], &POLLING.map(str::to_owned)].concat();
+        self.start(Who::Polling, &self.uetcd, &arguments, &self.cpus[..1])
+    }
+
     /// Any other server on the first CPU, if it is there.
     pub(crate) fn start_other(&self, who: Who) -> Result<Option<Server>, String> {
         let program = match who {
             Who::Uetcd => return self.start_uetcd(&self.cpus[..1], &[]).map(Some),
+            Who::Polling => return self.start_polling().map(Some),
             Who::Etcd | Who::Other => {
                 self.other.as_ref().filter(|(other, _)| *other == who).map(|(_, program)| program)
             }

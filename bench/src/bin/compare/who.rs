@@ -2,11 +2,16 @@
 
 use serde::Serialize;
 
+/// What has an executor look for completions before it sleeps, for longer than a durable write takes on most disks.
+pub(crate) const POLLING: [&str; 2] = ["--spin-us", "200"];
+
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Who {
     Uetcd,
+    /// The same build with [`POLLING`].
+    Polling,
     /// Debian's etcd.
     Etcd,
     /// Another build of uetcd, in etcd's place.
@@ -20,6 +25,7 @@ impl Who {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Uetcd => "uetcd",
+            Self::Polling => "uetcd --spin-us 200",
             Self::Etcd => "etcd",
             Self::Other => "other",
             Self::Responder => "bare responder",
