@@ -2,6 +2,7 @@
 
 use crate::event::{Event, NodeView};
 use crate::ids::Index;
+use crate::memory::{ask_counts, ask_shared};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -132,10 +133,27 @@ impl History {
         self.len -= 1;
         self.bytes -= cost_bytes(&oldest);
         self.skip += 1;
+        ask_for_next(&first[self.skip..]);
         if self.skip == first.len() {
             self.segments.pop_front();
             self.skip = 0;
         }
+    }
+}
+
+/// Asks for what forgetting the next events will touch: nobody has looked at them since as many happened as are kept. First for an event, then,
+/// when that is here, for what it shares with others.
+fn ask_for_next(next: &[Option<Rc<Event>>]) {
+    const EVENT: usize = 4;
+    const SHARED: usize = 2;
+    if let Some(Some(event)) = next.get(EVENT) {
+        ask_shared(event);
+    }
+    if let Some(Some(event)) = next.get(SHARED) {
+        ask_counts(&event.node.key);
+        let values =
+            [Some(&event.node), event.prev.as_ref()].into_iter().flatten().filter_map(|view| view.value.as_ref());
+        values.for_each(ask_counts);
     }
 }
 

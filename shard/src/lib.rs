@@ -20,6 +20,7 @@ pub mod route;
 // The state of a shard, and showing it.
 mod hash;
 pub mod history;
+mod memory;
 pub mod snapshot;
 pub mod stats;
 pub mod store;

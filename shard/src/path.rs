@@ -34,6 +34,13 @@ pub fn first_segment(path: &[u8]) -> &[u8] {
     components(path).next().unwrap_or_default()
 }
 
+/// The first name and what follows it; none for the root.
+pub fn split_first(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let begin = path.iter().position(|byte| *byte != b'/')?;
+    let rest = &path[begin..];
+    Some(rest.split_at(rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len())))
+}
+
 /// The directory a path is in, and its name there; none for the root.
 pub fn split_last(path: &[u8]) -> Option<(&[u8], &[u8])> {
     if path == ROOT {
@@ -111,6 +118,9 @@ mod tests {
         assert_eq!(split_last(b"/"), None);
         assert_eq!(split_last(b"/a"), Some((b"/".as_slice(), b"a".as_slice())));
         assert_eq!(split_last(b"/a/b"), Some((b"/a".as_slice(), b"b".as_slice())));
+        assert_eq!(split_first(b"/"), None);
+        assert_eq!(split_first(b"/ab"), Some((b"ab".as_slice(), b"".as_slice())));
+        assert_eq!(split_first(b"/a//bc/d"), Some((b"a".as_slice(), b"//bc/d".as_slice())));
         assert_eq!(join(b"/", b"a"), b"/a");
         assert_eq!(join(b"/a", b"b"), b"/a/b");
         assert_eq!(first_segment(b"/a/b"), b"a");

@@ -28,6 +28,7 @@ use crate::ids::{Index, MemberId, RaftIndex, ShardId, Term};
 use crate::refusal::Refusal;
 use crate::regime::Report;
 use crate::store::{Outcome, Store};
+use crate::tree::Ahead;
 use crate::watch::{Hub, WatcherId};
 pub use outputs::{Answer, Applied, Outputs, SnapshotToSend, Write};
 use reach::Reach;
@@ -389,6 +390,20 @@ impl Shard {
         let metadata = message.get_snapshot().get_metadata();
         assert_eq!(metadata.index, self.applied.0.0, "a snapshot of another state than the one there is");
         SnapshotToSend { shard: self.id, to: MemberId(message.to), chunks: self.store.snapshot(), message }
+    }
+
+    /// Has the processor fetch what applying these shards' commands up to `visible` will need first. Only faster: see `tree::ahead`.
+    pub fn fetch_ahead<'a>(shards: impl IntoIterator<Item = &'a Self>, visible: Index) {
+        let mut ahead = Ahead::new();
+        for shard in shards {
+            let held = shard.held.iter().take_while(|held| held.may_apply(visible, &shard.group));
+            for entry in held.filter_map(Held::batch).flat_map(|batch| batch.batch().iter()) {
+                if !entry.command.path().is_none_or(|path| ahead.add(shard.store.tree(), path)) {
+                    return;
+                }
+            }
+        }
+        ahead.go();
     }
 
     /// Applies what is committed and at or below `visible`.

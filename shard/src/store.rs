@@ -147,6 +147,10 @@ impl Store {
         Ok(self.write(index, now, command, spot))
     }
 
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The last index applied, refused commands included.
     pub fn applied(&self) -> Index {
         self.applied

@@ -3,12 +3,14 @@
 //! A write changes blocks in place while nobody else holds them, and copies the few on its path when a snapshot does.
 //! Nothing recurses over the depth of the tree, and whatever falls off it is taken apart in steps (see `graveyard`).
 
+mod ahead;
 mod children;
 mod cursor;
 mod graveyard;
 mod node;
 mod sorted;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use children::Children;
 pub(crate) use cursor::{At, Cursor, Place, Scope};
 pub(crate) use graveyard::drop_some;

@@ -179,7 +179,7 @@ impl Block {
 }
 
 /// Which child of a branch `name` belongs to: the first one takes what is before all bounds.
-fn slot(children: &Sorted<Child>, name: Sought<'_>) -> usize {
+pub(super) fn slot(children: &Sorted<Child>, name: Sought<'_>) -> usize {
     slot_of(children.find(name))
 }
 

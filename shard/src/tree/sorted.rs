@@ -3,6 +3,7 @@
 //! A search goes through those numbers, of which a cache line holds eight, and looks at an item only when its number is the one that is
 //! sought: of a large tree hardly anything is in a cache, and every line that a search touches is a wait for memory.
 
+use crate::memory::ask;
 use std::cmp::Ordering;
 use std::ops::{Deref, Index, IndexMut};
 use std::rc::Rc;
@@ -57,12 +58,34 @@ impl<T: Named> Sorted<T> {
 
     /// Where the item of this name is, or where it would have to be.
     pub(super) fn find(&self, name: Sought<'_>) -> Result<usize, usize> {
-        // All are compared, which takes less time than a binary search: nothing is guessed wrongly, and no line is waited for before the next
-        // one is asked for.
-        let from: usize = self.starts.iter().map(|start| usize::from(*start < name.start)).sum();
+        let from = self.before(name);
         let same = self.starts[from..].iter().take_while(|start| **start == name.start).count();
         let found = self.items[from..from + same].binary_search_by(|item| name.compare_rest(item.name()));
         found.map(|at| from + at).map_err(|at| from + at)
+    }
+
+    /// Asks for the memory that a search goes through first.
+    pub(super) fn ask_starts(&self) {
+        ask(&self.starts[..]);
+    }
+
+    /// Asks for the items that a search looks at; where the first of them is that is not before the name.
+    pub(super) fn ask_items(&self, name: Sought<'_>) -> usize {
+        let at = self.before(name);
+        ask(&self.items[at.saturating_sub(1)..self.items.len().min(at + 1)]);
+        at
+    }
+
+    /// The item at `at`, if its name begins like this one.
+    pub(super) fn begins_at(&self, name: Sought<'_>, at: usize) -> Option<&T> {
+        (*self.starts.get(at)? == name.start).then(|| &self.items[at])
+    }
+
+    /// How many items are before all whose names begin like this one.
+    fn before(&self, name: Sought<'_>) -> usize {
+        // All are compared, which takes less time than a binary search: nothing is guessed wrongly, and no line is waited for before the next
+        // one is asked for.
+        self.starts.iter().map(|start| usize::from(*start < name.start)).sum()
     }
 
     pub(super) fn insert(&mut self, at: usize, item: T) {
