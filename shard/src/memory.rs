@@ -19,12 +19,6 @@ pub(crate) fn ask_shared<T: ?Sized>(shared: &Rc<T>) {
     ask_lines(std::ptr::from_ref(what).cast::<u8>().wrapping_sub(COUNTS), COUNTS + size_of_val(what).min(MOST));
 }
 
-/// Asks for the counts of those who share something.
-pub(crate) fn ask_counts<T: ?Sized>(shared: &Rc<T>) {
-    let what: &T = shared;
-    ask_lines(std::ptr::from_ref(what).cast::<u8>().wrapping_sub(COUNTS), COUNTS);
-}
-
 /// Lines of one thing beyond which the processor follows by itself.
 const MOST: usize = 4 * LINE;
 

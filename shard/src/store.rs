@@ -120,7 +120,7 @@ impl Store {
             self.stats.count(operation, done.is_ok());
         }
         if let Ok(Outcome::Event { event, .. }) = &done {
-            self.history.push(Rc::clone(event));
+            self.history.push(event);
         }
         done
     }

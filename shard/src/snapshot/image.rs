@@ -1,9 +1,11 @@
 //! The archived form of a snapshot's chunks. Numbers are plain: 0 stands for "none" where that can be.
 
-use crate::event::{Event, NodeView};
+use crate::event::NodeView;
+use crate::history::Record;
 use crate::ids::Index;
 use crate::tree::{Dir, File};
 use crate::ttl::Deadline;
+use crate::view::NodeRef;
 use rkyv::{Archive, Serialize};
 use std::rc::Rc;
 
@@ -112,7 +114,7 @@ impl NodeImage {
 }
 
 impl EventImage {
-    pub(super) fn of(event: &Event) -> Self {
+    pub(super) fn of(event: &Record<'_>) -> Self {
         Self {
             action: event.action as u8,
             index: event.index.0,
@@ -132,9 +134,9 @@ impl EventImage {
 }
 
 impl ViewImage {
-    fn of(view: &NodeView) -> Self {
+    fn of(view: &NodeRef<'_>) -> Self {
         Self {
-            value: view.value.as_ref().map(|value| value.to_vec()),
+            value: view.value.map(<[u8]>::to_vec),
             dir: view.dir,
             expiration: view.expiration,
             ttl: view.ttl,

@@ -173,7 +173,7 @@ impl Filling {
         let prev = image.prev.as_ref().map(|prev| prev.view(&key));
         let node = image.node.view(&key);
         self.events += 1;
-        self.history.push(Rc::new(Event { action: *action, index, node, prev, refresh: image.refresh }));
+        self.history.push(&Event { action: *action, index, node, prev, refresh: image.refresh });
         Ok(())
     }
 

@@ -116,7 +116,7 @@ impl SnapshotChunks {
         let (mut images, mut room) = (Vec::new(), CHUNK_BYTES);
         let first = if mutant::is(Mutant::SnapshotWithoutHistory) { Index(u64::MAX) } else { self.upto.next() };
         for event in self.history.from(first) {
-            let image = EventImage::of(event);
+            let image = EventImage::of(&event);
             self.events += 1;
             self.upto = event.index;
             room = room.saturating_sub(image.size_bytes());

@@ -83,7 +83,7 @@ impl Store {
         match self.find(path, spot)? {
             Found::File(file) if mutant::is(Mutant::ComparesStaleValue) => {
                 let before = self.history().iter().filter(|event| *event.node.key == *path).last();
-                let before = before.and_then(|event| event.prev.as_ref()?.value.clone());
+                let before = before.and_then(|event| event.prev?.value.map(Rc::from));
                 expected.compare(&File { value: before.unwrap_or_else(|| Rc::clone(&file.value)), ..file.clone() })
             }
             Found::File(file) => expected.compare(file),

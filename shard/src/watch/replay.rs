@@ -11,7 +11,7 @@
 
 use super::{Cleared, Portion, Watch};
 use crate::event::{Action, Event};
-use crate::history::{History, cost_bytes};
+use crate::history::{History, Record, cost_bytes};
 use crate::ids::Index;
 use crate::path;
 use crate::store::Store;
@@ -47,9 +47,10 @@ pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Resu
             replay.more = Some(event.index);
             break;
         }
-        if received(history, watch, event, &mut existence) {
-            bytes += cost_bytes(event);
-            replay.events.push(Rc::clone(event));
+        if received(history, watch, &event, &mut existence) {
+            let event = Rc::new(event.to_event());
+            bytes += cost_bytes(&event);
+            replay.events.push(event);
             if !watch.stream {
                 break;
             }
@@ -60,14 +61,19 @@ pub(super) fn replay(store: &Store, watch: &Watch<'_>, portion: Portion) -> Resu
 
 /// Whether the oldest event kept on the watched path found a file there that had not changed since the watch's start.
 fn oldest_kept_follows_quiet(history: &History, watch: &Watch<'_>) -> bool {
-    let oldest = history.iter().find(|event| *event.node.key == *watch.path);
-    let found = oldest.and_then(|event| event.prev.as_ref());
+    let oldest = history.iter().find(|event| event.node.key == watch.path);
+    let found = oldest.and_then(|event| event.prev);
     found.is_some_and(|file| !file.dir && file.modified < watch.since)
 }
 
 /// `existence` is made when the first event asks for it, and then carried along.
-fn received<'h>(history: &'h History, watch: &Watch<'_>, event: &Event, existence: &mut Option<Existence<'h>>) -> bool {
-    let (key, path) = (&*event.node.key, watch.path);
+fn received<'h>(
+    history: &'h History,
+    watch: &Watch<'_>,
+    event: &Record<'_>,
+    existence: &mut Option<Existence<'h>>,
+) -> bool {
+    let (key, path) = (event.node.key, watch.path);
     if event.refresh {
         false
     } else if *key == *path {
@@ -81,7 +87,7 @@ fn received<'h>(history: &'h History, watch: &Watch<'_>, event: &Event, existenc
 
 /// Whether a path existed, followed through the history from its oldest event on.
 struct Existence<'h> {
-    events: std::iter::Peekable<Box<dyn Iterator<Item = &'h Rc<Event>> + 'h>>,
+    events: std::iter::Peekable<Box<dyn Iterator<Item = Record<'h>> + 'h>>,
     /// None: nothing tells.
     now: Option<bool>,
 }
@@ -95,15 +101,15 @@ impl<'h> Existence<'h> {
     /// Just before the change `index`; asked with growing indices.
     fn before(&mut self, index: Index, path: &[u8]) -> Option<bool> {
         while let Some(event) = self.events.next_if(|event| event.index < index) {
-            self.now = tells(event, path).or(self.now);
+            self.now = tells(&event, path).or(self.now);
         }
         self.now
     }
 }
 
 /// What an event tells of the existence of `path` after it.
-fn tells(event: &Event, path: &[u8]) -> Option<bool> {
-    let key = &*event.node.key;
+fn tells(event: &Record<'_>, path: &[u8]) -> Option<bool> {
+    let key = event.node.key;
     let above_and_stays = event.action == Action::Update && event.node.dir;
     if path::is_below(key, path) || (*key == *path && !event.action.removes()) {
         Some(true) // something at the path, or in it
@@ -118,6 +124,7 @@ fn tells(event: &Event, path: &[u8]) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::event::NodeView;
+    use crate::history::HistoryLimits;
 
     fn event(action: Action, key: &str, dir: bool) -> Event {
         let node = NodeView {
@@ -148,7 +155,10 @@ mod tests {
             ("a neighbour", Action::Set, "/a/bc", false, None),
             ("elsewhere", Action::Delete, "/x", true, None),
         ] {
-            assert_eq!(tells(&event(action, key, dir), b"/a/b"), want, "{name}");
+            let mut history = History::new(HistoryLimits::default(), Index::ZERO);
+            history.push(&event(action, key, dir));
+            let told = history.iter().next().and_then(|event| tells(&event, b"/a/b"));
+            assert_eq!(told, want, "{name}");
         }
     }
 }
