@@ -28,6 +28,11 @@ pub(crate) enum Pace {
 }
 
 impl Pace {
+    /// Whether the next request waits for an answer only.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(..))
+    }
+
     /// Takes a request that is due: the time at which it was.
     pub(crate) fn take(&self, now: Instant) -> Option<Instant> {
         match self {

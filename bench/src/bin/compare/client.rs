@@ -57,7 +57,7 @@ struct Latencies {
 impl Clients<'_> {
     /// Writes what the load reads, and checks that it can be read.
     pub(crate) fn prefill(&self, load: &Load, server: &Server) -> Result<(), String> {
-        if !load.reads() || server.who == Who::Responder {
+        if !load.reads() || server.who.is_bare() {
             return Ok(());
         }
         let mut arguments = asked(load, server.port);
@@ -78,9 +78,10 @@ impl Clients<'_> {
         if server.who == Who::Redis {
             return self.redis(load, server);
         }
-        let mut arguments = match server.who {
-            Who::Responder => asked(&Load { workload: "get", keys: Some(1), ..load.clone() }, server.port),
-            _ => asked(load, server.port),
+        let mut arguments = if server.who.is_bare() {
+            asked(&Load { workload: "get", keys: Some(1), ..load.clone() }, server.port)
+        } else {
+            asked(load, server.port)
         };
         // No warm-up, nothing written before: so all CPU time that the server takes is for requests that count.
         arguments.extend(words("--no-prefill --warm-up 0 --timeout 30s --duration"));

@@ -20,7 +20,7 @@ pub(crate) struct Load {
     pub(crate) directories: Option<u64>,
     /// Of a fan-out: what counts is then the delivered events.
     pub(crate) watchers: u32,
-    /// Also measured beside uetcd and etcd: the bare responder, with GETs over as many connections; Redis, with SETs over as many; a uetcd
+    /// Also measured beside uetcd and etcd: the bare responder, durable or not, with GETs over as many connections; Redis, with SETs over as many; a uetcd
     /// that looks before it sleeps, for one request at a time is mostly waiting.
     pub(crate) also: Vec<Who>,
     /// Also measured: a durable write of the disk itself.
@@ -69,6 +69,7 @@ impl Load {
             "get" => Self::requests("get", size, pipeline).beside(Who::Responder, true),
             "put" => Self { disk: (size, pipeline) == (1, 1), ..Self::requests("put", size, pipeline) }
                 .beside(Who::Responder, size > 1)
+                .beside(Who::DurableResponder, size > 1)
                 .beside(Who::Redis, size > 1 && pipeline == 1),
             "quorum-get" => Self::requests("quorum-get", size, pipeline),
             "cas" => Self::requests("cas", size, pipeline),
@@ -158,14 +159,14 @@ mod tests {
         let load = Load::parse("put-64x16").expect("a load");
         assert_eq!((load.workload, load.connections, load.pipeline), ("put", 64, 16));
         assert_eq!(load.title, "durable PUT of 64 bytes, 64 connections, pipelined 16 deep");
-        assert!(load.also == [Who::Responder] && !load.disk && !load.reads());
+        assert!(load.also == [Who::Responder, Who::DurableResponder] && !load.disk && !load.reads());
         let load = Load::parse("quorum-get-8").expect("a load");
         assert_eq!((load.workload, load.connections, load.reads()), ("quorum-get", 8, true));
         let load = Load::parse("watch-1000").expect("a load");
         assert_eq!((load.connections, load.watchers, load.counted()), (1, 1000, Counted::Events));
         let load = Load::parse("put-1").expect("a load");
         assert!(load.disk && load.also == [Who::Polling]);
-        assert_eq!(Load::parse("put-2").expect("a load").also, [Who::Responder, Who::Redis]);
+        assert_eq!(Load::parse("put-2").expect("a load").also, [Who::Responder, Who::DurableResponder, Who::Redis]);
     }
 
     #[test]

@@ -159,6 +159,18 @@ fn bind(command: &mut Command, cpus: &[usize]) {
     unsafe { command.pre_exec(bound) };
 }
 
+/// Does something on this CPU.
+pub(crate) fn on_cpu<T>(cpu: usize, work: impl FnOnce() -> T) -> Result<T, String> {
+    let failed = |error| format!("CPU {cpu}: {error}");
+    let before = rustix::thread::sched_getaffinity(None).map_err(failed)?;
+    let mut there = CpuSet::new();
+    there.set(cpu);
+    rustix::thread::sched_setaffinity(None, &there).map_err(failed)?;
+    let done = work();
+    rustix::thread::sched_setaffinity(None, &before).map_err(failed)?;
+    Ok(done)
+}
+
 /// The CPUs that we may use.
 pub(crate) fn usable_cpus() -> Result<Vec<usize>, String> {
     let set = rustix::thread::sched_getaffinity(None).map_err(|error| format!("CPUs: {error}"))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::client::Clients;
 use crate::disk::Disk;
 use crate::loads::Load;
+use crate::process::on_cpu;
 use crate::progress::Progress;
 use crate::results::{LoadResult, Report};
 use crate::server::Server;
@@ -23,6 +24,7 @@ struct Rounds<'a> {
     servers: Vec<Server>,
     disk: Option<Disk>,
     disk_time: Duration,
+    server_cpu: usize,
     progress: Progress,
 }
 
@@ -62,7 +64,7 @@ impl<'a> Rounds<'a> {
     fn prepare(setup: &'a Setup, loads: &[Load], rounds: u32, report: &mut Report) -> Result<Self, String> {
         let clients = setup.lone_client(report.seconds)?;
         let other = setup.other.as_ref().map_or(Who::Etcd, |(who, _)| *who);
-        let all = [Who::Uetcd, Who::Polling, other, Who::Responder, Who::Redis];
+        let all = [Who::Uetcd, Who::Polling, other, Who::Responder, Who::DurableResponder, Who::Redis];
         // Two builds are compared as they are told to be.
         let is_wanted = |who| who != Who::Polling || other != Who::Other;
         let needed = all.into_iter().filter(|&who| is_wanted(who) && loads.iter().any(|load| applies(load, who)));
@@ -84,7 +86,7 @@ impl<'a> Rounds<'a> {
         let runs = |load: &Load| servers.iter().filter(|server| applies(load, server.who)).count();
         let progress = Progress::new(loads.iter().map(runs).sum::<usize>() * rounds as usize);
         let disk_time = Duration::from_secs_f64(report.seconds / 2.0).min(DISK_TIME_MAX);
-        Ok(Self { clients, servers, disk, disk_time, progress })
+        Ok(Self { clients, servers, disk, disk_time, server_cpu: setup.cpus[0], progress })
     }
 
     /// One load on every server that it applies to, in turn. All servers are halted before and after.
@@ -118,7 +120,8 @@ impl<'a> Rounds<'a> {
 
     fn disk(&mut self) -> Result<Vec<f64>, String> {
         match &mut self.disk {
-            Some(disk) => disk.measure(self.disk_time, self.clients.stop),
+            // Where the servers are: a CPU that does not take the disk's interrupts hears of a write later.
+            Some(disk) => on_cpu(self.server_cpu, || disk.measure(self.disk_time, self.clients.stop))?,
             None => Ok(Vec::new()),
         }
     }
@@ -127,6 +130,6 @@ impl<'a> Rounds<'a> {
 fn applies(load: &Load, who: Who) -> bool {
     match who {
         Who::Uetcd | Who::Etcd | Who::Other => true,
-        Who::Polling | Who::Responder | Who::Redis => load.also.contains(&who),
+        Who::Polling | Who::Responder | Who::DurableResponder | Who::Redis => load.also.contains(&who),
     }
 }

@@ -16,8 +16,9 @@ pub(crate) struct Section {
 }
 
 const LOADS_NOTE: &str = "Rates are medians (lowest to highest of the rounds), CPU is user + system of the server, in microseconds for \
-each request or event. A ratio is the median of the rounds' own ratios. The bare responder answers GETs over as many connections, Redis \
-SETs. Of a fan-out, rate, CPU and latencies are those of the delivered events; \
+each request or event. A ratio is the median of the rounds' own ratios. The bare responder answers GETs over as many connections, after a durable \
+write of them or without; Redis SETs. \
+The disk's own write is that of a thread on the servers' CPU. Of a fan-out, rate, CPU and latencies are those of the delivered events; \
 of compare-and-swap, those of the swaps, successful or too late, with the reads that they need in the CPU time. `client busy` is the load \
 generator's share of its CPU: near 100 % the server could do more than is shown. `others` is the largest share of the server's CPU that \
 other programs took in a round: with more than a few percent, only the CPU figures are to be trusted.";

@@ -87,6 +87,7 @@ fn needed(who: Who, port: u16, cpus: &[usize]) -> Vec<String> {
     let list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     match who {
         Who::Responder => vec![format!("127.0.0.1:{port}"), list],
+        Who::DurableResponder => vec![format!("127.0.0.1:{port}"), list, "data".to_owned()],
         Who::Redis => {
             let mut all =
                 words(&format!("--port {port} --bind 127.0.0.1 --appendonly yes --appendfsync always --save"));
@@ -149,6 +150,7 @@ mod tests {
         assert_eq!(needed(Who::Uetcd, 5, &[0])[..2], ["--cores", "0-0"]);
         assert_eq!(needed(Who::Uetcd, 5, &[0, 2])[..2], ["--cores", "0,2"]);
         assert_eq!(needed(Who::Responder, 5, &[3]), ["127.0.0.1:5", "3"]);
+        assert_eq!(needed(Who::DurableResponder, 5, &[3]), ["127.0.0.1:5", "3", "data"]);
         assert!(needed(Who::Etcd, 5, &[0]).contains(&"--enable-v2".to_owned()));
         assert_eq!(needed(Who::Redis, 5, &[0]).last().map(String::as_str), Some(""), "no snapshots");
     }

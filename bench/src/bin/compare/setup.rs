@@ -87,7 +87,7 @@ impl Setup {
             Who::Etcd | Who::Other => {
                 self.other.as_ref().filter(|(other, _)| *other == who).map(|(_, program)| program)
             }
-            Who::Responder => self.responder.as_ref(),
+            Who::Responder | Who::DurableResponder => self.responder.as_ref(),
             Who::Redis => self.redis.as_ref().map(|(server, _)| server),
         };
         let arguments = if matches!(who, Who::Etcd | Who::Other) { &self.other_args[..] } else { &[] };

@@ -18,10 +18,17 @@ pub(crate) enum Who {
     Other,
     /// The least that a server can do; its rate is the ceiling.
     Responder,
+    /// The same, with a durable write before each answer: the ceiling of any server here that is durable.
+    DurableResponder,
     Redis,
 }
 
 impl Who {
+    /// It gives everything the same answer.
+    pub(crate) fn is_bare(self) -> bool {
+        matches!(self, Self::Responder | Self::DurableResponder)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Uetcd => "uetcd",
@@ -29,6 +36,7 @@ impl Who {
             Self::Etcd => "etcd",
             Self::Other => "other",
             Self::Responder => "bare responder",
+            Self::DurableResponder => "bare responder, durable",
             Self::Redis => "Redis",
         }
     }
