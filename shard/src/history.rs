@@ -64,7 +64,7 @@ impl History {
         assert!(self.newest < event.index, "events out of order: {} after {}", event.index, self.newest);
         self.newest = event.index;
         self.len += 1;
-        if self.segments.back().is_none_or(|last| last.is_full()) {
+        if self.segments.back().is_none_or(|last| !last.takes(event)) {
             let next = Segment::after(self.segments.back().map(|last| &**last), event.index);
             self.segments.push_back(Rc::new(next));
         }
@@ -106,7 +106,7 @@ impl History {
 
     /// The events at or after `since`, oldest first. Finding the first takes logarithmic time.
     pub fn from(&self, since: Index) -> impl Iterator<Item = Record<'_>> {
-        let segment = self.segments.partition_point(|segment| segment.last() < since);
+        let segment = self.segments.partition_point(|segment| segment.last() < Some(since));
         let at = self.segments.get(segment).map_or(0, |segment| segment.position(since));
         let skip = if segment == 0 { at.max(self.skip) } else { at };
         let kept = self.segments.iter().skip(segment);
@@ -116,13 +116,11 @@ impl History {
 
     fn forget_oldest(&mut self) {
         let Some(first) = self.segments.front_mut() else { unreachable!("a history over its limit has events") };
-        let oldest = first.get(self.skip);
-        self.cleared = oldest.index;
+        self.cleared = first.index(self.skip);
         self.len -= 1;
-        self.bytes -= first.cost(self.skip, &oldest);
-        let shared = oldest.places();
+        self.bytes -= first.cost(self.skip);
         if let Some(first) = Rc::get_mut(first) {
-            first.let_go(shared);
+            first.let_go(self.skip);
         }
         self.skip += 1;
         if self.skip == first.len() {
@@ -163,13 +161,15 @@ mod tests {
         }
         assert_eq!((indices(&history, 0), history.cleared()), (vec![6, 8, 10], Index(4)));
 
+        let replacing =
+            |index, value_bytes| Event { prev: Some(event(index - 1, value_bytes).node), ..event(index, 0) };
         let mut history = History::new(HistoryLimits { events: 100, bytes: 3 * 960 }, Index::ZERO);
-        for index in 1..=9 {
-            history.push(&event(index, 900));
+        for index in 2..=10 {
+            history.push(&replacing(index, 900));
         }
-        assert_eq!((indices(&history, 0), history.cleared()), (vec![7, 8, 9], Index(6)));
-        history.push(&event(10, 1 << 20));
-        assert_eq!(indices(&history, 0), [10], "the newest is kept whatever its size");
+        assert_eq!((indices(&history, 0), history.cleared()), (vec![8, 9, 10], Index(7)));
+        history.push(&replacing(11, 1 << 20));
+        assert_eq!(indices(&history, 0), [11], "the newest is kept whatever its size");
     }
 
     #[test]
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn what_is_charged_is_what_is_taken() {
         let mut history = History::new(HistoryLimits { events: 1000, bytes: usize::MAX }, Index::ZERO);
-        (1..=5000).for_each(|n| history.push(&event(n, n as usize % 300)));
-        let left = history.iter().map(|event| event.index.0 as usize % 300);
+        (1..=5000).for_each(|n| history.push(&event(n, n as usize % 128)));
+        let left = history.iter().map(|event| event.index.0 as usize % 128);
         let least: usize = left.sum();
         assert!((least + 1000 * 32..least + 1000 * 48).contains(&history.bytes()), "{} for {least}", history.bytes());
         history.limits.events = 1;

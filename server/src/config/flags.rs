@@ -207,7 +207,7 @@ const OWN: &[Flag] = &[
         "microseconds an idle executor polls before it sleeps, while waits are mostly that short.",
     ),
     works("history-events", Kind::Uint, "100000", "events kept of each shard for watches that look back."),
-    works("history-bytes", Kind::Uint, "16777216", "bytes of events kept of each shard."),
+    works("history-bytes", Kind::Uint, "8388608", "bytes of events kept of each shard."),
     works(
         "scrub-rate",
         Kind::Uint,

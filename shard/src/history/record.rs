@@ -4,7 +4,7 @@
 //! be written when it happens, and is waited for when it goes.
 //!
 //! ```text
-//! what (action, refresh, is there a prev?) │ index - base │ key │ node │ prev
+//! what (action, refresh, is there a prev?) │ key │ node │ prev
 //! node, prev: which (the parts that follow) │ modified │ created │ expiration │ ttl │ value
 //! ```
 //!
@@ -85,26 +85,27 @@ impl Record<'_> {
         self.places.into_iter().flatten()
     }
 
-    /// Their bytes.
+    /// Bytes of the longer one of its shared values. The other one is mostly held by the tree or by another event, too: what is kept is at most
+    /// twice what is counted.
     pub(super) fn shared_bytes(&self) -> usize {
-        self.places().filter_map(|place| self.shared[place].as_ref()).map(|value| value.len()).sum()
+        self.places().filter_map(|place| self.shared[place].as_ref()).map(|value| value.len()).max().unwrap_or(0)
     }
 }
 
-/// Appends an event; its index is not before `base`. Returns the bytes of its values that are shared.
-pub(super) fn pack(event: &Event, base: Index, bytes: &mut Vec<u8>, shared: &mut Shared) -> usize {
+/// Appends an event, without its index. Returns its [`Record::shared_bytes`].
+pub(super) fn pack(event: &Event, bytes: &mut Vec<u8>, shared: &mut Shared) -> usize {
     let what = event.action as u8 | if event.refresh { REFRESH } else { 0 } | event.prev.as_ref().map_or(0, |_| PREV);
     bytes.push(what);
-    push(bytes, event.index.0 - base.0);
     push_bytes(bytes, &event.node.key);
     let now = pack_view(&event.node, event.index, bytes, shared);
     let before = event.prev.as_ref().map_or(0, |prev| {
         debug_assert_eq!(prev.key, event.node.key, "another node before");
         pack_view(prev, event.index, bytes, shared)
     });
-    now + before
+    now.max(before)
 }
 
+/// Returns the bytes of its value if it is shared.
 fn pack_view(view: &NodeView, index: Index, bytes: &mut Vec<u8>, shared: &mut Shared) -> usize {
     let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
     let value = view.value.as_ref();
@@ -140,11 +141,10 @@ fn pack_view(view: &NodeView, index: Index, bytes: &mut Vec<u8>, shared: &mut Sh
     }
 }
 
-/// Reads what [`pack`] has written there.
-pub(super) fn unpack<'a>(bytes: &'a [u8], base: Index, shared: &'a Shared) -> Record<'a> {
+/// Reads what [`pack`] has written there of the event `index`.
+pub(super) fn unpack<'a>(bytes: &'a [u8], index: Index, shared: &'a Shared) -> Record<'a> {
     let mut reader = Reader { bytes, shared };
     let what = reader.byte();
-    let index = Index(base.0 + reader.number());
     let key = reader.bytes();
     let (node, place) = reader.view(key, index);
     let (prev, place_before) = (what & PREV != 0).then(|| reader.view(key, index)).unzip();
@@ -259,21 +259,21 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(events in proptest::collection::vec(event(), 1..20)) {
-            let base = events.iter().map(|event| event.index).min().expect("at least one");
             let (mut bytes, mut shared, mut starts) = (Vec::new(), Shared::new(), Vec::new());
             let mut packed = Vec::new();
             for event in &events {
                 starts.push(bytes.len());
-                packed.push(pack(event, base, &mut bytes, &mut shared));
+                packed.push(pack(event, &mut bytes, &mut shared));
             }
             starts.push(bytes.len());
             for ((event, at), packed) in events.iter().zip(starts.windows(2)).zip(packed) {
-                let record = unpack(&bytes[at[0]..at[1]], base, &shared);
+                let record = unpack(&bytes[at[0]..at[1]], event.index, &shared);
                 prop_assert_eq!(&record.to_event(), event);
                 prop_assert_eq!(record.removed_directory(), event.removed_directory());
-                let values = [Some(&event.node), event.prev.as_ref()].into_iter().flatten().filter_map(|view| view.value.as_ref());
-                let large = values.map(|value| value.len()).filter(|len| *len > COPIED_MAX);
-                prop_assert_eq!((record.shared_bytes(), packed), (packed, large.sum::<usize>()));
+                let values = [Some(&event.node), event.prev.as_ref()].into_iter().flatten();
+                let values = values.filter_map(|view| view.value.as_ref()).map(|value| value.len());
+                let longest = values.filter(|len| *len > COPIED_MAX).max().unwrap_or(0);
+                prop_assert_eq!((record.shared_bytes(), packed), (longest, longest));
             }
         }
     }
@@ -289,12 +289,12 @@ mod tests {
             modified: Index(modified),
             created: Index(modified),
         };
-        let (index, base) = (Index(1_000_100), Index(1_000_000));
+        let index = Index(1_000_100);
         let event =
             Event { action: Action::Set, index, node: view(index.0), prev: Some(view(999_000)), refresh: false };
         let mut bytes = Vec::new();
-        pack(&event, base, &mut bytes, &mut Shared::new());
-        assert_eq!(bytes.len(), 4 + 64 + 64 + 10);
+        pack(&event, &mut bytes, &mut Shared::new());
+        assert_eq!(bytes.len(), 4 + 64 + 64 + 9);
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
         };
         let event = Event { action: Action::Set, index: Index(1), node, prev: None, refresh: false };
         let (mut bytes, mut shared) = (Vec::new(), Shared::new());
-        pack(&event, Index(1), &mut bytes, &mut shared);
+        pack(&event, &mut bytes, &mut shared);
         let again = unpack(&bytes, Index(1), &shared).to_event();
         assert!(again.node.value.is_some_and(|again| Rc::ptr_eq(&again, &value)));
     }

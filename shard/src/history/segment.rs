@@ -12,79 +12,87 @@ const BYTES: usize = 256 << 10;
 /// Memory of an event that is not in its record: where it begins, and what the buffers have too much.
 const BESIDE: usize = 32;
 
+/// An event in a segment.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Where its record begins.
+    start: u32,
+    /// Its index, less that of the segment's first event.
+    after: u32,
+}
+
 /// Some events, packed one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
-    /// Not after the first.
+    /// Index of the first.
     base: Index,
-    /// Index of the last.
-    last: Index,
     bytes: Vec<u8>,
-    /// Where in `bytes` each begins.
-    starts: Vec<u32>,
+    places: Vec<Place>,
     shared: Shared,
 }
 
 impl Segment {
-    /// An empty one for events from `base` on, with room for as much as its neighbour has.
+    /// An empty one for events from `base` on, with room for somewhat more than its neighbour has.
     pub(super) fn after(neighbour: Option<&Self>, base: Index) -> Self {
-        let (bytes, events) = neighbour.map_or((0, 0), |neighbour| (neighbour.bytes.len(), neighbour.len()));
-        let (bytes, starts) = (Vec::with_capacity(bytes), Vec::with_capacity(events));
-        Self { base, last: base, bytes, starts, shared: Shared::new() }
+        let (bytes, events) = neighbour.map_or((0, 0), |neighbour| (neighbour.bytes.len() / 8 * 9, neighbour.len()));
+        Self { base, bytes: Vec::with_capacity(bytes), places: Vec::with_capacity(events), shared: Shared::new() }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.starts.len() == EVENTS || self.bytes.len() >= BYTES
+    /// Whether this event, which is after the others, has a place here.
+    pub(super) fn takes(&self, event: &Event) -> bool {
+        self.places.len() < EVENTS && self.bytes.len() < BYTES && u32::try_from(event.index.0 - self.base.0).is_ok()
     }
 
-    /// Appends an event, which is after the others; returns its cost.
+    /// Appends an event that it takes; returns its cost.
     pub(super) fn push(&mut self, event: &Event) -> usize {
         let begin = self.bytes.len();
-        let Ok(start) = u32::try_from(begin) else { unreachable!("full long before") };
-        self.starts.push(start);
-        let shared = pack(event, self.base, &mut self.bytes, &mut self.shared);
-        self.last = event.index;
+        self.places.push(Place { start: begin as u32, after: (event.index.0 - self.base.0) as u32 });
+        let shared = pack(event, &mut self.bytes, &mut self.shared);
         BESIDE + self.bytes.len() - begin + shared
     }
 
     pub(super) fn len(&self) -> usize {
-        self.starts.len()
+        self.places.len()
     }
 
     /// Index of the last event.
-    pub(super) fn last(&self) -> Index {
-        self.last
+    pub(super) fn last(&self) -> Option<Index> {
+        self.len().checked_sub(1).map(|last| self.index(last))
+    }
+
+    /// Index of the event at this position.
+    pub(super) fn index(&self, at: usize) -> Index {
+        Index(self.base.0 + u64::from(self.places[at].after))
     }
 
     /// The event at this position, which has not been let go.
     pub(super) fn get(&self, at: usize) -> Record<'_> {
-        unpack(&self.bytes[self.range(at)], self.base, &self.shared)
+        unpack(&self.bytes[self.range(at)], self.index(at), &self.shared)
     }
 
     /// The position of the first event at or after `since`.
     pub(super) fn position(&self, since: Index) -> usize {
-        let (mut from, mut to) = (0, self.len());
-        while from < to {
-            let middle = usize::midpoint(from, to);
-            if self.get(middle).index < since { from = middle + 1 } else { to = middle }
-        }
-        from
+        self.places.partition_point(|place| self.base.0 + u64::from(place.after) < since.0)
     }
 
-    /// Memory of the event at this position, which is this. Shared values count in full: when the others let go, the history alone holds them.
-    pub(super) fn cost(&self, at: usize, event: &Record<'_>) -> usize {
-        BESIDE + self.range(at).len() + event.shared_bytes()
+    /// Memory that the history takes for the event at this position.
+    pub(super) fn cost(&self, at: usize) -> usize {
+        // What is shared is rare, and a record that goes has been in no cache for long.
+        let shared = if self.shared.is_empty() { 0 } else { self.get(at).shared_bytes() };
+        BESIDE + self.range(at).len() + shared
     }
 
-    /// Lets these values go: nobody will look at their event again.
-    pub(super) fn let_go(&mut self, places: impl Iterator<Item = usize>) {
-        for place in places {
-            self.shared[place] = None;
+    /// Lets go the values that the event at this position shares: nobody will look at it again.
+    pub(super) fn let_go(&mut self, at: usize) {
+        if !self.shared.is_empty() {
+            for place in self.get(at).places() {
+                self.shared[place] = None;
+            }
         }
     }
 
     fn range(&self, at: usize) -> std::ops::Range<usize> {
-        let end = self.starts.get(at + 1).map_or(self.bytes.len(), |end| *end as usize);
-        self.starts[at] as usize..end
+        let end = self.places.get(at + 1).map_or(self.bytes.len(), |next| next.start as usize);
+        self.places[at].start as usize..end
     }
 }
