@@ -21,7 +21,8 @@ pub struct HistoryLimits {
 
 impl Default for HistoryLimits {
     /// 100,000 events: a hundred times etcd's window, per shard, so that a client that was away for minutes on a busy
-    /// cluster can go on. 8 MiB: with 16 shards at most 128 MiB of a member's memory.
+    /// cluster can go on. 8 MiB: with 16 shards at most 128 MiB of a member's memory, or twice that where values of more than 128 bytes were
+    /// read back at a start.
     fn default() -> Self {
         Self { events: 100_000, bytes: 8 << 20 }
     }
@@ -64,7 +65,7 @@ impl History {
         assert!(self.newest < event.index, "events out of order: {} after {}", event.index, self.newest);
         self.newest = event.index;
         self.len += 1;
-        if self.segments.back().is_none_or(|last| !last.takes(event)) {
+        if self.segments.back().is_none_or(|last| !last.takes(event, self.limits)) {
             let next = Segment::after(self.segments.back().map(|last| &**last), event.index);
             self.segments.push_back(Rc::new(next));
         }
@@ -163,7 +164,7 @@ mod tests {
 
         let replacing =
             |index, value_bytes| Event { prev: Some(event(index - 1, value_bytes).node), ..event(index, 0) };
-        let mut history = History::new(HistoryLimits { events: 100, bytes: 3 * 960 }, Index::ZERO);
+        let mut history = History::new(HistoryLimits { events: 100, bytes: 3 * 1000 }, Index::ZERO);
         for index in 2..=10 {
             history.push(&replacing(index, 900));
         }

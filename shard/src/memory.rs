@@ -35,6 +35,9 @@ fn ask_lines(from: *const u8, bytes: usize) {
     ask_line(last);
 }
 
+/// Whether it can be asked for. Elsewhere memory is waited for when it is needed.
+pub(crate) const CAN_ASK: bool = cfg!(target_arch = "x86_64");
+
 #[cfg(target_arch = "x86_64")]
 fn ask_line(at: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -42,6 +45,5 @@ fn ask_line(at: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
 }
 
-/// Elsewhere memory is waited for when it is needed.
 #[cfg(not(target_arch = "x86_64"))]
 fn ask_line(_at: *const u8) {}

@@ -392,14 +392,14 @@ impl Shard {
         SnapshotToSend { shard: self.id, to: MemberId(message.to), chunks: self.store.snapshot(), message }
     }
 
-    /// Has the processor fetch what applying these shards' commands up to `visible` will need first. Only faster: see `tree::ahead`.
-    pub fn fetch_ahead<'a>(shards: impl IntoIterator<Item = &'a Self>, visible: Index) {
-        let mut ahead = Ahead::new();
+    /// Has the processor fetch what applying so many of these shards' commands up to `visible` will need first. Only faster: see `tree::ahead`.
+    pub fn fetch_ahead<'a>(shards: impl IntoIterator<Item = &'a Self>, visible: Index, commands: u64) {
+        let mut ahead = Ahead::new(commands);
         for shard in shards {
             let held = shard.held.iter().take_while(|held| held.may_apply(visible, &shard.group));
             for entry in held.filter_map(Held::batch).flat_map(|batch| batch.batch().iter()) {
-                if !entry.command.path().is_none_or(|path| ahead.add(shard.store.tree(), path)) {
-                    return;
+                if !ahead.add(shard.store.tree(), entry.command.path().unwrap_or_default()) {
+                    return ahead.go();
                 }
             }
         }

@@ -25,7 +25,7 @@ const SHARDS_MAX: u64 = 1024;
 /// way, until the node is too slow to be a member.
 const EXECUTORS_PER_CPU_MAX: u64 = 8;
 /// An idle executor that polls for longer than a second is a mistyped unit.
-const SPIN_US_MAX: u64 = 1_000_000;
+const SPIN_US_MAX: u64 = 5_000;
 /// More events of one shard than any memory holds.
 const HISTORY_EVENTS_MAX: u64 = 1 << 32;
 /// A TiB per second: no disk is faster.

@@ -294,7 +294,7 @@ impl Inner {
         }
         let visible = self.node.order.visible();
         let mut budget = if self.rests() { 0 } else { self.appliable(APPLIED_PER_TURN) };
-        Shard::fetch_ahead(&self.shards, visible);
+        Shard::fetch_ahead(&self.shards, visible, budget);
         for seat in 0..self.shards.len() {
             self.apply_some(seat, visible, &mut budget);
         }

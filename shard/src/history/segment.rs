@@ -1,5 +1,6 @@
 //! A run of events.
 
+use super::HistoryLimits;
 use super::record::{Record, Shared, pack, unpack};
 use crate::event::Event;
 use crate::ids::Index;
@@ -8,6 +9,8 @@ use crate::ids::Index;
 const EVENTS: usize = 256;
 /// And bytes beyond which it is full.
 const BYTES: usize = 256 << 10;
+/// A history has so many segments at least when it is full: the oldest one goes as a whole.
+const SEGMENTS: usize = 8;
 
 /// Memory of an event that is not in its record: where it begins, and what the buffers have too much.
 const BESIDE: usize = 32;
@@ -38,9 +41,11 @@ impl Segment {
         Self { base, bytes: Vec::with_capacity(bytes), places: Vec::with_capacity(events), shared: Shared::new() }
     }
 
-    /// Whether this event, which is after the others, has a place here.
-    pub(super) fn takes(&self, event: &Event) -> bool {
-        self.places.len() < EVENTS && self.bytes.len() < BYTES && u32::try_from(event.index.0 - self.base.0).is_ok()
+    /// Whether this event, which is after the others, has a place here, in a history of these limits.
+    pub(super) fn takes(&self, event: &Event, limits: HistoryLimits) -> bool {
+        self.places.len() < EVENTS.min(limits.events / SEGMENTS + 1)
+            && self.bytes.len() < BYTES.min(limits.bytes / SEGMENTS + 1)
+            && u32::try_from(event.index.0 - self.base.0).is_ok()
     }
 
     /// Appends an event that it takes; returns its cost.

@@ -10,20 +10,23 @@ use super::Tree;
 use super::children::{Block, Child, Entry, slot};
 use super::node::{Dir, Node};
 use super::sorted::{Sorted, Sought};
-use crate::memory::ask_shared;
+use crate::memory::{CAN_ASK, ask_shared};
 use crate::path;
 
 /// Ways under way at once: a core has that many lines asked for at most, or a few more.
 const TOGETHER: usize = 32;
 
 /// Ways that are gone in all: what they fetch has to stay in the cache until it is used.
-const MOST: usize = 512;
+const MOST: u64 = 512;
+
+/// Steps of a way at most: of a very deep one, the rest is left to who goes it in earnest.
+const STEPS: usize = 64;
 
 /// Ways down the tree.
 #[derive(Debug)]
 pub(crate) struct Ahead<'a> {
     ways: Vec<Way<'a>>,
-    left: usize,
+    left: u64,
 }
 
 /// One of them.
@@ -46,8 +49,10 @@ enum At<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    pub(crate) fn new() -> Self {
-        Self { ways: Vec::with_capacity(TOGETHER), left: MOST }
+    /// For so many at most.
+    pub(crate) fn new(most: u64) -> Self {
+        let left = if CAN_ASK { most.min(MOST) } else { 0 };
+        Self { ways: Vec::new(), left }
     }
 
     /// One more way. False: no more.
@@ -67,7 +72,12 @@ impl<'a> Ahead<'a> {
     pub(crate) fn go(&mut self) {
         // A single one has nothing to do while it waits.
         if self.ways.len() > 1 {
-            while self.ways.iter_mut().map(Way::step).filter(|more| *more).count() > 0 {}
+            for _ in 0..STEPS {
+                self.ways.retain_mut(Way::step);
+                if self.ways.is_empty() {
+                    break;
+                }
+            }
         }
         self.ways.clear();
     }
@@ -112,9 +122,9 @@ impl<'a> Way<'a> {
         })
     }
 
-    /// Asks for what the name stands for. That other names begin like it is rare, and then one of them will do.
+    /// Asks for what the name stands for.
     fn find(&self, entries: &'a Sorted<Entry>, at: usize) -> At<'a> {
-        match entries.begins_at(self.name, at).map(|entry| &entry.node) {
+        match entries.only_at(self.name, at).map(|entry| &entry.node) {
             Some(Node::Dir(dir)) => {
                 ask_shared(dir);
                 At::Dir(dir)
@@ -128,9 +138,13 @@ impl<'a> Way<'a> {
     }
 }
 
+/// Where several names begin like this one, they would all have to be looked at: that is left to who goes the way in earnest.
 fn go_down<'a>(below: &'a Sorted<Child>, name: Sought<'_>, at: usize) -> At<'a> {
-    // Only where names begin alike they have to be looked at.
-    let at = if below.begins_at(name, at).is_some() { slot(below, name) } else { at.saturating_sub(1) };
+    let at = match below.begin_like(name, at) {
+        0 => at.saturating_sub(1),
+        1 => slot(below, name),
+        _ => return At::End,
+    };
     let block = &below[at].block;
     ask_shared(block);
     At::Block(block)
@@ -162,7 +176,7 @@ mod tests {
             last = Some(way.at);
         }
         let At::Items(Block::Leaf(entries), at) = last? else { return None };
-        entries.begins_at(way.name, at)?.node.file().map(std::ptr::from_ref)
+        entries.only_at(way.name, at)?.node.file().map(std::ptr::from_ref)
     }
 
     #[test]
@@ -172,9 +186,9 @@ mod tests {
         let tree = tree(&paths);
         for path in &paths {
             let Lookup::File(file) = tree.lookup(path.as_bytes()) else { panic!("{path} is there") };
-            let alike = path.contains("a-long-name");
-            let came_to = goes_to(&tree, path);
-            assert!(came_to == Some(std::ptr::from_ref(file)) || alike, "{path}");
+            // Of the directories on the way of the others, several begin alike.
+            let want = path.starts_with("/wide").then_some(std::ptr::from_ref(file));
+            assert_eq!(goes_to(&tree, path), want, "{path}");
         }
         for path in ["/", "/wide", "/wide/", "/nothing", "/wide/1", "/a1/b1"] {
             assert_eq!(goes_to(&tree, path), None, "{path}");
@@ -184,8 +198,19 @@ mod tests {
     #[test]
     fn ways_are_bounded() {
         let tree = tree(&["/a/b".to_owned()]);
-        let mut ahead = Ahead::new();
-        assert_eq!((0..10 * MOST).filter(|_| ahead.add(&tree, b"/a/b")).count(), MOST);
+        for (most, want) in [(u64::MAX, MOST), (7, 7), (0, 0)] {
+            let mut ahead = Ahead::new(most);
+            let added = (0..10 * MOST).filter(|_| ahead.add(&tree, b"/a/b")).count() as u64;
+            assert_eq!(added, if CAN_ASK { want } else { 0 });
+            ahead.go();
+            assert!(ahead.ways.is_empty());
+        }
+        let deep = "/a".repeat(10 * STEPS);
+        let tree = self::tree(&[deep.clone(), "/b".to_owned()]);
+        let mut ahead = Ahead::new(u64::MAX);
+        for path in [deep.as_str(), "/b"] {
+            ahead.add(&tree, path.as_bytes());
+        }
         ahead.go();
         assert!(ahead.ways.is_empty());
     }

@@ -76,9 +76,14 @@ impl<T: Named> Sorted<T> {
         at
     }
 
-    /// The item at `at`, if its name begins like this one.
-    pub(super) fn begins_at(&self, name: Sought<'_>, at: usize) -> Option<&T> {
-        (*self.starts.get(at)? == name.start).then(|| &self.items[at])
+    /// How many of the items at `at` and behind it have names that begin like this one: none, one, or more.
+    pub(super) fn begin_like(&self, name: Sought<'_>, at: usize) -> usize {
+        self.starts[at..].iter().take(2).take_while(|start| **start == name.start).count()
+    }
+
+    /// The item at `at`, if its name begins like this one and that of the next one does not.
+    pub(super) fn only_at(&self, name: Sought<'_>, at: usize) -> Option<&T> {
+        (self.begin_like(name, at) == 1).then(|| &self.items[at])
     }
 
     /// How many items are before all whose names begin like this one.

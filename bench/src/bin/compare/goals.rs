@@ -91,8 +91,9 @@ impl Goal {
 /// The margin of each round is that over the disk's own time in the same round.
 fn above_disk(result: &LoadResult, who: Who, most: f64) -> Judged {
     let waits = result.values(who, Sample::p50_us);
-    let margins = waits.iter().zip(&result.disk_p50_us).map(|(p50, disk)| p50 - disk);
-    let disk = median(result.disk_p50_us.iter().copied()).map_or(String::new(), |disk| format!(" ({disk:.0} µs)"));
+    let disk = result.disk_p50_us.get(&who).map_or(&[][..], Vec::as_slice);
+    let margins = waits.iter().zip(disk).map(|(p50, disk)| p50 - disk);
+    let disk = median(disk.iter().copied()).map_or(String::new(), |disk| format!(" ({disk:.0} µs)"));
     let with = if who == Who::Uetcd { String::new() } else { format!("{}: ", who.name()) };
     Judged::at_most(format!("{with}p50 ≤ {most} µs above the disk's own write{disk}"), Spread::of(margins), most)
 }
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn waits_are_measured_from_what_the_disk_took_in_the_same_round() {
         let mut result = result(&[]);
-        result.disk_p50_us = vec![200.0, 200.0, 190.0];
+        result.disk_p50_us.insert(Who::Uetcd, vec![200.0, 200.0, 190.0]);
         let judged = Goal::AboveDisk(Who::Uetcd, 80.0).judge(&result);
         assert_eq!(judged.measured, Some(Spread { median: 70.0, min: 50.0, max: 100.0 }));
         assert_eq!(judged.verdict, Verdict::Met);

@@ -62,9 +62,9 @@ pub(crate) struct LoadResult {
     pub(crate) counted: Counted,
     /// In the order of the rounds.
     pub(crate) samples: BTreeMap<Who, Vec<Sample>>,
-    /// The disk's own durable write of 4 KiB, in each round.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) disk_p50_us: Vec<f64>,
+    /// The disk's own durable write of 4 KiB, in each round before and after these servers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) disk_p50_us: BTreeMap<Who, Vec<f64>>,
     pub(crate) goals: Vec<Judged>,
 }
 
@@ -75,7 +75,7 @@ impl LoadResult {
             title: load.title.clone(),
             counted: load.counted(),
             samples: BTreeMap::new(),
-            disk_p50_us: Vec::new(),
+            disk_p50_us: BTreeMap::new(),
             goals: Vec::new(),
         }
     }

@@ -91,13 +91,13 @@ impl<'a> Rounds<'a> {
 
     /// One load on every server that it applies to, in turn. All servers are halted before and after.
     fn measure(&mut self, load: &Load, result: &mut LoadResult, what: &str) -> Result<(), String> {
-        let mut waits = Vec::new();
         for number in 0..self.servers.len() {
             let who = self.servers[number].who;
             if !applies(load, who) {
                 continue;
             }
             self.progress.step(&format!("{what}, {}", who.name()));
+            let mut waits = Vec::new();
             let beside_disk = load.disk && matches!(who, Who::Uetcd | Who::Polling);
             if beside_disk {
                 waits.extend(self.disk()?);
@@ -112,9 +112,9 @@ impl<'a> Rounds<'a> {
             result.add(who, sample);
             if beside_disk {
                 waits.extend(self.disk()?);
+                result.disk_p50_us.entry(who).or_default().extend(median(waits));
             }
         }
-        result.disk_p50_us.extend(median(waits));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Section {
 const LOADS_NOTE: &str = "Rates are medians (lowest to highest of the rounds), CPU is user + system of the server, in microseconds for \
 each request or event. A ratio is the median of the rounds' own ratios. The bare responder answers GETs over as many connections, after a durable \
 write of them or without; Redis SETs. \
-The disk's own write is that of a thread on the servers' CPU. Of a fan-out, rate, CPU and latencies are those of the delivered events; \
+The disk's own write is that of a thread on the servers' CPU, which sleeps until it is told. Of a fan-out, rate, CPU and latencies are those of the delivered events; \
 of compare-and-swap, those of the swaps, successful or too late, with the reads that they need in the CPU time. `client busy` is the load \
 generator's share of its CPU: near 100 % the server could do more than is shown. `others` is the largest share of the server's CPU that \
 other programs took in a round: with more than a few percent, only the CPU figures are to be trusted.";
@@ -100,7 +100,7 @@ fn load_rows(load: &LoadResult) -> Vec<Vec<String>> {
             against.map_or(String::new(), |spread| spread_text(spread, ratio)),
         ]);
     }
-    if let Some(spread) = Spread::of(load.disk_p50_us.iter().copied()) {
+    if let Some(spread) = Spread::of(load.disk_p50_us.values().flatten().copied()) {
         let mut row = vec![String::new(), "the disk's own write".to_owned()];
         row.extend([
             "-".to_owned(),

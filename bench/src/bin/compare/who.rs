@@ -18,7 +18,7 @@ pub(crate) enum Who {
     Other,
     /// The least that a server can do; its rate is the ceiling.
     Responder,
-    /// The same, with a durable write before each answer: the ceiling of any server here that is durable.
+    /// The same, with a durable write before each answer: about the ceiling of a server here that is durable.
     DurableResponder,
     Redis,
 }

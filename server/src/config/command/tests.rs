@@ -175,7 +175,7 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
         ("--shards 0", "E etcdmain: error verifying flags, -shards[0] should be from 1 to 1024."),
         ("--shards 1025", "E etcdmain: error verifying flags, -shards[1025] should be from 1 to 1024."),
         ("--history-events 0", "E etcdmain: error verifying flags, -history-events[0] should be from 1 to"),
-        ("--spin-us 1000001", "E etcdmain: error verifying flags, -spin-us[1000001] should be from 0 to 1000000."),
+        ("--spin-us 5001", "E etcdmain: error verifying flags, -spin-us[5001] should be from 0 to 5000."),
         (
             "--initial-cluster a=foo",
             "C etcdmain: error setting up initial cluster: URL scheme must be http, https, unix, or unixs: foo",
