@@ -72,7 +72,7 @@ pub(crate) struct Options {
     #[arg(long, alias = "cpu", value_name = "LIST")]
     pub(crate) cpus: Option<String>,
     /// Microseconds that a thread polls before it sleeps, while answers mostly come that soon: is not woken up late, and takes a whole CPU.
-    #[arg(long, default_value_t = 0, value_name = "US")]
+    #[arg(long, default_value_t = 0, value_name = "US", value_parser = clap::value_parser!(u64).range(..=5000))]
     pub(crate) spin_us: u64,
     /// Open loop: requests per second, over all connections.
     #[arg(long, short, value_name = "PER SECOND")]
