@@ -3,7 +3,7 @@
 mod record;
 mod segment;
 
-use crate::event::{Event, NodeView};
+use crate::event::Event;
 use crate::ids::Index;
 pub use record::Record;
 use segment::Segment;
@@ -26,15 +26,6 @@ impl Default for HistoryLimits {
     fn default() -> Self {
         Self { events: 100_000, bytes: 8 << 20 }
     }
-}
-
-/// Memory an event takes that is handed out, beside its key and values: two views, the counts, the allocator's rounding.
-const EVENT_BYTES: usize = 320;
-
-/// Memory an event takes that is handed out. Values count in full although the tree or a neighbour may share them.
-pub fn cost_bytes(event: &Event) -> usize {
-    let value = |view: &NodeView| view.value.as_ref().map_or(0, |value| value.len());
-    EVENT_BYTES + event.node.key.len() + value(&event.node) + event.prev.as_ref().map_or(0, value)
 }
 
 /// The last events, oldest first. Cloning costs one reference per segment of 256 events.
@@ -134,7 +125,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Action;
+    use crate::event::{Action, NodeView};
 
     fn event(index: u64, value_bytes: usize) -> Event {
         let index = Index(index);

@@ -48,7 +48,7 @@ pub struct Watch<'a> {
 pub struct Portion {
     /// Events of the history that are looked at.
     pub examined: usize,
-    /// Memory of the events replayed, in bytes as [`crate::history::cost_bytes`] has them; the last may exceed it.
+    /// Memory of the events replayed, in estimated bytes; the last may exceed it.
     pub bytes: usize,
 }
 

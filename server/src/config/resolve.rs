@@ -24,7 +24,8 @@ const SHARDS_MAX: u64 = 1024;
 /// The most executors for each CPU that the process may use. One is right; a few are for tests; many only stand in each other's
 /// way, until the node is too slow to be a member.
 const EXECUTORS_PER_CPU_MAX: u64 = 8;
-/// An idle executor that polls for longer than a second is a mistyped unit.
+/// Far more than a write takes a disk for which polling is worth it, and less than what lies between the timers of an idle executor: these must not
+/// look like work that comes soon.
 const SPIN_US_MAX: u64 = 5_000;
 /// More events of one shard than any memory holds.
 const HISTORY_EVENTS_MAX: u64 = 1 << 32;

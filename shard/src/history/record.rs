@@ -283,17 +283,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_write_takes_few_bytes_beside_its_key_and_values() {
-        let view = |modified| NodeView {
+    fn file(value: Rc<[u8]>, modified: u64) -> NodeView {
+        NodeView {
             key: Rc::from(b"/key".as_slice()),
-            value: Some(Rc::from([7; 64])),
+            value: Some(value),
             dir: false,
             expiration: None,
             ttl: 0,
             modified: Index(modified),
             created: Index(modified),
-        };
+        }
+    }
+
+    #[test]
+    fn a_write_takes_few_bytes_beside_its_key_and_values() {
+        let view = |modified| file(Rc::from([7; 64]), modified);
         let index = Index(1_000_100);
         let event =
             Event { action: Action::Set, index, node: view(index.0), prev: Some(view(999_000)), refresh: false };
@@ -305,15 +309,7 @@ mod tests {
     #[test]
     fn a_large_value_is_shared() {
         let value: Rc<[u8]> = Rc::from([7; COPIED_MAX + 1]);
-        let node = NodeView {
-            key: Rc::from(b"/key".as_slice()),
-            value: Some(Rc::clone(&value)),
-            dir: false,
-            expiration: None,
-            ttl: 0,
-            modified: Index(1),
-            created: Index(1),
-        };
+        let node = file(Rc::clone(&value), 1);
         let event = Event { action: Action::Set, index: Index(1), node, prev: None, refresh: false };
         let (mut bytes, mut shared) = (Vec::new(), Shared::new());
         pack(&event, &mut bytes, &mut shared);

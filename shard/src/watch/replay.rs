@@ -10,13 +10,22 @@
 //! never too little.
 
 use super::{Cleared, Portion, Watch};
-use crate::event::{Action, Event};
-use crate::history::{History, Record, cost_bytes};
+use crate::event::{Action, Event, NodeView};
+use crate::history::{History, Record};
 use crate::ids::Index;
 use crate::path;
 use crate::store::Store;
 use mutant::Mutant;
 use std::rc::Rc;
+
+/// Memory an event takes that is handed out, beside its key and values: two views, the counts, the allocator's rounding.
+const EVENT_BYTES: usize = 320;
+
+/// Memory an event takes that is handed out. Values count in full although the tree or a neighbour may share them.
+fn cost_bytes(event: &Event) -> usize {
+    let value = |view: &NodeView| view.value.as_ref().map_or(0, |value| value.len());
+    EVENT_BYTES + event.node.key.len() + value(&event.node) + event.prev.as_ref().map_or(0, value)
+}
 
 /// A part of what a watch missed.
 #[derive(Debug, Default)]
@@ -123,7 +132,6 @@ fn tells(event: &Record<'_>, path: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::NodeView;
     use crate::history::HistoryLimits;
 
     fn event(action: Action, key: &str, dir: bool) -> Event {

@@ -17,7 +17,7 @@ pub(crate) enum Goal {
     OverRedis(f64),
     /// At most so many microseconds of CPU for a request.
     CpuAtMost(f64),
-    /// Half of the requests take no longer than half of the disk's own durable writes, and so many microseconds.
+    /// Half of this server's requests take no longer than half of the disk's own durable writes, and so many microseconds.
     AboveDisk(Who, f64),
 }
 

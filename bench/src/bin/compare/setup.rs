@@ -68,22 +68,20 @@ impl Setup {
 
     /// uetcd on `cpus`, with further arguments.
     pub(crate) fn start_uetcd(&self, cpus: &[usize], further: &[&str]) -> Result<Server, String> {
-        let mut arguments = self.uetcd_args.clone();
-        arguments.extend(further.iter().map(ToString::to_string));
-        self.start(Who::Uetcd, &self.uetcd, &arguments, cpus)
+        self.start_build(Who::Uetcd, cpus, further)
     }
 
-    /// The same, looking before it sleeps.
-    fn start_polling(&self) -> Result<Server, String> {
-        let arguments = [&self.uetcd_args[..], &POLLING.map(str::to_owned)].concat();
-        self.start(Who::Polling, &self.uetcd, &arguments, &self.cpus[..1])
+    fn start_build(&self, who: Who, cpus: &[usize], further: &[&str]) -> Result<Server, String> {
+        let mut arguments = self.uetcd_args.clone();
+        arguments.extend(further.iter().map(ToString::to_string));
+        self.start(who, &self.uetcd, &arguments, cpus)
     }
 
     /// Any other server on the first CPU, if it is there.
     pub(crate) fn start_other(&self, who: Who) -> Result<Option<Server>, String> {
         let program = match who {
             Who::Uetcd => return self.start_uetcd(&self.cpus[..1], &[]).map(Some),
-            Who::Polling => return self.start_polling().map(Some),
+            Who::Polling => return self.start_build(who, &self.cpus[..1], &POLLING).map(Some),
             Who::Etcd | Who::Other => {
                 self.other.as_ref().filter(|(other, _)| *other == who).map(|(_, program)| program)
             }
